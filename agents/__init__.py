@@ -1,0 +1,1 @@
+"""Act and learn: rollouts, collection, features, replay and agents."""

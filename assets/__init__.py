@@ -1,0 +1,1 @@
+"""Robot arms, grippers and scenes as MJCF, read through `importlib.resources`."""

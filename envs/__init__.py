@@ -1,0 +1,1 @@
+"""Goal-conditioned manipulation environments, batched."""

@@ -1,0 +1,1 @@
+"""Tasks: what varies between environments."""

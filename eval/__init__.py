@@ -1,0 +1,1 @@
+"""Judge and show: success with intervals, probes, videos and reports."""

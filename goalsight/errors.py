@@ -1,0 +1,30 @@
+"""Errors that a user can act on: one line that says what is wrong, where, and the choices.
+
+Every room may import this module; it imports nothing of the project.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake in what was asked for. The command line prints it as one line and exits with code 2."""
+
+
+def choose(kind: str, name: str, choices: Iterable[str]) -> str:
+    """Return `name` if it is one of `choices`.
+
+    Args:
+        kind: what is being chosen, in the singular, such as "task".
+        name: the user's word.
+        choices: the names that exist.
+
+    Raises:
+        UserError: naming the nearest choice and all of them.
+    """
+    known = sorted(choices)
+    if name in known:
+        return name
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f' did you mean "{near[0]}"?' if near else ""
+    raise UserError(f'no {kind} "{name}";{hint} choices: {", ".join(known)}')

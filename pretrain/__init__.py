@@ -1,0 +1,1 @@
+"""Watching: video in, encoder out. This room sees frames, never an environment."""

@@ -1,0 +1,1 @@
+"""Objectives for learning from unlabelled clips."""
