@@ -1,0 +1,159 @@
+"""The command line: finds the one room that a command lives in, and turns mistakes into one line.
+
+Each command is a frozen dataclass and a function in its room; nothing of a room is imported before its
+command is asked for, so `goalsight --help` is quick.
+"""
+
+import contextlib
+import errno
+import importlib
+import io
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import goalsight
+from goalsight.errors import UserError, choose
+from goalsight.interruption import stopped_by
+
+
+@dataclass(frozen=True)
+class Command:
+    """Where a command lives."""
+
+    module: str  # holds the dataclass and the function
+    config: str  # the frozen dataclass that tyro fills
+    function: str  # called with it
+    summary: str  # one line for `goalsight --help`
+
+
+# What a full or protected disk answers: the user's to mend, so one line and no traceback.
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+COMMANDS = {
+    "demo": Command("goalsight.demo", "Demo", "demo", "the whole line: video, encoder, agent, verdict, film"),
+    "envs": Command("goalsight.listing", "Envs", "list_envs", "list environment ids, arms and tasks"),
+    "collect": Command("goalsight.agents.collect", "Collect", "collect", "record play as video and frames"),
+    "pretrain": Command("goalsight.pretrain.train", "Pretrain", "pretrain", "train an encoder on video"),
+    "train": Command("goalsight.agents.train", "Train", "train", "train an agent to reach goals it is shown"),
+    "eval": Command("goalsight.eval.evaluate", "Eval", "evaluate", "measure success beside the floors"),
+    "record": Command("goalsight.eval.record", "Record", "record", "film an agent beside its goal"),
+    "probe": Command("goalsight.eval.probe", "Probe", "probe", "measure what an encoder knows, in cm"),
+    "report": Command("goalsight.eval.report", "Report", "report", "write a run's report.html"),
+    "bench": Command("goalsight.bench", "Bench", "bench", "measure steps per second"),
+    "doctor": Command("goalsight.doctor", "Doctor", "doctor", "say what this machine can do"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run `goalsight` and exit: 0 done, 1 failed, 2 asked for wrongly, 130 interrupted."""
+    sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code."""
+    try:
+        return _dispatch(arguments)
+    except UserError as error:
+        return _complain(str(error), 2)
+    except KeyboardInterrupt:
+        return _complain("interrupted", 130)
+    except BrokenPipeError:  # before OSError, which it is one of
+        # The reader left, as `head` does. Python would complain once more while it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        return _complain(f"the disk refuses: {error.strerror}: {error.filename or 'output'}", 2)
+
+
+def _complain(message: str, code: int) -> int:
+    with contextlib.suppress(BrokenPipeError):
+        print(f"goalsight: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"goalsight {goalsight.__version__}")
+        return 0
+    name = choose("command", arguments[0], COMMANDS)
+    command = COMMANDS[name]
+    module = importlib.import_module(command.module)
+    config = _parse(getattr(module, command.config), f"goalsight {name}", arguments[1:])
+    if config is None:
+        return 0
+    result = getattr(module, command.function)(config)
+    sys.stdout.flush()
+    if stopped_by():
+        return _complain(f"{name} was stopped by {stopped_by()} and saved what it had", 130)
+    # A command that judges, such as `doctor`, may say by an integer that the verdict is bad.
+    return result if isinstance(result, int) else 0
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items())
+    return (
+        f"{goalsight.__doc__}\n\nusage: goalsight COMMAND [options]\n\ncommands:\n{commands}\n\n"
+        "`goalsight COMMAND --help` lists a command's options; `goalsight --version` names the version."
+    )
+
+
+def _parse(config: type, program: str, arguments: list[str]) -> Any:
+    """Return the filled dataclass, or None after printing the command's help.
+
+    Raises:
+        UserError: for options that do not fit, as one line.
+    """
+    import tyro
+
+    asks_help = "-h" in arguments or "--help" in arguments
+    complaint = io.StringIO()
+    try:
+        # tyro draws its errors in boxes; they are caught and folded into the one line that all errors are.
+        with (
+            contextlib.nullcontext() if asks_help else _columns(10_000),
+            contextlib.redirect_stderr(complaint),
+        ):
+            return tyro.cli(config, prog=program, args=arguments)
+    except SystemExit as leaving:
+        if not leaving.code:
+            return None
+        raise UserError(f"{_unboxed(complaint.getvalue())}; see `{program} --help`") from None
+
+
+@contextlib.contextmanager
+def _columns(count: int) -> Iterator[None]:
+    """Pretend that the terminal is `count` characters wide, so that no message is wrapped."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(count)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = before
+
+
+def _unboxed(box: str) -> str:
+    """Return what a box of tyro's says: its first section, and the nearest option where it names some."""
+    lines = [line.strip("│ ").strip() for line in box.splitlines() if line.startswith("│")]
+    sections: list[list[str]] = [[]]
+    for line in lines:
+        if line and not line.strip("─"):
+            sections.append([])
+        else:
+            sections[-1].append(line)
+    message = " ".join(sections[0]) or " ".join(box.split())
+    for section in sections[1:]:
+        if section[:1] == ["Perhaps you meant:"] and len(section) > 1:
+            message += f"; did you mean {section[1].split()[0]}?"
+    return message
