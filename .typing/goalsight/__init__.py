@@ -1,0 +1,1 @@
+../../goalsight/__init__.py
