@@ -1,4 +1,4 @@
-"""Build a wheel, install it with its dependencies into an empty environment, and use it from another folder."""
+"""Build a wheel, install it with all it needs into an empty environment, and use it from another folder."""
 
 import json
 import os

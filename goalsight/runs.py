@@ -168,8 +168,7 @@ class Run:
                 between an interruption and a resumption does not count].
         """
         if self._wall_before is None:
-            past = self.metrics()
-            self._wall_before = past[-1]["wall_s"] if past else 0.0
+            self._wall_before = self._mend_metrics()
         wall = self._wall_before + time.monotonic() - self._started
         numbers = {name: float(value) for name, value in metrics.items()}
         line = json.dumps(to_json({"step": int(step), "wall_s": round(wall, 3), **numbers}))
@@ -178,6 +177,15 @@ class Run:
                 file.write(line + "\n")
             for name, value in numbers.items():
                 self._tensorboard().add_scalar(name, value, step)
+
+    def _mend_metrics(self) -> float:
+        """End a line that a crash cut off, and return the seconds that were logged before."""
+        path = self.path / "metrics.jsonl"
+        if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
+            with writing(path), path.open("a") as file:
+                file.write("\n")
+        past = self.metrics()
+        return past[-1]["wall_s"] if past else 0.0
 
     def log_image(self, step: int, name: str, image: "NDArray[np.uint8]") -> Path:
         """Keep a picture as pictures/<name>-<step>.png and in TensorBoard.
