@@ -1,0 +1,38 @@
+"""Arms: what the rest of the project needs to know about a robot, as data."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A robot arm with a gripper, described by the names in its MJCF file."""
+
+    name: str
+    mjcf: str  # path of the MJCF file inside `goalsight.assets`
+    base: str  # root body
+    tool_site: str  # the point between the fingertips; its z axis points out of the hand
+    joints: tuple[str, ...]  # arm joints from base to wrist; each has a position actuator of the same name
+    home: tuple[float, ...]  # joint positions with the tool pointing straight down [rad]
+    gripper_actuator: str
+    finger_joints: tuple[str, ...]
+    gripper_range: tuple[float, float]  # actuator control when closed and when open
+
+    @property
+    def prefix(self) -> str:
+        """What precedes the arm's own names in a composed scene, so that they never clash with others."""
+        return f"{self.name}/"
+
+
+PANDA = Arm(
+    name="panda",
+    mjcf="arms/panda.xml",
+    base="base",
+    tool_site="tool",
+    joints=tuple(f"joint{i}" for i in range(1, 8)),
+    home=(0.0, 0.0, 0.0, -2.1, 0.0, 2.1, 0.785398),
+    gripper_actuator="gripper",
+    finger_joints=("finger_joint1", "finger_joint2"),
+    gripper_range=(0.0, 0.04),
+)
+
+ARMS: dict[str, Arm] = {arm.name: arm for arm in (PANDA,)}

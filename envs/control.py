@@ -1,0 +1,130 @@
+"""Control: from actions in [-1, 1] to joint position targets. Pure, batched functions of the array API."""
+
+from dataclasses import dataclass
+
+from array_api_compat import array_namespace
+
+from goalsight.envs.region import Array, Region
+
+DAMPING = 0.05  # of the least squares [m or rad]: bounds joint speed near singular poses
+MAX_TURN = 0.2  # the largest rotation corrected in one control step [rad]
+
+
+def geometric_jacobian(axes: Array, anchors: Array, point: Array) -> Array:
+    """Jacobian of a point on the last link of a chain of hinges.
+
+    Args:
+        axes: unit joint axes in the world, shape (N, J, 3).
+        anchors: joint positions in the world [m], shape (N, J, 3).
+        point: the point in the world [m], shape (N, 3).
+
+    Returns:
+        shape (N, 6, J): rows 0-2 linear [m/rad], rows 3-5 angular. Siciliano et al., Robotics (2009), section 3.1.
+    """
+    xp = array_namespace(axes)
+    linear = xp.linalg.cross(axes, point[:, None, :] - anchors)  # (N, J, 3)
+    return xp.permute_dims(xp.concat([linear, axes], axis=-1), (0, 2, 1))  # (N, 6, J)
+
+
+def rotation_error(current: Array, target: Array) -> Array:
+    """The rotation that takes `current` to `target`, to first order.
+
+    Args:
+        current: rotation matrices, shape (N, 3, 3).
+        target: rotation matrices, shape (N, 3, 3) or (3, 3).
+
+    Returns:
+        rotation vector in the world [rad], shape (N, 3); exact to first order, never longer than 1.5.
+        Luh, Walker and Paul, Resolved-acceleration control (1980), equation 21.
+    """
+    xp = array_namespace(current)
+    target = xp.broadcast_to(target, current.shape)
+    return 0.5 * xp.sum(xp.linalg.cross(current, target, axis=-2), axis=-1)
+
+
+def damped_least_squares(jacobian: Array, error: Array, damping: float = DAMPING) -> Array:
+    """Joint displacement that reduces a task-space error, bounded near singularities.
+
+    Args:
+        jacobian: shape (N, 6, J).
+        error: wanted displacement of the tool: linear [m], angular [rad], shape (N, 6).
+        damping: trades accuracy for joint speed.
+
+    Returns:
+        joint displacement [rad], shape (N, J). Wampler, IEEE SMC 16(1), 1986.
+    """
+    xp = array_namespace(jacobian)
+    transposed = xp.permute_dims(jacobian, (0, 2, 1))
+    gram = xp.matmul(jacobian, transposed) + damping**2 * xp.eye(6, dtype=jacobian.dtype)
+    return xp.matmul(transposed, xp.linalg.solve(gram, error[..., None]))[..., 0]
+
+
+def limit_norm(vectors: Array, longest: float) -> Array:
+    """Shorten vectors, shape (N, K), to at most `longest`, keeping their direction."""
+    xp = array_namespace(vectors)
+    norm = xp.linalg.vector_norm(vectors, axis=-1, keepdims=True)
+    return vectors * (longest / xp.maximum(norm, xp.asarray(longest, dtype=vectors.dtype)))
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The state of the arm that control looks at, for N simulations."""
+
+    joints: Array  # joint positions [rad], (N, J)
+    axes: Array  # joint axes in the world, (N, J, 3)
+    anchors: Array  # joint anchors in the world [m], (N, J, 3)
+    tool: Array  # tool position in the world [m], (N, 3)
+    orientation: Array  # tool rotation in the world, (N, 3, 3)
+
+
+def reach_for(chain: Chain, position: Array, orientation: Array, damping: float = DAMPING) -> Array:
+    """One step of inverse kinematics toward a tool pose.
+
+    Args:
+        chain: the arm as it is.
+        position: tool position wanted [m], shape (N, 3).
+        orientation: tool rotation wanted, shape (3, 3).
+        damping: of the least squares.
+
+    Returns:
+        joint positions [rad], shape (N, J).
+    """
+    xp = array_namespace(chain.joints)
+    turn = limit_norm(rotation_error(chain.orientation, orientation), MAX_TURN)
+    error = xp.concat([position - chain.tool, turn], axis=-1)
+    jacobian = geometric_jacobian(chain.axes, chain.anchors, chain.tool)
+    return chain.joints + damped_least_squares(jacobian, error, damping)
+
+
+@dataclass(frozen=True)
+class EndEffectorControl:
+    """Cartesian displacements of the tool, which keeps pointing straight down."""
+
+    step: float = 0.04  # tool displacement at full scale [m]
+    reach: Region = Region((0.25, -0.35, 0.015), (0.68, 0.35, 0.45))  # where the tool may be sent [m]
+
+    def arm_size(self, joints: int) -> int:
+        """Number of action entries that move an arm of so many joints."""
+        return 3
+
+    def targets(self, chain: Chain, action: Array, orientation: Array) -> Array:
+        """Joint targets [rad], shape (N, J), for actions in [-1, 1], shape (N, 3)."""
+        return reach_for(chain, self.reach.clip(chain.tool + self.step * action), orientation)
+
+
+@dataclass(frozen=True)
+class JointControl:
+    """Displacements of the joints."""
+
+    step: float = 0.08  # joint displacement at full scale [rad]
+
+    def arm_size(self, joints: int) -> int:
+        """Number of action entries that move an arm of so many joints."""
+        return joints
+
+    def targets(self, chain: Chain, action: Array, orientation: Array) -> Array:
+        """Joint targets [rad], shape (N, J), for actions in [-1, 1], shape (N, J)."""
+        return chain.joints + self.step * action
+
+
+CONTROLS: dict[str, EndEffectorControl | JointControl] = {"ee": EndEffectorControl(), "joint": JointControl()}

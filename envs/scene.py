@@ -1,0 +1,91 @@
+"""Scenes: a table, an arm and a task's objects composed into one MuJoCo model."""
+
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from goalsight.envs.arms import Arm
+from goalsight.errors import choose
+
+if TYPE_CHECKING:
+    import mujoco
+
+    from goalsight.envs.tasks.base import Task
+
+SCENE = "scenes/tabletop.xml"
+
+
+def load_spec(path: str) -> "mujoco.MjSpec":
+    """Read an MJCF file of `goalsight.assets`."""
+    import mujoco
+
+    return mujoco.MjSpec.from_string(resources.files("goalsight.assets").joinpath(path).read_text())
+
+
+def compose(arm: Arm, task: "Task") -> "mujoco.MjModel":
+    """Put the arm and the task's objects on the table and compile."""
+    spec = load_spec(SCENE)
+    spec.attach(load_spec(arm.mjcf), frame=spec.worldbody.add_frame(), prefix=arm.prefix)
+    for thing in task.objects:
+        thing.add_to(spec)
+    return spec.compile()
+
+
+def camera_name(arm: Arm, model: "mujoco.MjModel", name: str) -> str:
+    """The name in the model of a camera of the scene ("front") or of the arm ("wrist").
+
+    Raises:
+        UserError: there is no such camera.
+    """
+    names = [model.camera(i).name for i in range(model.ncam)]
+    known = {full.removeprefix(arm.prefix): full for full in names}
+    return known[choose("camera", name, known)]
+
+
+@dataclass(frozen=True)
+class ArmIndex:
+    """Where the arm's parts lie in the arrays of a compiled model."""
+
+    joints: NDArray[np.int64]  # joint ids, (J,)
+    qpos: NDArray[np.int64]  # (J,)
+    qvel: NDArray[np.int64]  # (J,)
+    ctrl: NDArray[np.int64]  # (J,)
+    finger_qpos: NDArray[np.int64]
+    finger_qvel: NDArray[np.int64]
+    gripper_ctrl: int
+    tool: int  # site id
+
+    @classmethod
+    def of(cls, arm: Arm, model: "mujoco.MjModel") -> "ArmIndex":
+        """Resolve the arm's names once."""
+        joints = [model.joint(arm.prefix + name) for name in arm.joints]
+        fingers = [model.joint(arm.prefix + name) for name in arm.finger_joints]
+        return cls(
+            joints=np.array([joint.id for joint in joints]),
+            qpos=np.array([joint.qposadr[0] for joint in joints]),
+            qvel=np.array([joint.dofadr[0] for joint in joints]),
+            ctrl=np.array([model.actuator(arm.prefix + name).id for name in arm.joints]),
+            finger_qpos=np.array([joint.qposadr[0] for joint in fingers]),
+            finger_qvel=np.array([joint.dofadr[0] for joint in fingers]),
+            gripper_ctrl=model.actuator(arm.prefix + arm.gripper_actuator).id,
+            tool=model.site(arm.prefix + arm.tool_site).id,
+        )
+
+
+@dataclass(frozen=True)
+class ObjectIndex:
+    """Where a free object lies in the arrays of a compiled model."""
+
+    body: int
+    qpos: slice  # position and quaternion, 7 entries
+    qvel: slice  # linear velocity in the world, angular velocity in the body, 6 entries
+
+    @classmethod
+    def of(cls, name: str, model: "mujoco.MjModel") -> "ObjectIndex":
+        """Resolve a free body's name once."""
+        joint = model.joint(name)
+        qpos, qvel = int(joint.qposadr[0]), int(joint.dofadr[0])
+        return cls(model.body(name).id, slice(qpos, qpos + 7), slice(qvel, qvel + 6))

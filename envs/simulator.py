@@ -1,0 +1,300 @@
+"""The one stepping code: N goal-conditioned simulations of an arm, a task and a table.
+
+`GoalVectorEnv` adds autoreset to it and `GoalEnv` takes its only row, so the two agree bit for bit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mujoco
+import numpy as np
+from mujoco.batch import Batch, SimulationError
+from numpy.typing import NDArray
+
+from goalsight.envs.arms import ARMS, Arm
+from goalsight.envs.control import CONTROLS, Chain, damped_least_squares, geometric_jacobian, reach_for
+from goalsight.envs.scene import ArmIndex, ObjectIndex, compose
+from goalsight.envs.tasks import TASKS, Layout, Task, World
+from goalsight.envs.tasks.base import DRAWS, distance
+from goalsight.errors import UserError, choose
+
+SUBSTEPS = 10  # physics steps per control step: 4 ms each, so control runs at 25 Hz
+IK_STEPS = 12  # of inverse kinematics from the home pose to a start or goal pose
+IK_DAMPING = 0.01
+IK_TOLERANCE = 0.005  # a pose that inverse kinematics misses by more counts as out of reach [m]
+SETTLED = 0.02  # a goal state that moves farther than this while it comes to rest is drawn again [m]
+MAX_DRAWS = 200  # attempts at a valid layout before the task itself is to blame
+DOWN = np.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -1.0]])  # tool_in_world when pointing down
+STAGE_POS = mujoco.mjtStage.mjSTAGE_POS
+BAD_STATE = [int(w) for w in (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL)]
+BAD_STATE += [int(w) for w in (mujoco.mjtWarning.mjWARN_BADQACC, mujoco.mjtWarning.mjWARN_BADCTRL)]
+
+Ids = NDArray[np.int64]
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What is known about N simulations after a step or a reset, as float32."""
+
+    proprioception: NDArray[np.float32]  # (N, P)
+    state: NDArray[np.float32]  # (N, S), begins with the proprioception
+    achieved: NDArray[np.float32]  # (N, 3) [m]
+
+
+class GoalSimulator:
+    """N simulations of one task with one arm: seeded layouts, control, observation, goal states."""
+
+    def __init__(
+        self,
+        task: str | Task,
+        arm: str | Arm = "panda",
+        num_envs: int = 1,
+        *,
+        control: str = "ee",
+        num_threads: int = 0,
+        training_starts: bool = False,
+    ) -> None:
+        """Compile the scene and make the batch; `reset` must follow. Arguments as in `GoalVectorEnv`."""
+        if num_envs < 1:
+            raise UserError(f"num_envs must be at least 1, got {num_envs}")
+        self.task = TASKS[choose("task", task, TASKS)] if isinstance(task, str) else task
+        self.arm = ARMS[choose("arm", arm, ARMS)] if isinstance(arm, str) else arm
+        self.control = CONTROLS[choose("control mode", control, CONTROLS)]
+        self.num_envs = num_envs
+        self.training_starts = training_starts
+        self.model = compose(self.arm, self.task)
+        self.batch = Batch(self.model, num_envs, min(num_threads, num_envs) if num_threads else 0)
+        self._arm = ArmIndex.of(self.arm, self.model)
+        self._objects = {thing.name: ObjectIndex.of(thing.name, self.model) for thing in self.task.objects}
+        self._joint_low, self._joint_high = self.model.jnt_range[self._arm.joints].T
+        for name in ("qpos", "qvel", "ctrl", "xaxis", "xanchor", "site_xpos", "site_xmat", "xpos", "xmat"):
+            setattr(self, f"_{name}", self.batch.bind(name))
+        for name in ("geom_xpos", "geom_xmat", "cam_xpos", "cam_xmat", "light_xpos", "light_xdir"):
+            self.batch.bind(name)  # what cameras read must be kept current
+        self._rngs: list[np.random.Generator | None] = [None] * num_envs
+        self._goal_state = np.zeros_like(self.batch.state)
+        self.desired = np.zeros((num_envs, 3), np.float32)
+        self.arm_actions = self.control.arm_size(len(self.arm.joints))
+        self.action_size = self.arm_actions + self.task.uses_gripper
+
+    # --- physical queries -------------------------------------------------------------------------------------
+
+    def _chain(self, ids: Ids | slice) -> Chain:
+        joints = self._arm.joints
+        return Chain(
+            joints=self._qpos[ids][:, self._arm.qpos],
+            axes=self._xaxis[ids][:, joints],
+            anchors=self._xanchor[ids][:, joints],
+            tool=self._site_xpos[ids][:, self._arm.tool],
+            orientation=self._site_xmat[ids][:, self._arm.tool].reshape(-1, 3, 3),
+        )
+
+    def world(self) -> World:
+        """The quantities that tasks speak about, for all simulations, as float64."""
+        chain = self._chain(slice(None))
+        jacobian = geometric_jacobian(chain.axes, chain.anchors, chain.tool)
+        twist = np.matmul(jacobian, self._qvel[:, self._arm.qvel, None])[..., 0]  # (N, 6)
+        return World(
+            tool=chain.tool,
+            tool_velocity=twist[:, :3],
+            opening=self._qpos[:, self._arm.finger_qpos].mean(axis=1, keepdims=True),
+            objects={name: self._xpos[:, index.body].copy() for name, index in self._objects.items()},
+        )
+
+    def observe(self) -> Observed:
+        """Proprioception, full state and achieved goal of all simulations."""
+        world = self.world()
+        closing = self._qvel[:, self._arm.finger_qvel].mean(axis=1, keepdims=True)
+        parts = [world.tool, world.tool_velocity, world.opening, closing]
+        if self.arm_actions == len(self.arm.joints):
+            parts += [self._qpos[:, self._arm.qpos], self._qvel[:, self._arm.qvel]]
+        own = sum(part.shape[1] for part in parts)
+        for name, index in self._objects.items():
+            position, velocity = world.objects[name], self._qvel[:, index.qvel]
+            rotation = self._xmat[:, index.body].reshape(-1, 9)[
+                :, [0, 3, 6, 1, 4, 7]
+            ]  # its first two columns
+            parts += [position, position - world.tool, velocity[:, :3], rotation, velocity[:, 3:]]
+        state = np.concatenate(parts, axis=1).astype(np.float32)
+        return Observed(state[:, :own], state, self.task.achieved(world).astype(np.float32))
+
+    def state_layout(self) -> dict[str, slice]:
+        """Which entries of the state hold what: metres, m/s, radians, rad/s, and rotation columns."""
+        joints = len(self.arm.joints)
+        sizes = {"tool": 3, "tool_velocity": 3, "opening": 1, "opening_velocity": 1}
+        if self.arm_actions == joints:
+            sizes |= {"joints": joints, "joint_velocities": joints}
+        for name in self._objects:
+            sizes |= {name: 3, f"{name}_from_tool": 3, f"{name}_velocity": 3}
+            sizes |= {f"{name}_rotation": 6, f"{name}_angular_velocity": 3}
+        ends = np.cumsum(list(sizes.values()))
+        return {
+            name: slice(int(end) - size, int(end))
+            for (name, size), end in zip(sizes.items(), ends, strict=True)
+        }
+
+    def expert_action(self) -> NDArray[np.float32]:
+        """Actions of the task's scripted expert, shape (N, A)."""
+        move, gripper = self.task.expert(self.world(), self.desired.astype(np.float64))
+        chain = self._chain(slice(None))
+        if self.arm_actions == 3:
+            arm = move / self.control.step
+        else:
+            jacobian = geometric_jacobian(chain.axes, chain.anchors, chain.tool)
+            wanted = np.concatenate([move, np.zeros_like(move)], axis=1)
+            arm = damped_least_squares(jacobian, wanted) / self.control.step
+        action = np.concatenate([arm, gripper], axis=1)[:, : self.action_size]
+        return np.clip(action, -1, 1).astype(np.float32)
+
+    # --- stepping -----------------------------------------------------------------------------------------------
+
+    def check_actions(self, actions: Any) -> NDArray[np.float64]:
+        """Actions as float64 within [-1, 1].
+
+        Raises:
+            UserError: a wrong shape, or a number that is not finite.
+        """
+        actions = np.asarray(actions, dtype=np.float64)
+        if actions.shape != (self.num_envs, self.action_size):
+            raise UserError(
+                f"actions must have shape {(self.num_envs, self.action_size)}, got {actions.shape}"
+            )
+        if not np.isfinite(actions).all():
+            bad = np.flatnonzero(~np.isfinite(actions).all(axis=1))
+            raise UserError(f"actions must be finite; those of environments {bad[:5].tolist()} are not")
+        return np.clip(actions, -1.0, 1.0)
+
+    def step(self, actions: Any) -> NDArray[np.bool_]:
+        """Apply actions (N, A) for one control step; returns which simulations diverged, bool (N,)."""
+        actions = self.check_actions(actions)
+        targets = self.control.targets(self._chain(slice(None)), actions[:, : self.arm_actions], DOWN)
+        self._ctrl[:, self._arm.ctrl] = np.clip(targets, self._joint_low, self._joint_high)
+        if self.task.uses_gripper:
+            closed, opened = self.arm.gripper_range
+            self._ctrl[:, self._arm.gripper_ctrl] = closed + (opened - closed) * 0.5 * (1 + actions[:, -1])
+        diverged = np.zeros(self.num_envs, bool)
+        try:
+            self.batch.step(nstep=SUBSTEPS, stage=STAGE_POS)
+        except SimulationError as error:
+            diverged[error.ids] = True
+        finite = np.isfinite(self._qpos).all(axis=1) & np.isfinite(self._qvel).all(axis=1)
+        return diverged | ~finite | (self.batch.warning[:, BAD_STATE, 1] > 0).any(axis=1)
+
+    # --- starts and goals ---------------------------------------------------------------------------------------
+
+    def seed(self, ids: Ids, seeds: Sequence[int | None]) -> None:
+        """Give simulations `ids` generators of their own; None keeps the one there is."""
+        for i, seed in zip(ids, seeds, strict=True):
+            if seed is not None or self._rngs[i] is None:
+                self._rngs[i] = np.random.default_rng(seed)
+
+    def reset(self, ids: Ids) -> None:
+        """Draw new layouts for simulations `ids`, realise their goal states, and put them at their starts.
+
+        Raises:
+            UserError: the task's regions hold no layout that is valid, within reach and stable.
+        """
+        pending, attempts = ids, 0
+        while len(pending):
+            attempts += 1
+            if attempts > MAX_DRAWS:
+                raise UserError(
+                    f'task "{self.task.name}": no valid start and goal within reach in {MAX_DRAWS} draws'
+                )
+            layout = self._draw(pending)
+            good = self._realise_goal(pending, layout)
+            good &= self._realise_start(pending, layout)
+            pending = pending[~good]
+
+    def _draw(self, ids: Ids) -> Layout:
+        """Layouts that the task calls valid, from each simulation's own generator."""
+        u = np.empty((len(ids), DRAWS))
+        todo = np.arange(len(ids))
+        for _ in range(MAX_DRAWS):
+            # The only loop over environments: each has its own stream, whatever the batch around it.
+            for row in todo:
+                rng = self._rngs[ids[row]]
+                assert rng is not None
+                u[row] = rng.random(DRAWS)
+            layout = self.task.draw(u, self.training_starts)
+            here = World(layout.tool, np.zeros_like(layout.tool), np.zeros((len(ids), 1)), layout.objects)
+            todo = np.flatnonzero(~self.task.valid(layout, self.task.achieved(here)))
+            if not len(todo):
+                return layout
+        raise UserError(
+            f'task "{self.task.name}": no valid start and goal in {MAX_DRAWS} draws of its regions'
+        )
+
+    def _realise_goal(self, ids: Ids, layout: Layout) -> NDArray[np.bool_]:
+        """Put simulations into their goal states, let them come to rest, and keep those states.
+
+        What the settled state achieves becomes the desired goal, so every goal is achievable, and its image exact.
+        """
+        reached = self._place(ids, layout.goal_tool, layout.goal_objects, layout.yaw, layout.grasped)
+        self.batch.step(ids, nstep=self.task.settle_steps, stage=STAGE_POS)
+        settled = self.task.achieved(self.world())[ids]
+        self._goal_state[ids] = self.batch.state[ids]
+        self.desired[ids] = settled
+        return reached & (distance(settled, layout.goal) < SETTLED)
+
+    def _realise_start(self, ids: Ids, layout: Layout) -> NDArray[np.bool_]:
+        open_hand = np.full(len(ids), self.task.uses_gripper)
+        reached = self._place(ids, layout.tool, layout.objects, layout.yaw, open_hand, closing=False)
+        start = self.task.achieved(self.world())[ids]
+        return reached & ~self.task.success(start.astype(np.float32), self.desired[ids])
+
+    def _place(
+        self,
+        ids: Ids,
+        tool: Floats,
+        objects: dict[str, Floats],
+        yaw: dict[str, Floats],
+        open_hand: NDArray[np.bool_],
+        closing: bool = True,
+    ) -> NDArray[np.bool_]:
+        """Set simulations to rest with the tool and the objects at given places; returns who could reach.
+
+        With `closing`, an open hand is told to close, and holds what lies in it once physics runs.
+        """
+        self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
+        for name, index in self._objects.items():
+            half = 0.5 * yaw[name]
+            self._qpos[ids, index.qpos.start : index.qpos.start + 3] = objects[name]
+            zero = np.zeros_like(half)
+            quaternion = np.stack([np.cos(half), zero, zero, np.sin(half)], axis=1)
+            self._qpos[ids, index.qpos.start + 3 : index.qpos.stop] = quaternion
+        closed, opened = self.arm.gripper_range
+        opening = np.where(open_hand, opened, closed)
+        self._qpos[ids[:, None], self._arm.finger_qpos] = opening[:, None]
+        self._ctrl[ids, self._arm.gripper_ctrl] = closed if closing else opening
+        self._qpos[ids[:, None], self._arm.qpos] = self.arm.home
+        for _ in range(IK_STEPS):
+            self.batch.forward(ids, stage=STAGE_POS)
+            joints = reach_for(self._chain(ids), tool, DOWN, IK_DAMPING)
+            joints = np.clip(joints, self._joint_low, self._joint_high)
+            self._qpos[ids[:, None], self._arm.qpos] = joints
+        self._ctrl[ids[:, None], self._arm.ctrl] = joints
+        self.batch.forward(ids, stage=STAGE_POS)
+        return distance(self._site_xpos[ids, self._arm.tool], tool) < IK_TOLERANCE
+
+    def show_goal(self, ids: Ids) -> Any:
+        """A context in which simulations `ids` are in their goal states."""
+        return _InGoalState(self.batch, ids, self._goal_state)
+
+
+class _InGoalState:
+    """Swap simulations into their goal states and back."""
+
+    def __init__(self, batch: Batch, ids: Ids, goal_state: Floats) -> None:
+        self._batch, self._ids, self._goal_state = batch, ids, goal_state
+
+    def __enter__(self) -> None:
+        self._before = self._batch.state[self._ids]
+        self._batch.state[self._ids] = self._goal_state[self._ids]
+        self._batch.forward(self._ids, stage=STAGE_POS)
+
+    def __exit__(self, *exc: object) -> None:
+        self._batch.state[self._ids] = self._before
+        self._batch.forward(self._ids, stage=STAGE_POS)

@@ -1,0 +1,64 @@
+"""`GoalEnv`: the same code as `GoalVectorEnv`, with one simulation, as a `gymnasium.Env`."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from goalsight.envs.vector import GoalVectorEnv, Obs
+
+ENDLESS = 2**62  # truncation is Gymnasium's TimeLimit's business
+
+
+class GoalEnv(gym.Env[Obs, NDArray[np.float32]]):
+    """One goal-conditioned environment; takes the arguments of `GoalVectorEnv` but for `num_envs`.
+
+    Episodes do not end by themselves: `gymnasium.make` adds the time limit. Only diverged physics truncates.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 25}  # noqa: RUF012 (Gymnasium's own declaration)
+
+    def __init__(self, task: Any = "reach", arm: Any = "panda", **kwargs: Any) -> None:
+        """See `GoalVectorEnv`."""
+        kwargs = {"num_threads": 1} | kwargs
+        self.vector = GoalVectorEnv(task, arm, 1, max_episode_steps=ENDLESS, **kwargs)
+        self.render_mode = self.vector.render_mode
+        self.observation_space = self.vector.single_observation_space
+        self.action_space = self.vector.single_action_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Obs, dict[str, Any]]:
+        """Start a new episode, from a new stream if seeded."""
+        super().reset(seed=seed)
+        obs, info = self.vector.reset(seed=seed)
+        return _row(obs), _scalars(info)
+
+    def step(self, action: NDArray[Any]) -> tuple[Obs, float, bool, bool, dict[str, Any]]:
+        """Apply one action, shape (A,)."""
+        obs, reward, _, truncated, info = self.vector.step(np.asarray(action)[None])
+        if truncated[0]:
+            return info["final_obs"][0], float(reward[0]), False, True, _scalars(info)
+        return _row(obs), float(reward[0]), False, False, _scalars(info)
+
+    def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
+        """See `GoalVectorEnv.compute_reward`."""
+        return self.vector.compute_reward(achieved_goal, desired_goal, info)
+
+    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+        """The view at 480 px, when `render_mode` is "rgb_array"."""
+        frames = self.vector.render()
+        return None if frames is None else frames[0]
+
+    def close(self) -> None:
+        """Release the cameras."""
+        self.vector.close()
+
+
+def _row(obs: Obs) -> Obs:
+    return {key: value[0] for key, value in obs.items()}
+
+
+def _scalars(info: dict[str, Any]) -> dict[str, Any]:
+    return {key: bool(info[key][0]) for key in ("is_success", "diverged")}

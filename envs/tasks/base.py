@@ -1,0 +1,143 @@
+"""What a task is: which objects lie where, how a goal is drawn, what has been achieved, and an expert.
+
+A task is data and pure batched functions. Arms, scenes, control and the loop are not its business.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from array_api_compat import array_namespace
+
+from goalsight.envs.region import Array, Region
+
+if TYPE_CHECKING:
+    import mujoco
+
+DRAWS = 16  # uniform numbers per attempt at a layout; each task uses the first few
+
+
+@dataclass(frozen=True)
+class Cube:
+    """A free cube."""
+
+    name: str
+    half: float = 0.025  # half of the edge [m]
+    mass: float = 0.1  # [kg]
+    rgba: tuple[float, float, float, float] = (0.85, 0.11, 0.10, 1.0)
+
+    def add_to(self, spec: "mujoco.MjSpec") -> None:
+        """Add the cube to a scene."""
+        import mujoco
+
+        body = spec.worldbody.add_body(name=self.name, pos=[0.45, 0, self.half])
+        body.add_freejoint(name=self.name)
+        body.add_geom(
+            name=self.name,
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            size=[self.half] * 3,
+            mass=self.mass,
+            rgba=self.rgba,
+            condim=4,
+            friction=[1.0, 0.01, 0.0001],
+        )
+
+
+@dataclass(frozen=True)
+class World:
+    """The physical quantities that tasks speak about, for N simulations."""
+
+    tool: Array  # point between the fingertips [m], (N, 3)
+    tool_velocity: Array  # [m/s], (N, 3)
+    opening: Array  # of the gripper, per finger [m], (N, 1)
+    objects: dict[str, Array] = field(default_factory=dict)  # positions [m], (N, 3) each
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One draw of an episode, for n simulations: where things start and where they shall be."""
+
+    tool: Array  # tool position at the start [m], (n, 3)
+    goal: Array  # the goal as drawn [m], (n, 3)
+    goal_tool: Array  # tool position in the goal state [m], (n, 3)
+    grasped: Array  # whether the hand holds the object in the goal state, bool (n,)
+    objects: dict[str, Array] = field(default_factory=dict)  # positions at the start [m], (n, 3) each
+    goal_objects: dict[str, Array] = field(
+        default_factory=dict
+    )  # positions in the goal state [m], (n, 3) each
+    yaw: dict[str, Array] = field(
+        default_factory=dict
+    )  # of each object, at the start and at the goal [rad], (n,)
+
+
+def distance(a: Array, b: Array) -> Array:
+    """Euclidean distance [m] of points of shape (..., 3)."""
+    xp = array_namespace(a, b)
+    return xp.linalg.vector_norm(a - b, axis=-1)
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """A family of goals. Difficulty is data: `replace(PUSH, goal_region=...)` is another task."""
+
+    name: ClassVar[str]
+    objects: ClassVar[tuple[Cube, ...]] = ()
+    uses_gripper: ClassVar[bool] = False  # otherwise the gripper stays closed and has no action
+
+    max_episode_steps: int = 50
+    tolerance: float = 0.05  # of success [m]
+    least_distance: float = 0.1  # between what is achieved at the start and the goal [m]
+    settle_steps: int = 10  # physics steps for which a goal state comes to rest
+
+    def __post_init__(self) -> None:
+        if self.least_distance <= self.tolerance:
+            raise ValueError(
+                f"least_distance ({self.least_distance} m) must exceed tolerance ({self.tolerance} m): "
+                "no episode may be solved at its start"
+            )
+
+    @abstractmethod
+    def draw(self, u: Array, training: bool) -> Layout:
+        """Lay out n episodes from uniform numbers in [0, 1), shape (n, DRAWS).
+
+        Args:
+            u: the only source of chance.
+            training: draw training starts, which may be easier than those of evaluation.
+        """
+
+    @abstractmethod
+    def achieved(self, world: World) -> Array:
+        """What counts as reached [m], shape (N, 3)."""
+
+    @abstractmethod
+    def expert(self, world: World, goal: Array) -> tuple[Array, Array]:
+        """A scripted policy without memory.
+
+        Args:
+            world: as it is.
+            goal: desired goal [m], shape (N, 3).
+
+        Returns:
+            the wanted displacement of the tool [m], shape (N, 3), and the gripper's action in [-1, 1], shape (N, 1).
+        """
+
+    def valid(self, layout: Layout, achieved: Array) -> Array:
+        """Which of the n layouts may be used: those whose goal is not reached at the start, bool (n,)."""
+        return distance(achieved, layout.goal) > self.least_distance
+
+    def success(self, achieved: Array, desired: Array) -> Array:
+        """Whether the goal is reached, bool (...)."""
+        return distance(achieved, desired) <= self.tolerance
+
+    def sparse_reward(self, achieved: Array, desired: Array) -> Array:
+        """-1 until the goal is reached, 0 where it is; float32 (...)."""
+        xp = array_namespace(achieved, desired)
+        return -xp.astype(~self.success(achieved, desired), xp.float32)
+
+    def dense_reward(self, achieved: Array, desired: Array) -> Array:
+        """Minus the distance to the goal [m]; float32 (...)."""
+        xp = array_namespace(achieved, desired)
+        return xp.astype(-distance(achieved, desired), xp.float32)
+
+
+REWARDS: dict[str, Any] = {"sparse": Task.sparse_reward, "dense": Task.dense_reward}

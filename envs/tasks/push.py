@@ -1,0 +1,102 @@
+"""Push: slide a cube along the table to a point, with the gripper closed."""
+
+from dataclasses import dataclass
+from math import pi
+from typing import ClassVar
+
+from array_api_compat import array_namespace
+
+from goalsight.envs.region import Array, Region
+from goalsight.envs.tasks.base import Cube, Layout, Task, World, distance
+
+CUBE = Cube("cube")
+CONTACT = 0.045  # from the cube's centre to the closed fingers that push it [m]
+LOW, HIGH = 0.02, 0.085  # tool heights for pushing, and for passing over the cube [m]
+
+
+def unit(vectors: Array) -> Array:
+    """Vectors of shape (N, K) at length one; zero where there is no direction."""
+    xp = array_namespace(vectors)
+    norm = xp.linalg.vector_norm(vectors, axis=-1, keepdims=True)
+    return vectors / xp.where(norm > 1e-9, norm, xp.ones_like(norm))
+
+
+def ring(centre: Array, u: Array, near: float, far: float) -> Array:
+    """Points around `centre` (n, 2), between `near` and `far` away [m], from uniform numbers u (n, 2)."""
+    xp = array_namespace(u)
+    angle = 2 * pi * u[:, 0]
+    radius = near + (far - near) * u[:, 1]
+    return centre + radius[:, None] * xp.stack([xp.cos(angle), xp.sin(angle)], axis=-1)
+
+
+@dataclass(frozen=True)
+class Push(Task):
+    """The goal is a position of the cube on the table."""
+
+    name: ClassVar[str] = "push"
+    objects: ClassVar[tuple[Cube, ...]] = (CUBE,)
+
+    start_region: Region = Region((0.36, -0.14, 0.03), (0.52, 0.14, 0.06))  # of the tool
+    object_region: Region = Region((0.36, -0.17, CUBE.half), (0.54, 0.17, CUBE.half))
+    goal_region: Region = Region((0.34, -0.20, CUBE.half), (0.56, 0.20, CUBE.half))
+    clearance: float = 0.055  # between tool and cube at the start, at least [m]
+    training_near_share: float = 0.7  # of the training episodes start with the cube near the tool
+    training_near: tuple[float, float] = (0.055, 0.09)  # how near [m]
+
+    def draw(self, u: Array, training: bool) -> Layout:
+        """See `Task.draw`. Contact must happen for anything to be learnt, hence the nearer training starts."""
+        xp = array_namespace(u)
+        tool = self.start_region.at(u[:, 0:3])
+        cube = self.object_region.at(u[:, 3:6])
+        if training:
+            near = xp.concat([ring(tool[:, :2], u[:, 6:8], *self.training_near), cube[:, 2:]], axis=-1)
+            near = self.object_region.clip(near)
+            cube = xp.where(u[:, 8:9] < self.training_near_share, near, cube)
+        goal = self.goal_region.at(u[:, 9:12])
+        behind = goal[:, :2] - CONTACT * unit(goal[:, :2] - cube[:, :2])
+        return Layout(
+            tool=tool,
+            goal=goal,
+            goal_tool=xp.concat([behind, xp.full_like(goal[:, 2:], LOW)], axis=-1),
+            grasped=xp.zeros(u.shape[0], dtype=xp.bool),
+            objects={CUBE.name: cube},
+            goal_objects={CUBE.name: goal},
+            yaw={CUBE.name: 0.5 * pi * u[:, 12]},
+        )
+
+    def valid(self, layout: Layout, achieved: Array) -> Array:
+        """Not solved at the start, and the fingers beside the cube rather than in it."""
+        apart = distance(layout.tool[:, :2], layout.objects[CUBE.name][:, :2]) >= self.clearance
+        return super().valid(layout, achieved) & apart
+
+    def achieved(self, world: World) -> Array:
+        """The cube's position."""
+        return world.objects[CUBE.name]
+
+    def expert(self, world: World, goal: Array) -> tuple[Array, Array]:
+        """Pass over the cube, come down behind it, push it toward the goal."""
+        xp = array_namespace(goal)
+        cube, tool = world.objects[CUBE.name], world.tool
+        to_goal = goal[:, :2] - cube[:, :2]
+        direction = unit(to_goal)
+        from_cube = tool[:, :2] - cube[:, :2]
+        along = xp.sum(from_cube * direction, axis=-1, keepdims=True)
+        aside = from_cube - along * direction
+        gap = xp.linalg.vector_norm(to_goal, axis=-1, keepdims=True)
+
+        behind = cube[:, :2] - 0.075 * direction
+        to_behind = behind - tool[:, :2]
+        off = xp.linalg.vector_norm(aside, axis=-1, keepdims=True)
+        there = xp.linalg.vector_norm(to_behind, axis=-1, keepdims=True) < 0.025
+        low = tool[:, 2:] < LOW + 0.02
+        pushing = low & (along < -0.02) & (off < 0.02)
+        clear = low & (along < -0.06)  # already behind: no need to pass over
+
+        push = xp.concat(
+            [xp.minimum(gap, xp.full_like(gap, 0.03)) * direction - aside, LOW - tool[:, 2:]], axis=-1
+        )
+        level = xp.where(there | clear, LOW, HIGH) - tool[:, 2:]
+        blocked = ~there & ~clear & (tool[:, 2:] < HIGH - 0.02)
+        approach = xp.concat([xp.where(blocked, xp.zeros_like(to_behind), to_behind), level], axis=-1)
+        move = xp.where(pushing, push, approach)
+        return xp.where(gap < 0.01, xp.zeros_like(move), move), -xp.ones_like(world.opening)

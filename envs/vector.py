@@ -1,0 +1,316 @@
+"""`GoalVectorEnv`: many goal-conditioned environments stepped as one batch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from goalsight.envs.arms import Arm
+from goalsight.envs.scene import camera_name
+from goalsight.envs.simulator import GoalSimulator
+from goalsight.envs.tasks import Task
+from goalsight.envs.tasks.base import REWARDS
+from goalsight.errors import UserError, choose
+
+Obs = dict[str, NDArray[Any]]
+OBS_MODES = ("state", "pixels")
+MAX_IMAGE_SIZE = 4096  # [px]
+
+
+class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
+    """N environments of one task and arm, on `mujoco.batch.Batch`, with same-step autoreset.
+
+    Observations are dictionaries of arrays of shape (N, ...):
+
+    - `observation` float32: proprioception with `obs="pixels"`, the full state with `obs="state"`;
+    - `achieved_goal`, `desired_goal` float32 (N, 3) [m];
+    - with `obs="pixels"`: `pixels`, `goal_pixels` uint8 (N, size, size, 3), the goal image being a picture of
+      the goal state itself; with `privileged` also `state` float32, what `obs="state"` would observe.
+
+    Actions are float32 in [-1, 1], shape (N, A): with `control="ee"` a displacement of the tool (4 cm at full
+    scale), with `control="joint"` of the joints; tasks that grasp add the gripper (-1 closes, 1 opens).
+    Nothing terminates. Episodes truncate at `max_episode_steps`, or when physics diverges (`info["diverged"]`).
+    Environment i seeded with s behaves as the only environment of a batch seeded with s, bit for bit.
+    """
+
+    def __init__(
+        self,
+        task: str | Task = "reach",
+        arm: str | Arm = "panda",
+        num_envs: int = 1,
+        *,
+        control: str = "ee",
+        obs: str = "state",
+        image_size: int = 64,
+        camera: str = "front",
+        renderer: str = "raytrace",
+        reward: str = "sparse",
+        max_episode_steps: int | None = None,
+        num_threads: int = 0,
+        privileged: bool = False,
+        training_starts: bool = False,
+        render_mode: str | None = None,
+    ) -> None:
+        """Compile the scene.
+
+        Args:
+            task: a task or its name.
+            arm: an arm or its name.
+            num_envs: N.
+            control: "ee" or "joint".
+            obs: "state" or "pixels".
+            image_size: edge of the pixel observations [px].
+            camera: "front" or "wrist".
+            renderer: "raytrace" or "opengl".
+            reward: "sparse" (-1, and 0 where the goal is reached) or "dense" (minus the distance [m]).
+            max_episode_steps: horizon; None takes the task's.
+            num_threads: of physics and of rendering; 0 means one for each CPU.
+            privileged: add the full state to pixel observations.
+            training_starts: draw the task's training starts rather than its evaluation starts.
+            render_mode: "rgb_array" or None.
+
+        Raises:
+            UserError: a name that does not exist, or a number out of range.
+        """
+        self.sim = GoalSimulator(
+            task, arm, num_envs, control=control, num_threads=num_threads, training_starts=training_starts
+        )
+        if not 8 <= image_size <= MAX_IMAGE_SIZE:
+            raise UserError(f"image_size must lie in [8, {MAX_IMAGE_SIZE}], got {image_size}")
+        if render_mode not in (None, "rgb_array"):
+            raise UserError(f'no render mode "{render_mode}"; choices: rgb_array')
+        self.task, self.arm, self.model, self.batch = (
+            self.sim.task,
+            self.sim.arm,
+            self.sim.model,
+            self.sim.batch,
+        )
+        self.num_envs = num_envs
+        self.pixels = choose("observation mode", obs, OBS_MODES) == "pixels"
+        self.image_size, self.camera, self.privileged = image_size, camera, privileged and self.pixels
+        camera_name(self.arm, self.model, camera)
+        self.renderer = choose("renderer", renderer, ("raytrace", "opengl"))
+        self.horizon = max_episode_steps if max_episode_steps is not None else self.task.max_episode_steps
+        if self.horizon < 1:
+            raise UserError(f"max_episode_steps must be at least 1, got {self.horizon}")
+        self.tolerance = self.task.tolerance
+        self.num_threads = num_threads
+        self.render_mode = render_mode
+        self.metadata = {
+            "render_modes": ["rgb_array"],
+            "render_fps": 25,
+            "autoreset_mode": AutoresetMode.SAME_STEP,
+        }
+        self._reward = REWARDS[choose("reward", reward, REWARDS)].__get__(self.task)
+        self._cameras: dict[tuple[str, int], Any] = {}
+        self._elapsed = np.zeros(num_envs, np.int64)
+        self._obs: Obs | None = None
+        pixels = (num_envs, image_size, image_size, 3) if self.pixels else (0,)
+        self._goal_pixels = np.zeros(pixels, np.uint8)
+        self._make_spaces()
+
+    def _make_spaces(self) -> None:
+        def reals(size: int) -> gym.spaces.Box:
+            return gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
+
+        def image() -> gym.spaces.Box:
+            return gym.spaces.Box(0, 255, (self.image_size, self.image_size, 3), np.uint8)
+
+        layout = self.sim.state_layout()
+        state_size = max(part.stop for part in layout.values())
+        own_size = layout[f"{self.task.objects[0].name}"].start if self.task.objects else state_size
+        spaces: dict[str, gym.Space[Any]] = {
+            "observation": reals(own_size if self.pixels else state_size),
+            "achieved_goal": reals(3),
+            "desired_goal": reals(3),
+        }
+        if self.pixels:
+            spaces |= {"pixels": image(), "goal_pixels": image()}
+        if self.privileged:
+            spaces["state"] = reals(state_size)
+        self.single_observation_space = gym.spaces.Dict(spaces)
+        self.single_action_space = gym.spaces.Box(-1.0, 1.0, (self.sim.action_size,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+
+    # --- the Gymnasium contract ---------------------------------------------------------------------------------
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Obs, dict[str, Any]]:
+        """Start new episodes.
+
+        Args:
+            seed: an int s seeds environment i with s + i; a sequence seeds each; None goes on with the streams.
+            options: `reset_mask`, bool (N,), resets only the environments it marks.
+
+        Returns:
+            observations of all environments, and `info` with `is_success` and `diverged`, bool (N,).
+        """
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
+        if seeds is None:
+            seeds = [None] * self.num_envs
+        if len(seeds) != self.num_envs:
+            raise UserError(f"reset needs {self.num_envs} seeds, one for each environment, got {len(seeds)}")
+        mask = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs, bool)))
+        if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
+            raise UserError(f"reset_mask must be bool of shape ({self.num_envs},) and mark an environment")
+        if self._obs is None and not mask.all():
+            raise UserError("the first reset must be of all environments")
+        ids = np.flatnonzero(mask)
+        self.sim.seed(ids, [seeds[i] for i in ids])
+        self._obs = self._restart(ids, self._obs)
+        return dict(self._obs), self._info(self._obs, np.zeros(self.num_envs, bool))
+
+    def step(
+        self, actions: NDArray[Any]
+    ) -> tuple[Obs, NDArray[Any], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Apply actions, shape (N, A), for one control step (40 ms).
+
+        Where an episode ends, the observation is already the first of the next one; the last of the old one is
+        in `info["final_obs"]`, and `info["final_info"]` says how it ended. The reward, `is_success` and `diverged`
+        are those of the step just taken, for all environments.
+
+        Raises:
+            UserError: actions of a wrong shape or not finite, or no reset before.
+        """
+        if self._obs is None:
+            raise UserError("call reset() before step()")
+        diverged = self.sim.step(actions)
+        self._elapsed += 1
+        obs = self._observe(self._obs, diverged)
+        reward = self.compute_reward(obs["achieved_goal"], obs["desired_goal"], {})
+        info = self._info(obs, diverged)
+        truncated = (self._elapsed >= self.horizon) | diverged
+        if truncated.any():
+            info |= self._final(obs, info, truncated)
+            obs = self._restart(np.flatnonzero(truncated), obs)
+        self._obs = obs
+        return dict(obs), reward, np.zeros(self.num_envs, bool), truncated, info
+
+    def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
+        """Reward of achieving `achieved_goal` when `desired_goal` was asked for, both (..., 3) [m]; float32 (...).
+
+        Pure: it depends on its first two arguments only.
+        """
+        return self._reward(achieved_goal, desired_goal)
+
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+        """The view of each environment at 480 px, when `render_mode` is "rgb_array"."""
+        return tuple(self.render_frames()) if self.render_mode == "rgb_array" else None
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Release the cameras."""
+        for camera in self._cameras.values():
+            camera.close()
+        self._cameras.clear()
+
+    # --- for agents, evaluation and videos ----------------------------------------------------------------------
+
+    def expert_action(self) -> NDArray[np.float32]:
+        """Actions of the task's scripted expert in the present states, shape (N, A)."""
+        return self.sim.expert_action()
+
+    def state_observation(self) -> NDArray[np.float32]:
+        """The full state, float32 (N, S); `state_layout()` says which entries hold what."""
+        return self.sim.observe().state
+
+    def state_layout(self) -> dict[str, slice]:
+        """Names of the parts of the state and where they lie in it."""
+        return self.sim.state_layout()
+
+    def object_positions(self) -> dict[str, NDArray[np.float32]]:
+        """Named physical points [m], each (N, 3): "gripper", and "object" where the task has one."""
+        world = self.sim.world()
+        points = {"gripper": world.tool} | {"object": p for p in list(world.objects.values())[:1]}
+        return {name: point.astype(np.float32) for name, point in points.items()}
+
+    def render_frames(
+        self, *, size: int = 480, camera: str = "front", ids: NDArray[np.int64] | None = None
+    ) -> NDArray[np.uint8]:
+        """Pictures of the present states, (n, size, size, 3), of environments `ids` or of all."""
+        key = (camera, size)
+        if key not in self._cameras:
+            from goalsight.envs.rendering import make_camera
+
+            self._cameras[key] = make_camera(
+                self.model,
+                name=camera_name(self.arm, self.model, camera),
+                width=size,
+                height=size,
+                backend=self.renderer,
+                num_threads=self.num_threads,
+            )
+        frames: NDArray[np.uint8] = self._cameras[key].render(self.batch, ids)
+        return frames
+
+    def goal_frames(
+        self, *, size: int = 480, camera: str = "front", ids: NDArray[np.int64] | None = None
+    ) -> NDArray[np.uint8]:
+        """Pictures of the goal states, (n, size, size, 3), of environments `ids` or of all."""
+        ids = np.arange(self.num_envs) if ids is None else ids
+        with self.sim.show_goal(ids):
+            return self.render_frames(size=size, camera=camera, ids=ids)
+
+    # --- internals ----------------------------------------------------------------------------------------------
+
+    def _observe(self, previous: Obs, diverged: NDArray[np.bool_]) -> Obs:
+        """Observations after a step; a diverged simulation repeats its last good one."""
+        seen = self.sim.observe()
+        obs = {
+            "observation": seen.proprioception if self.pixels else seen.state,
+            "achieved_goal": seen.achieved,
+            "desired_goal": self.sim.desired.copy(),
+        }
+        if self.pixels:
+            obs |= {"pixels": self._frames(None), "goal_pixels": self._goal_pixels.copy()}
+        if self.privileged:
+            obs["state"] = seen.state
+        if diverged.any():
+            for key, value in obs.items():
+                obs[key] = np.where(diverged.reshape(-1, *[1] * (value.ndim - 1)), previous[key], value)
+        return obs
+
+    def _restart(self, ids: NDArray[np.int64], obs: Obs | None) -> Obs:
+        """Begin new episodes in environments `ids`; the rows of the others are those of `obs`."""
+        self.sim.reset(ids)
+        self._elapsed[ids] = 0
+        seen = self.sim.observe()
+        fresh = {
+            "observation": seen.proprioception if self.pixels else seen.state,
+            "achieved_goal": seen.achieved,
+            "desired_goal": self.sim.desired,
+        }
+        if self.privileged:
+            fresh["state"] = seen.state
+        result = {key: value.copy() if obs is None else obs[key].copy() for key, value in fresh.items()}
+        for key, value in fresh.items():
+            result[key][ids] = value[ids]
+        if self.pixels:
+            with self.sim.show_goal(ids):
+                self._goal_pixels[ids] = self._frames(ids)
+            result["goal_pixels"] = self._goal_pixels.copy()
+            result["pixels"] = np.empty_like(self._goal_pixels) if obs is None else obs["pixels"].copy()
+            result["pixels"][ids] = self._frames(ids)
+        return result
+
+    def _frames(self, ids: NDArray[np.int64] | None) -> NDArray[np.uint8]:
+        return self.render_frames(size=self.image_size, camera=self.camera, ids=ids)
+
+    def _info(self, obs: Obs, diverged: NDArray[np.bool_]) -> dict[str, Any]:
+        everyone = np.ones(self.num_envs, bool)
+        success = self.task.success(obs["achieved_goal"], obs["desired_goal"])
+        return {"is_success": success, "_is_success": everyone, "diverged": diverged, "_diverged": everyone}
+
+    def _final(self, obs: Obs, info: dict[str, Any], ended: NDArray[np.bool_]) -> dict[str, Any]:
+        """`final_obs` and `final_info` as Gymnasium's vector environments give them."""
+        final = np.full(self.num_envs, None, dtype=object)
+        for i in np.flatnonzero(ended):
+            final[i] = {key: value[i] for key, value in obs.items()}
+        outcome = {key: info[key] for key in ("is_success", "diverged")}
+        outcome |= {f"_{key}": ended for key in outcome}
+        return {"final_obs": final, "_final_obs": ended, "final_info": outcome, "_final_info": ended}
