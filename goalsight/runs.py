@@ -12,8 +12,6 @@ Weights are safetensors and everything else is JSON, so loading a stranger's run
 """
 
 import json
-import os
-import shutil
 import sys
 import time
 from dataclasses import is_dataclass
@@ -21,15 +19,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from goalsight import checkpoints
+from goalsight.checkpoints import read_checkpoint
 from goalsight.errors import UserError, choose
 from goalsight.files import (
     atomic_write_bytes,
     atomic_write_json,
     atomic_write_text,
-    flush_to_disk,
     read_json,
     to_json,
-    write_flushed,
     writing,
 )
 from goalsight.interruption import Stop, interrupted, stopped_by
@@ -55,7 +53,6 @@ __all__ = [
 ]
 
 KINDS = ("collect", "pretrain", "train")
-WEIGHTS, META = "weights.safetensors", "meta.json"
 
 
 class Run:
@@ -242,29 +239,10 @@ class Run:
         Raises:
             UserError: if the disk refuses; the checkpoints from before are then untouched.
         """
-        from safetensors.torch import save
-
-        # Copies: safetensors refuses tensors that share memory, as tied weights do.
-        plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-        folder = self.path / "checkpoints"
-        target = folder / f"{step:06d}"
-        with writing(target):
-            folder.mkdir(exist_ok=True)
-            _remove_leftovers(folder)
-            sibling = folder / f".{target.name}.{os.getpid()}.tmp"
-            try:
-                sibling.mkdir()
-                write_flushed(sibling / WEIGHTS, save(plain))
-                write_flushed(sibling / META, json.dumps(to_json({"step": step, **meta}), indent=2).encode())
-                flush_to_disk(sibling)
-                _move_into_place(sibling, target)
-            except BaseException:
-                shutil.rmtree(sibling, ignore_errors=True)
-                raise
-            flush_to_disk(folder)
+        folder = checkpoints.publish(self.path / "checkpoints", step, tensors, meta)
         for pointer in ("last", "best") if best else ("last",):
-            atomic_write_text(folder / pointer, target.name + "\n")
-        return target
+            atomic_write_text(folder.parent / pointer, folder.name + "\n")
+        return folder
 
     def checkpoint(self, which: str | int = "last") -> Path:
         """Return a checkpoint's folder.
@@ -276,20 +254,27 @@ class Run:
             UserError: if there is no such checkpoint, naming those there are.
         """
         folder = self.path / "checkpoints"
-        steps = sorted(int(entry.name) for entry in folder.glob("*") if entry.name.isdigit())
+        steps = checkpoints.published_steps(folder)
         if not steps:
             raise UserError(f"run {self.path} has no checkpoint yet (its status: {self.manifest['status']})")
         if which in ("last", "best"):
-            pointer = folder / str(which)
-            if which == "best" and not pointer.exists():
-                pointer = folder / "last"
-            named = pointer.read_text().strip() if pointer.exists() else ""
-            # A crash between the rename and the pointer leaves the pointer one behind, or absent.
-            return folder / named if named.isdigit() and int(named) in steps else folder / f"{steps[-1]:06d}"
+            return folder / checkpoints.step_name(self._pointed_at(str(which), steps))
         if not str(which).isdigit() or int(which) not in steps:
-            known = ", ".join(str(step) for step in steps)
+            known = ", ".join(map(str, steps))
             raise UserError(f'run {self.path} has no checkpoint "{which}"; choices: last, best, {known}')
-        return folder / f"{int(which):06d}"
+        return folder / checkpoints.step_name(int(which))
+
+    def _pointed_at(self, pointer: str, steps: list[int]) -> int:
+        """Return the step that `last` or `best` names; the newest one where the file is absent or wrong.
+
+        A crash between a checkpoint's rename and the pointer's leaves the pointer one behind, or absent.
+        """
+        for name in (pointer, "last"):
+            file = self.path / "checkpoints" / name
+            named = file.read_text().strip() if file.exists() else ""
+            if named.isdigit() and int(named) in steps:
+                return int(named)
+        return steps[-1]
 
     def load(self, which: str | int = "last") -> "tuple[dict[str, torch.Tensor], dict[str, Any]]":
         """Return a checkpoint's tensors (on the CPU) and meta; see `checkpoint` for `which`."""
@@ -318,22 +303,6 @@ class Run:
         return read_json(path) if path.exists() else {}
 
 
-def read_checkpoint(folder: Path) -> "tuple[dict[str, torch.Tensor], dict[str, Any]]":
-    """Return the tensors (on the CPU) and the meta of a checkpoint folder.
-
-    Raises:
-        UserError: if a file is missing or damaged.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    meta = read_json(folder / META)
-    try:
-        return load((folder / WEIGHTS).read_bytes()), meta
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot read {folder / WEIGHTS}: {error}") from error
-
-
 def _fresh_path(kind: str, name: str) -> Path:
     """Return a folder under runs/ that does not exist yet."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -343,24 +312,6 @@ def _fresh_path(kind: str, name: str) -> Path:
         count += 1
         path = Path("runs") / f"{stem}-{count}"
     return path
-
-
-def _move_into_place(sibling: Path, target: Path) -> None:
-    """Rename `sibling` to `target`, replacing a folder that is there."""
-    if not target.exists():
-        os.rename(sibling, target)
-        return
-    # A folder cannot be renamed over a full one; the old one leaves first and goes once the new one is in.
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
-    os.rename(target, old)
-    os.rename(sibling, target)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process left between making a sibling and renaming it."""
-    for leftover in (*folder.glob(".*.tmp"), *folder.glob(".*.old")):
-        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _runs_near(path: Path) -> str:

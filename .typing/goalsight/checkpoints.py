@@ -1,0 +1,1 @@
+../../goalsight/checkpoints.py
