@@ -4,4 +4,5 @@ from goalsight.envs.registration import register_all
 
 __version__ = "0.1.0"
 
+# `gym.make("goalsight:goalsight/PandaPush-v0")` imports this module and expects its ids to exist then.
 register_all()

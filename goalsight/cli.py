@@ -9,6 +9,7 @@ import errno
 import importlib
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -156,4 +157,5 @@ def _unboxed(box: str) -> str:
     for section in sections[1:]:
         if section[:1] == ["Perhaps you meant:"] and len(section) > 1:
             message += f"; did you mean {section[1].split()[0]}?"
-    return message
+    # A check of the whole dataclass names the class, which means nothing to the user.
+    return re.sub(r"^Error parsing [A-Z]\w*: ", "", message).rstrip(".")

@@ -280,9 +280,7 @@ class Run:
         """Return a checkpoint's tensors (on the CPU) and meta; see `checkpoint` for `which`."""
         return read_checkpoint(self.checkpoint(which))
 
-    def finish(
-        self, summary: dict[str, Any], *, status: Literal["finished", "interrupted"] = "finished"
-    ) -> None:
+    def finish(self, summary: dict[str, Any], *, status: Literal["finished", "interrupted"] = "finished") -> None:
         """Write summary.json and the final status; close TensorBoard's file."""
         if self._board is not None:
             with writing(self.path / "tensorboard"):

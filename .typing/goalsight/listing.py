@@ -1,0 +1,1 @@
+../../goalsight/listing.py

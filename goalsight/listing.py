@@ -1,0 +1,50 @@
+"""`goalsight envs`: what there is to act in."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Envs:
+    """List environment ids, arms, tasks and their options."""
+
+    json: bool = False
+    """Print them as JSON."""
+
+
+def list_envs(config: Envs) -> dict[str, Any]:
+    """Print and return the ids, arms, tasks, control and observation modes that exist."""
+    from goalsight.envs.arms import ARMS
+    from goalsight.envs.control import CONTROLS
+    from goalsight.envs.registration import env_ids
+    from goalsight.envs.tasks import TASKS
+
+    tasks = {
+        name: {
+            "about": (type(task).__doc__ or "").strip().splitlines()[0],
+            "tolerance_m": task.tolerance,
+            "steps": task.max_episode_steps,
+        }
+        for name, task in TASKS.items()
+    }
+    found = {
+        "ids": list(env_ids()),
+        "arms": list(ARMS),
+        "tasks": tasks,
+        "control": list(CONTROLS),
+        "obs": ["state", "pixels"],
+    }
+    print(json.dumps(found, indent=2) if config.json else _text(found))
+    return found
+
+
+def _text(found: dict[str, Any]) -> str:
+    width = max(map(len, found["tasks"]))
+    tasks = [
+        f"  {name:{width}}  {task['about']} Within {task['tolerance_m'] * 100:g} cm, {task['steps']} steps."
+        for name, task in found["tasks"].items()
+    ]
+    lines = ["environments:", *(f"  {name}" for name in found["ids"]), "tasks:", *tasks]
+    lines += [f"{kind}: {', '.join(found[kind])}" for kind in ("arms", "control", "obs")]
+    return "\n".join(lines)
