@@ -1,0 +1,144 @@
+"""GoalVectorEnv as a `stable_baselines3` VecEnv, its images turned into features once, when a frame is recorded."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+
+if TYPE_CHECKING:
+    from goalsight.envs.vector import GoalVectorEnv
+
+Observation = dict[str, NDArray[Any]]
+Features = Callable[[NDArray[np.uint8]], NDArray[np.float16]]  # (n, H, W, 3) -> (n, tokens, width)
+
+PIXELS, GOAL_PIXELS = "pixels", "goal_pixels"
+
+
+class GoalVecEnv(VecEnv):
+    """The environments as stable-baselines3 wants them.
+
+    With `features`, `pixels` and `goal_pixels` become `features` and `goal_features`. A goal image stays the same for an
+    episode, so it is encoded when the episode begins, in one batch with the frames.
+
+    Args:
+        env: the environments; resets a finished one within the step.
+        features: encodes frames; images are left out of the observations without it.
+        feature_space: of one frame's features; needed with `features`.
+        background: take steps in a thread of their own between `step_async` and `step_wait`.
+    """
+
+    def __init__(
+        self,
+        env: "GoalVectorEnv",
+        features: Features | None = None,
+        feature_space: spaces.Box | None = None,
+        *,
+        background: bool = False,
+    ) -> None:
+        self.env = env
+        self._features = features
+        self._goal_features: NDArray[np.float16] | None = None
+        parts = {k: v for k, v in env.single_observation_space.spaces.items() if k not in (PIXELS, GOAL_PIXELS)}
+        if features is not None:
+            if feature_space is None:
+                raise ValueError("features need a feature_space")
+            parts |= {"features": feature_space, "goal_features": feature_space}
+        self._executor = ThreadPoolExecutor(1, "environment") if background else None
+        self._actions: NDArray[np.float32] | None = None
+        self._future: Future[Any] | None = None
+        super().__init__(env.num_envs, spaces.Dict(parts), env.single_action_space)
+
+    # Stepping -----------------------------------------------------------------------------------------------------
+
+    def reset(self) -> Observation:
+        """Start an episode in every environment."""
+        if self._future is not None:
+            self._future.result()
+            self._future = None
+        seeds = None if self._seeds[0] is None else [int(seed) for seed in self._seeds if seed is not None]
+        obs, _ = self.env.reset(seed=seeds)
+        self._reset_seeds()
+        self._reset_options()
+        return self._observe(obs, np.ones(self.num_envs, dtype=bool), [])[0]
+
+    def step_async(self, actions: NDArray[np.float32]) -> None:
+        """Begin a step with actions (num_envs, A)."""
+        self._actions = actions
+        if self._executor is not None:
+            self._future = self._executor.submit(self._step, actions)
+
+    def step_wait(self) -> tuple[Observation, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
+        """Return observations, rewards, dones and infos of the step begun by `step_async`."""
+        if self._future is not None:
+            future, self._future = self._future, None
+            return future.result()
+        assert self._actions is not None
+        return self._step(self._actions)
+
+    def _step(
+        self, actions: NDArray[np.float32]
+    ) -> tuple[Observation, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
+        obs, rewards, terminated, truncated, info = self.env.step(actions)
+        dones = terminated | truncated
+        infos: list[dict[str, Any]] = [
+            {"is_success": bool(success), "diverged": bool(diverged), "TimeLimit.truncated": bool(cut)}
+            for success, diverged, cut in zip(
+                info["is_success"], info["diverged"], truncated & ~terminated, strict=True
+            )
+        ]
+        finals = [info["final_obs"][i] for i in np.flatnonzero(dones)]
+        seen, finals = self._observe(obs, dones, finals)
+        for i, final in zip(np.flatnonzero(dones), finals, strict=True):
+            infos[i]["terminal_observation"] = final
+        return seen, rewards, dones, infos
+
+    def _observe(
+        self, obs: Observation, begun: NDArray[np.bool_], finals: list[Observation]
+    ) -> tuple[Observation, list[Observation]]:
+        """Replace images by features: the batch's, the new goals' and the last frames' of ended episodes."""
+        seen = {key: value for key, value in obs.items() if key not in (PIXELS, GOAL_PIXELS)}
+        last = [{k: v for k, v in final.items() if k not in (PIXELS, GOAL_PIXELS)} for final in finals]
+        if self._features is None:
+            return seen, last
+        frames = [obs[PIXELS], obs[GOAL_PIXELS][begun], *(final[PIXELS][None] for final in finals)]
+        features = self._features(np.concatenate(frames))
+        split = self.num_envs + int(begun.sum())
+        before = self._goal_features
+        goals = np.empty_like(features[: self.num_envs]) if before is None else before.copy()
+        goals[begun] = features[self.num_envs : split]
+        self._goal_features = goals
+        for i, final, view in zip(np.flatnonzero(begun), last, features[split:], strict=False):
+            assert before is not None
+            final |= {"features": view, "goal_features": before[i]}
+        return seen | {"features": features[: self.num_envs], "goal_features": goals}, last
+
+    def close(self) -> None:
+        """Wait for a step under way and close the environments."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=True)
+        self.env.close()
+
+    # What stable-baselines3 asks of a VecEnv ------------------------------------------------------------------------
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """Return an attribute of the environments, once per index."""
+        return [getattr(self.env, attr_name)] * len(self._list(indices))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Set an attribute of all environments."""
+        setattr(self.env, attr_name, value)
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        """Call a method of the environments, such as the batched `compute_reward`, and return its result per index."""
+        return [getattr(self.env, method_name)(*args, **kwargs)] * len(self._list(indices))
+
+    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
+        """Return false: there are no wrappers around single environments."""
+        return [False] * len(self._list(indices))
+
+    def _list(self, indices: int | Iterable[int] | None) -> list[int]:
+        return list(self._get_indices(indices))
