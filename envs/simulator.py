@@ -113,9 +113,7 @@ class GoalSimulator:
         own = sum(part.shape[1] for part in parts)
         for name, index in self._objects.items():
             position, velocity = world.objects[name], self._qvel[:, index.qvel]
-            rotation = self._xmat[:, index.body].reshape(-1, 9)[
-                :, [0, 3, 6, 1, 4, 7]
-            ]  # its first two columns
+            rotation = self._xmat[:, index.body].reshape(-1, 9)[:, [0, 3, 6, 1, 4, 7]]  # its first two columns
             parts += [position, position - world.tool, velocity[:, :3], rotation, velocity[:, 3:]]
         state = np.concatenate(parts, axis=1).astype(np.float32)
         return Observed(state[:, :own], state, self.task.achieved(world).astype(np.float32))
@@ -130,10 +128,7 @@ class GoalSimulator:
             sizes |= {name: 3, f"{name}_from_tool": 3, f"{name}_velocity": 3}
             sizes |= {f"{name}_rotation": 6, f"{name}_angular_velocity": 3}
         ends = np.cumsum(list(sizes.values()))
-        return {
-            name: slice(int(end) - size, int(end))
-            for (name, size), end in zip(sizes.items(), ends, strict=True)
-        }
+        return {name: slice(int(end) - size, int(end)) for (name, size), end in zip(sizes.items(), ends, strict=True)}
 
     def expert_action(self) -> NDArray[np.float32]:
         """Actions of the task's scripted expert, shape (N, A)."""
@@ -158,9 +153,7 @@ class GoalSimulator:
         """
         actions = np.asarray(actions, dtype=np.float64)
         if actions.shape != (self.num_envs, self.action_size):
-            raise UserError(
-                f"actions must have shape {(self.num_envs, self.action_size)}, got {actions.shape}"
-            )
+            raise UserError(f"actions must have shape {(self.num_envs, self.action_size)}, got {actions.shape}")
         if not np.isfinite(actions).all():
             bad = np.flatnonzero(~np.isfinite(actions).all(axis=1))
             raise UserError(f"actions must be finite; those of environments {bad[:5].tolist()} are not")
@@ -200,9 +193,7 @@ class GoalSimulator:
         while len(pending):
             attempts += 1
             if attempts > MAX_DRAWS:
-                raise UserError(
-                    f'task "{self.task.name}": no valid start and goal within reach in {MAX_DRAWS} draws'
-                )
+                raise UserError(f'task "{self.task.name}": no valid start and goal within reach in {MAX_DRAWS} draws')
             layout = self._draw(pending)
             good = self._realise_goal(pending, layout)
             good &= self._realise_start(pending, layout)
@@ -223,9 +214,7 @@ class GoalSimulator:
             todo = np.flatnonzero(~self.task.valid(layout, self.task.achieved(here)))
             if not len(todo):
                 return layout
-        raise UserError(
-            f'task "{self.task.name}": no valid start and goal in {MAX_DRAWS} draws of its regions'
-        )
+        raise UserError(f'task "{self.task.name}": no valid start and goal in {MAX_DRAWS} draws of its regions')
 
     def _realise_goal(self, ids: Ids, layout: Layout) -> NDArray[np.bool_]:
         """Put simulations into their goal states, let them come to rest, and keep those states.

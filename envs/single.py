@@ -27,9 +27,7 @@ class GoalEnv(gym.Env[Obs, NDArray[np.float32]]):
         self.observation_space = self.vector.single_observation_space
         self.action_space = self.vector.single_action_space
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Obs, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, dict[str, Any]]:
         """Start a new episode, from a new stream if seeded."""
         super().reset(seed=seed)
         obs, info = self.vector.reset(seed=seed)

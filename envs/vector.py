@@ -226,7 +226,9 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
     def object_positions(self) -> dict[str, NDArray[np.float32]]:
         """Named physical points [m], each (N, 3): "gripper", and "object" where the task has one."""
         world = self.sim.world()
-        points = {"gripper": world.tool} | {"object": p for p in list(world.objects.values())[:1]}
+        points = {"gripper": world.tool}
+        if self.task.objects:
+            points["object"] = world.objects[self.task.objects[0].name]
         return {name: point.astype(np.float32) for name, point in points.items()}
 
     def render_frames(

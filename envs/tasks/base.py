@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from array_api_compat import array_namespace
 
-from goalsight.envs.region import Array, Region
+from goalsight.envs.region import Array
 
 if TYPE_CHECKING:
     import mujoco
@@ -39,7 +39,10 @@ class Cube:
             mass=self.mass,
             rgba=self.rgba,
             condim=4,
-            friction=[1.0, 0.01, 0.0001],
+            # Less than the inverse of the fingers' friction, or a pushed cube would jam against the table.
+            friction=[0.5, 0.01, 0.0001],
+            solref=[0.01, 1.0],  # stiff enough not to be pressed into the table
+            solimp=[0.95, 0.99, 0.001, 0.5, 2.0],
         )
 
 
@@ -62,12 +65,8 @@ class Layout:
     goal_tool: Array  # tool position in the goal state [m], (n, 3)
     grasped: Array  # whether the hand holds the object in the goal state, bool (n,)
     objects: dict[str, Array] = field(default_factory=dict)  # positions at the start [m], (n, 3) each
-    goal_objects: dict[str, Array] = field(
-        default_factory=dict
-    )  # positions in the goal state [m], (n, 3) each
-    yaw: dict[str, Array] = field(
-        default_factory=dict
-    )  # of each object, at the start and at the goal [rad], (n,)
+    goal_objects: dict[str, Array] = field(default_factory=dict)  # positions in the goal state [m], (n, 3) each
+    yaw: dict[str, Array] = field(default_factory=dict)  # of each object, at the start and at the goal [rad], (n,)
 
 
 def distance(a: Array, b: Array) -> Array:

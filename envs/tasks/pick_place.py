@@ -27,9 +27,7 @@ class PickPlace(Task):
     air_region: Region = Region((0.34, -0.20, 0.10), (0.56, 0.20, 0.28))
     air_share: float = 0.5
     yaw: float = 0.3  # the cube's edges are at most so far from the hand's [rad]
-    training_below_share: float = (
-        0.5  # of the training episodes start with the open hand around the cube's height
-    )
+    training_below_share: float = 0.5  # of the training episodes start with the open hand around the cube's height
 
     def draw(self, u: Array, training: bool) -> Layout:
         """See `Task.draw`. Training starts often have the hand over the cube, so that grasps happen."""
@@ -61,8 +59,8 @@ class PickPlace(Task):
         cube, tool = world.objects[CUBE.name], world.tool
         to_cube = cube - tool
         sideways = xp.linalg.vector_norm(to_cube[:, :2], axis=-1, keepdims=True)
-        around = distance(cube, tool)[:, None] < 0.018
-        held = around & (world.opening < CUBE.half + 0.003)
+        around = distance(cube, tool)[:, None] < 0.022
+        held = around & (world.opening < CUBE.half + 0.009)
 
         above = sideways > xp.where(tool[:, 2:] < cube[:, 2:] + 0.06, 0.015, 0.03)
         height = xp.where(above, cube[:, 2:] + HOVER, cube[:, 2:]) - tool[:, 2:]
@@ -71,9 +69,7 @@ class PickPlace(Task):
         carry = goal - cube
         far = xp.linalg.vector_norm(carry[:, :2], axis=-1, keepdims=True) > 0.04
         # Over the table until near the goal: a cube that is dragged turns in the hand.
-        lift = xp.where(
-            far, xp.maximum(goal[:, 2:], xp.full_like(goal[:, 2:], 0.05)) - cube[:, 2:], carry[:, 2:]
-        )
+        lift = xp.where(far, xp.maximum(goal[:, 2:], xp.full_like(goal[:, 2:], 0.05)) - cube[:, 2:], carry[:, 2:])
         carry = xp.concat([carry[:, :2], lift], axis=-1)
 
         still = xp.where(around, xp.zeros_like(approach), approach)

@@ -11,7 +11,7 @@ from goalsight.envs.tasks.base import Cube, Layout, Task, World, distance
 
 CUBE = Cube("cube")
 CONTACT = 0.045  # from the cube's centre to the closed fingers that push it [m]
-LOW, HIGH = 0.02, 0.085  # tool heights for pushing, and for passing over the cube [m]
+LOW, HIGH = 0.025, 0.085  # tool heights for pushing, and for passing over the cube [m]
 
 
 def unit(vectors: Array) -> Array:
@@ -93,7 +93,7 @@ class Push(Task):
         clear = low & (along < -0.06)  # already behind: no need to pass over
 
         push = xp.concat(
-            [xp.minimum(gap, xp.full_like(gap, 0.03)) * direction - aside, LOW - tool[:, 2:]], axis=-1
+            [xp.minimum(0.4 * gap, xp.full_like(gap, 0.025)) * direction - aside, LOW - tool[:, 2:]], axis=-1
         )
         level = xp.where(there | clear, LOW, HIGH) - tool[:, 2:]
         blocked = ~there & ~clear & (tool[:, 2:] < HIGH - 0.02)

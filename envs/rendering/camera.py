@@ -1,0 +1,97 @@
+"""One interface to pixels, whatever draws them."""
+
+import os
+from typing import Literal, Protocol
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from goalsight.errors import UserError, choose
+
+Quality = Literal["fast", "pretty"]
+BACKENDS = ("raytrace", "opengl")
+QUALITIES = ("fast", "pretty")
+
+# From this size on people look at the picture, so shadows and smooth edges are worth their time.
+PRETTY_FROM = 256
+
+
+class Camera(Protocol):
+    """Draws many simulations of one model as seen by one camera of the model."""
+
+    backend: str
+    name: str
+    width: int
+    height: int
+    quality: Quality
+
+    def render(self, batch: "mujoco.batch.Batch", ids: NDArray[np.integer] | None = None) -> NDArray[np.uint8]:
+        """Draw the kinematics that the batch holds at this moment.
+
+        Args:
+            batch: simulations whose geom_xpos, geom_xmat, cam_xpos, cam_xmat, light_xpos and light_xdir are bound
+                and current.
+            ids: the simulations to draw, shape (n,); all of them when None.
+
+        Returns:
+            Frames of shape (n, height, width, 3), a new array.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the renderer holds; a closed camera cannot render."""
+        ...
+
+
+def make_camera(
+    model: mujoco.MjModel,
+    *,
+    name: str = "front",
+    width: int = 64,
+    height: int = 64,
+    backend: str = "raytrace",
+    quality: str | None = None,
+    num_threads: int = 0,
+    batch_size_hint: int = 32,
+) -> Camera:
+    """Build the renderer of one camera.
+
+    Args:
+        model: the model that the batches to come simulate.
+        name: a camera of the model.
+        width: picture width [pixels].
+        height: picture height [pixels].
+        backend: "raytrace" (needs no OpenGL) or "opengl".
+        quality: "fast", or "pretty" with shadows, highlights and smooth edges; by the picture's size when None.
+        num_threads: threads that draw; 0 means one per processor. Pixels do not depend on it.
+        batch_size_hint: simulations drawn per call as a rule; any number works.
+
+    Raises:
+        UserError: unknown camera, backend or quality, a size below 1, or a backend that does not work here.
+    """
+    choose("renderer", backend, BACKENDS)
+    choose("camera", name, [model.camera(index).name for index in range(model.ncam)])
+    if quality is None:
+        quality = "pretty" if max(width, height) >= PRETTY_FROM else "fast"
+    choose("quality", quality, QUALITIES)
+    if width < 1 or height < 1:
+        raise UserError(f"a picture must be at least 1x1 pixels, got {width}x{height} (width x height)")
+    if num_threads < 0:
+        raise UserError(f"num_threads must be 0 (one per processor) or more, got {num_threads}")
+    # Imported here: a program that never asks for pixels loads neither the ray tracer nor OpenGL.
+    if backend == "opengl":
+        from goalsight.envs.rendering.opengl import OpenGLCamera
+
+        return OpenGLCamera(model, name=name, width=width, height=height, quality=quality)
+    from goalsight.envs.rendering.raytrace import RayTraceCamera
+
+    return RayTraceCamera(
+        model,
+        name=name,
+        width=width,
+        height=height,
+        quality=quality,
+        num_threads=num_threads or len(os.sched_getaffinity(0)),
+        batch_size_hint=batch_size_hint,
+    )
