@@ -1,0 +1,227 @@
+"""Record play: what the robot does when nobody asks for anything, as a frame store and a film."""
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from goalsight.agents.play import BEHAVIOURS, Mix, Play
+from goalsight.agents.rollout import Episodes, Moment, rollout
+from goalsight.agents.video import VideoWriter, mosaic
+from goalsight.errors import UserError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from goalsight.envs.vector import GoalVectorEnv
+    from goalsight.pretrain.frames import FrameStoreWriter
+    from goalsight.runs import Run
+
+MOVED = 0.01  # an object counts as moved when it is farther than this from where it began [m]
+STORE = "frames"  # the frame store's folder inside the run
+TILES, COLUMNS = 24, 6  # episodes shown side by side in the film
+
+
+@dataclass(frozen=True)
+class Collect:
+    """Record play as video and frames."""
+
+    env: str = "goalsight/PandaPush-v0"
+    """Environment to play in; its goals are ignored."""
+    frames: int = 20_000
+    """Frames to record, rounded up to whole episodes."""
+    seed: int = 0
+    """Episode k is seeded with seed + k."""
+    out: Path | None = None
+    """Folder to make; by default one under runs/."""
+    mix: Mix = field(default_factory=Mix)
+    """How much of each behaviour."""
+    steps: int = 50
+    """Frames of an episode."""
+    num_envs: int = 64
+    """Environments played at once; what is recorded does not depend on it."""
+    image_size: int = 64
+    """Side of a frame [pixels]."""
+    camera: Literal["front", "wrist"] = "front"
+    """Which camera records."""
+    renderer: Literal["raytrace", "opengl"] = "raytrace"
+    """What draws the frames."""
+    film: int = 96
+    """Episodes shown in the video; 0 for none."""
+    json: bool = False
+    """Print the summary as JSON."""
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "steps", "num_envs", "image_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.film < 0 or self.seed < 0:
+            raise UserError(f"film and seed must not be negative, got {self.film} and {self.seed}")
+
+
+def collect(config: Collect) -> Path:
+    """Play, record, and publish what was recorded, also when interrupted.
+
+    Args:
+        config: what to record.
+
+    Returns:
+        the run's folder, with `frames/` (a frame store), `videos/play.mp4` and `summary.json`.
+
+    Raises:
+        UserError: for an unknown environment, a folder that cannot be written, or no finished episode.
+    """
+    from tqdm import tqdm
+
+    from goalsight.envs.control import CONTROLS, EndEffectorControl
+    from goalsight.envs.registration import make_vector
+    from goalsight.pretrain.frames import FrameStoreWriter
+    from goalsight.runs import Run, interrupted
+
+    episodes = -(-config.frames // config.steps)
+    env = make_vector(
+        config.env,
+        num_envs=min(config.num_envs, episodes),
+        obs="pixels",
+        image_size=config.image_size,
+        camera=config.camera,
+        renderer=config.renderer,
+        max_episode_steps=config.steps + 1,  # one more, so that no wave ends with resets that the next one repeats
+    )
+    control = CONTROLS["ee"]
+    assert isinstance(control, EndEffectorControl)
+    run = Run.create("collect", config, out=config.out, seed=config.seed, name=config.env.split("/")[-1])
+    policy = Play(config.mix, seed=config.seed, control=control)
+    film = VideoWriter(run.videos / "play.mp4", fps=20, quality=23) if config.film else None
+    began = time.perf_counter()
+    with (
+        interrupted() as stop,
+        FrameStoreWriter(run.path / STORE, image_size=config.image_size) as writer,
+        tqdm(total=episodes * config.steps, unit="frame", desc="play", disable=None) as bar,
+    ):
+        recorder = Recorder(config, env, policy, writer, film, bar)
+        rollout(
+            env,
+            policy,
+            episodes=episodes,
+            seed=config.seed,
+            steps=config.steps,
+            before_step=recorder.take,
+            after_wave=recorder.keep,
+            stop=lambda: stop.requested,
+        )
+        seconds = time.perf_counter() - began
+        if recorder.frames == 0:
+            raise UserError(f"stopped before the first episode was finished: nothing to keep in {run.path}")
+    recorder.close()
+    return _publish(config, run, recorder, seconds, stopped=stop.requested)
+
+
+class Recorder:
+    """Takes the frames of a wave of episodes, then hands the finished ones to the frame store in one go."""
+
+    def __init__(
+        self,
+        config: Collect,
+        env: "GoalVectorEnv",
+        policy: Play,
+        writer: "FrameStoreWriter",
+        film: VideoWriter | None,
+        bar: "tqdm[None]",
+    ) -> None:
+        size = config.image_size
+        self._config, self._env, self._policy = config, env, policy
+        self._writer, self._film, self._bar = writer, film, bar
+        # Time is the second axis, so that an episode lies in one piece.
+        self._pixels = np.zeros((env.num_envs, config.steps, size, size, 3), dtype=np.uint8)
+        self._labels: dict[str, NDArray[np.float32]] = {}  # each (N, T, 3) [m]
+        self._left_to_film = config.film
+        self.frames = self.episodes = self.dropped = self.moved = 0
+        self.behaviours = dict.fromkeys(BEHAVIOURS, 0)
+
+    def take(self, moment: Moment) -> None:
+        """Keep what the cameras and the simulation show at this moment."""
+        self._pixels[:, moment.time] = moment.obs["pixels"]
+        for name, points in self._env.object_positions().items():
+            kept = self._labels.setdefault(name, np.zeros((*self._pixels.shape[:2], 3), dtype=np.float32))
+            kept[:, moment.time] = points
+        self._bar.update(int(moment.active.sum()))
+
+    def keep(self, finished: Episodes) -> None:
+        """Write the finished episodes of the wave; episodes whose physics broke are left out."""
+        sound = np.flatnonzero(~finished.diverged)
+        for env in sound:
+            source = f"{self._config.env} play seed {self._config.seed + int(finished.index[env])}"
+            labels = {name: points[env] for name, points in self._labels.items()}
+            self._writer.add_episode(self._pixels[env], labels=labels, source=source)
+            self.behaviours[BEHAVIOURS[self._policy.behaviour[env]]] += 1
+        self.frames += len(sound) * self._config.steps
+        self.episodes += len(sound)
+        self.dropped += len(finished) - len(sound)
+        self.moved += self._count_moved(sound)
+        self._show(sound)
+
+    def close(self) -> None:
+        """Finish the film."""
+        if self._film is not None:
+            self._film.close()
+
+    @property
+    def moved_share(self) -> float | None:
+        """Share of the frames in which the object is away from where it began; None without an object."""
+        return self.moved / self.frames if "object" in self._labels else None
+
+    def _count_moved(self, envs: NDArray[np.intp]) -> int:
+        if "object" not in self._labels:
+            return 0
+        place = self._labels["object"][envs]  # (n, T, 3)
+        return int((np.linalg.norm(place - place[:, :1], axis=-1) > MOVED).sum())
+
+    def _show(self, envs: NDArray[np.intp]) -> None:
+        shown = envs[: min(TILES, self._left_to_film)]
+        if self._film is None or not len(shown):
+            return
+        self._left_to_film -= len(shown)
+        scale = max(1, round(128 / self._config.image_size))
+        for time_step in range(self._config.steps):
+            tiles = np.zeros((TILES, *self._pixels.shape[2:]), dtype=np.uint8)
+            tiles[: len(shown)] = self._pixels[shown, time_step]
+            self._film.add(mosaic(tiles, COLUMNS, scale))
+
+
+def _publish(config: Collect, run: "Run", recorder: Recorder, seconds: float, *, stopped: bool) -> Path:
+    """Write the summary with the recording's hash, and say what was recorded."""
+    from goalsight.pretrain.frames import FrameStore
+
+    store = FrameStore.open(run.path / STORE)
+    run.manifest["sources"] = {"env": config.env, "data": store.content_hash}
+    summary = {
+        "run": run.path,
+        "frames": recorder.frames,
+        "episodes": recorder.episodes,
+        "dropped_as_diverged": recorder.dropped,
+        "moved_share": recorder.moved_share,
+        "episodes_by_behaviour": recorder.behaviours,
+        "seconds": seconds,
+        "frames_per_second": recorder.frames / seconds,
+        "data": store.content_hash,
+    }
+    run.finish(summary, status="interrupted" if stopped else "finished")
+    if config.json:
+        print(json.dumps(summary, default=str))
+    else:
+        print(_sentence(summary))
+    return run.path
+
+
+def _sentence(summary: dict[str, Any]) -> str:
+    moved = summary["moved_share"]
+    about_object = "" if moved is None else f"; the object has been moved in {moved:.0%} of the frames"
+    return (
+        f"{summary['frames']} frames of play in {summary['episodes']} episodes, "
+        f"{summary['frames_per_second']:.0f} frames/s{about_object}: {summary['run']}"
+    )

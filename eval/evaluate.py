@@ -1,0 +1,129 @@
+"""Success over fixed evaluation seeds, always beside the floors: doing nothing, acting at random, the expert."""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from goalsight.errors import UserError
+from goalsight.eval.stats import Proportion, wilson
+from goalsight.eval.subject import FLOORS, Subject, floor, resolve_subject
+
+if TYPE_CHECKING:
+    from goalsight.agents.rollout import Episodes
+
+EVALUATION_SEED = 10_000  # apart from the seeds of training and play, which begin at 0
+RESULT = "eval.json"  # in the run's folder
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Measure success beside the floors."""
+
+    run: Annotated[Path | None, tyro.conf.Positional] = None
+    """A training run, or nothing with --policy."""
+    policy: str | None = None
+    """Judge a policy without learning instead: nothing, random or expert."""
+    env: str | None = None
+    """Environment for --policy."""
+    episodes: int = 100
+    """Episodes to play."""
+    seed: int = EVALUATION_SEED
+    """Episode k is seeded with seed + k."""
+    checkpoint: str = "best"
+    """Of the run: best, last, or a step."""
+    num_envs: int = 50
+    """Environments at once; results do not depend on it."""
+    json: bool = False
+    """Print the result as JSON."""
+
+    def __post_init__(self) -> None:
+        for name in ("episodes", "num_envs"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise UserError(f"seed must not be negative, got {self.seed}")
+
+
+def evaluate(config: Eval) -> dict[str, Any]:
+    """Play the evaluation episodes with the subject and with each floor.
+
+    Args:
+        config: whom to judge, and on which episodes.
+
+    Returns:
+        the result, which for a run is also kept as its `eval.json`.
+
+    Raises:
+        UserError: for an unknown run, policy or environment, or a folder that cannot be written.
+    """
+    from goalsight.runs import atomic_write_json
+
+    subject = resolve_subject(
+        run=config.run, policy=config.policy, env=config.env, which=config.checkpoint, seed=config.seed
+    )
+    others = [floor(name, subject.env_id, subject.env_kwargs, seed=config.seed) for name in FLOORS]
+    judged = judge(subject, config)
+    result = {
+        "env": subject.env_id,
+        "env_kwargs": subject.env_kwargs,
+        "subject": {"name": subject.name, **subject.facts},
+        "episodes": config.episodes,
+        "seed": config.seed,
+        **judged,
+        "floors": {one.name: judge(one, config) for one in others if one.name != subject.name},
+        **provenance(),
+    }
+    if subject.run is not None:
+        atomic_write_json(subject.run.path / RESULT, result)
+    print(json.dumps(result, default=str) if config.json else table(result))
+    return result
+
+
+def judge(subject: Subject, config: Eval) -> dict[str, Any]:
+    """Play the episodes with one policy: success with its interval, mean return, divergences and seconds."""
+    from goalsight.agents.rollout import rollout
+
+    env = subject.make_env(min(config.num_envs, config.episodes))
+    began = time.perf_counter()
+    episodes = rollout(env, subject.policy, episodes=config.episodes, seed=config.seed)
+    seconds = time.perf_counter() - began
+    env.close()
+    return summarise(episodes, seconds)
+
+
+def summarise(episodes: "Episodes", seconds: float) -> dict[str, Any]:
+    """One policy's figures; a diverged episode counts as a failure and is reported."""
+    return {
+        "success": asdict(wilson(int(episodes.success.sum()), len(episodes))),
+        "mean_return": float(episodes.returns.mean()),
+        "diverged": int(episodes.diverged.sum()),
+        "seconds": round(seconds, 3),
+    }
+
+
+def provenance() -> dict[str, Any]:
+    """The versions and the machine that a result came from."""
+    from goalsight.machine import describe_machine, versions
+
+    return {"versions": versions(), "machine": describe_machine()}
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result as text for people."""
+    last = result["seed"] + result["episodes"] - 1
+    lines = [
+        f"{result['env']}: {result['episodes']} episodes, seeds {result['seed']} to {last}",
+        f"  {'policy':8}  {'success':>7}  {'95% interval':>16}  {'mean return':>11}",
+    ]
+    rows = {result["subject"]["name"]: result, **result["floors"]}
+    for name, row in rows.items():
+        success = Proportion(**row["success"])
+        interval = f"[{100 * success.low:.1f}%, {100 * success.high:.1f}%]"
+        note = f"  {row['diverged']} diverged" if row["diverged"] else ""
+        lines.append(f"  {name:8}  {success.rate:>7.1%}  {interval:>16}  {row['mean_return']:>11.1f}{note}")
+    seen = [f"{key}: {value}" for key, value in result["subject"].items() if key != "name" and value is not None]
+    return "\n".join([*lines, *([f"  {', '.join(seen)}"] if seen else [])])

@@ -1,0 +1,198 @@
+"""Film a policy: view and goal side by side, success marked, as a video that plays everywhere."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+
+from goalsight.agents.rollout import Episodes, Moment, rollout
+from goalsight.agents.video import VideoWriter, decode
+from goalsight.errors import UserError
+from goalsight.eval.evaluate import EVALUATION_SEED
+from goalsight.eval.film import Caption, compose
+from goalsight.eval.subject import Subject, resolve_subject
+
+if TYPE_CHECKING:
+    from goalsight.envs.vector import GoalVectorEnv
+
+AT_ONCE = 4  # episodes whose frames are held in memory together
+STILL = 0.8  # for which the last frame of an episode stands [s]
+
+
+@dataclass(frozen=True)
+class Record:
+    """Film an agent beside its goal."""
+
+    run: Annotated[Path | None, tyro.conf.Positional] = None
+    """A training run, or nothing with --policy."""
+    policy: str | None = None
+    """Film a policy without learning instead: nothing, random or expert."""
+    env: str | None = None
+    """Environment for --policy."""
+    episodes: int = 6
+    """Episodes to film."""
+    seed: int = EVALUATION_SEED
+    """Episode k is seeded with seed + k: the same episodes as `goalsight eval` plays."""
+    checkpoint: str = "best"
+    """Of the run: best, last, or a step."""
+    out: Path | None = None
+    """The mp4 file; by default videos/ of the run, or under runs/videos/."""
+    size: int = 480
+    """Side of the view and of the goal [pixels]."""
+    camera: Literal["front", "wrist"] = "front"
+    """Which camera films; the agent keeps seeing its own."""
+    renderer: Literal["raytrace", "opengl"] | None = None
+    """What draws the film; the environment's own choice unless given."""
+    fps: int = 15
+    """Frames per second; the arm itself moves at 25."""
+    gif: bool = False
+    """Also write a smaller gif beside the video."""
+    json: bool = False
+    """Print the result as JSON."""
+
+    def __post_init__(self) -> None:
+        for name in ("episodes", "fps"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 64 <= self.size <= 2048:
+            raise UserError(f"size must lie in [64, 2048] pixels, got {self.size}")
+        if self.seed < 0:
+            raise UserError(f"seed must not be negative, got {self.seed}")
+        if self.out is not None and self.out.suffix != ".mp4":
+            raise UserError(f"a video's name ends in .mp4, got {self.out}")
+
+
+def record(config: Record) -> Path:
+    """Film the episodes.
+
+    Args:
+        config: whom to film, and how.
+
+    Returns:
+        the mp4 file, which has been decoded again and compared with what was drawn.
+
+    Raises:
+        UserError: for an unknown run, policy or environment, or a file that cannot be written.
+    """
+    subject = resolve_subject(
+        run=config.run, policy=config.policy, env=config.env, which=config.checkpoint, seed=config.seed
+    )
+    changes = {} if config.renderer is None else {"renderer": config.renderer}
+    horizon = subject.make_env(1).horizon
+    # One step more, so that the state after the last action can be filmed before the environment resets.
+    env = subject.make_env(min(AT_ONCE, config.episodes), max_episode_steps=horizon + 1, **changes)
+    path = config.out or _default_path(config, subject)
+    with VideoWriter(path, fps=config.fps) as video:
+        camera = _Crew(config, subject, env, horizon, video)
+        rollout(
+            env,
+            subject.policy,
+            episodes=config.episodes,
+            seed=config.seed,
+            steps=horizon + 1,
+            before_step=camera.take,
+            after_wave=camera.cut,
+        )
+    env.close()
+    files = [path, *([write_gif(path, config.fps)] if config.gif else [])]
+    result = {"video": path, "frames": video.frames, "success": camera.success, "files": files}
+    solved = f"{sum(camera.success)} of {len(camera.success)} episodes reach their goal"
+    print(json.dumps(result, default=str) if config.json else f"{solved}: {', '.join(map(str, files))}")
+    return path
+
+
+class _Crew:
+    """Holds the frames of a few episodes that run together, then writes them one after the other."""
+
+    def __init__(
+        self, config: Record, subject: Subject, env: "GoalVectorEnv", horizon: int, video: VideoWriter
+    ) -> None:
+        self._config, self._subject, self._env, self._horizon, self._video = config, subject, env, horizon, video
+        shape = (env.num_envs, horizon + 1, config.size, config.size, 3)
+        self._views = np.zeros(shape, dtype=np.uint8)
+        self._goals = np.zeros((env.num_envs, config.size, config.size, 3), dtype=np.uint8)
+        self._reached = np.zeros(shape[:2], dtype=bool)
+        self._taken = np.zeros(env.num_envs, dtype=np.intp)
+        self.success: list[bool] = []
+
+    def take(self, moment: Moment) -> None:
+        """Film the moment's state, which the environments still show."""
+        ids = np.flatnonzero(moment.active)
+        look: dict[str, Any] = {"size": self._config.size, "camera": self._config.camera, "ids": ids}
+        if moment.time == 0:
+            self._taken[:] = 0
+            self._goals[ids] = self._env.goal_frames(**look)
+        self._views[ids, moment.time] = self._env.render_frames(**look)
+        self._reached[:, moment.time] = self._env.task.success(moment.obs["achieved_goal"], moment.obs["desired_goal"])
+        self._taken[ids] += 1
+
+    def cut(self, episodes: Episodes) -> None:
+        """Write the wave's episodes."""
+        for env, index in enumerate(episodes.index):
+            frames = int(self._taken[env])
+            for step in range(frames):
+                self._video.add(self._frame(env, int(index), step))
+            for _ in range(round(STILL * self._config.fps)):
+                self._video.add(self._frame(env, int(index), frames - 1))
+            self.success.append(bool(self._reached[env, frames - 1]) and not bool(episodes.diverged[env]))
+
+    def _frame(self, env: int, index: int, step: int) -> NDArray[np.uint8]:
+        seed = self._config.seed + index
+        caption = Caption(
+            title=self._subject.env_id,
+            detail=f"{self._subject.name}, episode {index + 1} of {self._config.episodes}, seed {seed}",
+            step=step,
+            steps=self._horizon,
+            success=bool(self._reached[env, step]),
+        )
+        return compose(self._views[env, step], self._goals[env], caption)
+
+
+def _default_path(config: Record, subject: Subject) -> Path:
+    if subject.run is not None:
+        return subject.run.videos / f"{subject.name}-{config.seed}.mp4"
+    task = subject.env_id.split("/")[-1]
+    return Path("runs") / "videos" / f"{task}-{subject.name}.mp4"
+
+
+def write_gif(video: Path, fps: int, *, width: int = 480, every: int = 2) -> Path:
+    """Write a smaller gif beside a video, streamed from it.
+
+    Args:
+        video: the mp4 file.
+        fps: its frames per second.
+        width: of the gif [pixels].
+        every: keeps one frame in so many.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
+    from PIL import Image
+
+    def small() -> Iterator["Image.Image"]:
+        for number, frame in enumerate(decode(video)):
+            if number % every == 0:
+                height = round(width * frame.shape[0] / frame.shape[1])
+                picture = Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS)
+                # One palette a frame, without dithering: flat colours compress, and do not crawl.
+                yield picture.quantize(128, dither=Image.Dither.NONE)
+
+    path = video.with_suffix(".gif")
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.gif")
+    frames = small()
+    try:
+        next(frames).save(
+            partial, save_all=True, append_images=frames, duration=round(1000 * every / fps), loop=0, optimize=False
+        )
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return path

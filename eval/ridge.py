@@ -1,0 +1,86 @@
+"""Ridge regression with its strength chosen on a validation split, in whichever form is the smaller."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+STRENGTHS = tuple(10.0**k for k in range(-6, 3))  # relative to the mean variance of a direction
+
+
+@dataclass(frozen=True)
+class Split:
+    """Inputs (n, D) and targets (n, K) of one part of the data."""
+
+    x: Floats
+    y: Floats
+
+
+class Ridge:
+    """Solutions for any strength from one Gram matrix: (D, D) with few features, (n, n) with few samples.
+
+    Source: Hoerl and Kennard, Ridge regression (1970); the dual form after Saunders et al. (1998).
+    """
+
+    def __init__(self, train: Split) -> None:
+        """Prepare to fit `train`; inputs are centred and divided by one common scale."""
+        self._x_mean, self._y_mean = train.x.mean(axis=0), train.y.mean(axis=0)
+        centred = train.x - self._x_mean
+        # One scale for all features: dividing each by its own would blow up the constant ones.
+        self._scale = float(np.sqrt(np.mean(np.square(centred)))) or 1.0
+        self._x = centred / self._scale
+        self._y = train.y - self._y_mean
+        self.dual = self._x.shape[1] > self._x.shape[0]
+        gram = self._x @ self._x.T if self.dual else self._x.T @ self._x
+        self._gram = gram.astype(np.float64)
+        self._unit = max(float(np.trace(self._gram)) / len(self._gram), 1e-12)
+
+    def solve(self, strength: float) -> NDArray[np.float64]:
+        """Weights of the dual form (n, K) or of the primal form (D, K)."""
+        right = self._y if self.dual else self._x.T @ self._y
+        penalty = strength * self._unit * np.eye(len(self._gram))
+        return np.linalg.solve(self._gram + penalty, right.astype(np.float64))
+
+    def design(self, x: Floats) -> Floats:
+        """What the weights are multiplied with to predict: (m, n) in the dual form, (m, D) in the primal one."""
+        centred = (x - self._x_mean) / self._scale
+        return centred @ self._x.T if self.dual else centred
+
+    def predict(self, design: Floats, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Targets (m, K) for what `design` made of the inputs."""
+        return design @ weights + self._y_mean
+
+
+def position_errors(train: Split, validation: Split, test: Split) -> NDArray[np.float64]:
+    """Mean Euclidean error on `test` of each target point, its strength chosen on `validation`.
+
+    Args:
+        train: fitted; targets are K / 3 points side by side [m].
+        validation: chooses the strength, for each point by itself.
+        test: measured.
+
+    Returns:
+        shape (K / 3,) [m].
+    """
+    ridge = Ridge(train)
+    on_validation, on_test = ridge.design(validation.x), ridge.design(test.x)
+    tried = []  # of each strength: errors on validation and on test, (2, K / 3)
+    for strength in STRENGTHS:
+        weights = ridge.solve(strength)
+        tried.append(
+            [
+                distances(ridge.predict(on_validation, weights), validation.y),
+                distances(ridge.predict(on_test, weights), test.y),
+            ]
+        )
+    errors = np.array(tried)  # (S, 2, K / 3)
+    best = errors[:, 0].argmin(axis=0)
+    return errors[best, 1, np.arange(errors.shape[2])]
+
+
+def distances(predicted: NDArray[np.float64], truth: Floats) -> NDArray[np.float64]:
+    """Mean Euclidean distance of K / 3 points from (n, K) predictions, shape (K / 3,)."""
+    apart = (predicted - truth).reshape(len(truth), -1, 3)
+    return np.linalg.norm(apart, axis=-1).mean(axis=0)
