@@ -10,7 +10,7 @@ from goalsight.envs.region import Array, Region
 from goalsight.envs.tasks.base import Cube, Layout, Task, World, distance
 
 CUBE = Cube("cube")
-CONTACT = 0.045  # from the cube's centre to the closed fingers that push it [m]
+BESIDE = 0.055  # from the cube's centre to the closed fingers in the goal state, clear of its corners [m]
 LOW, HIGH = 0.025, 0.085  # tool heights for pushing, and for passing over the cube [m]
 
 
@@ -53,7 +53,7 @@ class Push(Task):
             near = self.object_region.clip(near)
             cube = xp.where(u[:, 8:9] < self.training_near_share, near, cube)
         goal = self.goal_region.at(u[:, 9:12])
-        behind = goal[:, :2] - CONTACT * unit(goal[:, :2] - cube[:, :2])
+        behind = goal[:, :2] - BESIDE * unit(goal[:, :2] - cube[:, :2])
         return Layout(
             tool=tool,
             goal=goal,

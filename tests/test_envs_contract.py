@@ -1,0 +1,218 @@
+"""The contracts of Gymnasium, Stable-Baselines3 and our own: determinism, goals, autoreset, divergence."""
+
+import warnings
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from goalsight.envs.registration import env_ids, make_vector, resolve
+from goalsight.envs.vector import GoalVectorEnv
+from goalsight.errors import UserError
+
+IDS = env_ids()
+TASKS = ("reach", "push", "pick_place")
+
+
+def run(env, seed, steps=60, action_seed=0):
+    """Observations and rewards of random actions; row i takes actions of its own stream."""
+    obs, _ = env.reset(seed=seed)
+    rngs = [np.random.default_rng((action_seed, seed + i)) for i in range(env.num_envs)]
+    seen = [obs]
+    for _ in range(steps):
+        actions = np.stack([rng.uniform(-1, 1, env.single_action_space.shape) for rng in rngs])
+        obs, reward, _, truncated, _ = env.step(actions)
+        seen.append(obs | {"reward": reward, "truncated": truncated})
+    return seen
+
+
+def same(a, b, row_a=slice(None), row_b=slice(None)):
+    return all(np.array_equal(x[key][row_a], y[key][row_b]) for x, y in zip(a, b, strict=True) for key in x)
+
+
+@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("kwargs", [{}, {"control": "joint"}, {"obs": "pixels"}, {"reward": "dense"}], ids=str)
+def test_gymnasium_check_env(env_id, kwargs):
+    env = gym.make(env_id, **kwargs)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*(deprecat|different|not).*")
+        check_env(env.unwrapped, skip_render_check=True)
+    env.close()
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_sb3_check_env(env_id):
+    from stable_baselines3.common.env_checker import check_env as sb3_check_env
+
+    for kwargs in ({}, {"obs": "pixels"}):
+        env = gym.make(env_id, **kwargs)
+        sb3_check_env(env, skip_render_check=True)
+        env.close()
+
+
+def test_make_with_the_module_in_the_id_and_the_time_limit_of_gymnasium():
+    env = gym.make("goalsight:goalsight/PandaReach-v0", max_episode_steps=7)
+    env.reset(seed=0)
+    ends = [env.step(env.action_space.sample())[3] for _ in range(7)]
+    assert ends == [False] * 6 + [True]
+    vector = gym.make_vec("goalsight/PandaReach-v0", num_envs=2, max_episode_steps=3)
+    vector.reset(seed=0)
+    ends = [vector.step(np.zeros((2, 3)))[3].all() for _ in range(4)]
+    assert ends == [False, False, True, False]
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("obs", ["state", "pixels"])
+def test_same_seed_same_bits_whatever_threads_and_batch(task, obs):
+    steps = 55 if obs == "state" else 3
+    batch = run(GoalVectorEnv(task, num_envs=5, obs=obs, num_threads=2), 11, steps)
+    again = run(GoalVectorEnv(task, num_envs=5, obs=obs, num_threads=1), 11, steps)
+    assert same(batch, again)
+    alone = run(GoalVectorEnv(task, num_envs=1, obs=obs), 13, steps)
+    assert same(batch, alone, row_a=2, row_b=0)
+
+
+def test_what_went_before_does_not_matter():
+    env = GoalVectorEnv("push", num_envs=3)
+    first = run(env, 5)
+    run(env, 99, steps=17)
+    assert same(first, run(env, 5))
+
+
+def test_single_environment_agrees_with_the_batch_bit_for_bit():
+    single, batch = gym.make("goalsight/PandaPush-v0"), GoalVectorEnv("push", num_envs=4)
+    obs, _ = single.reset(seed=7)
+    seen, _ = batch.reset(seed=5)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        assert all(np.array_equal(obs[key], seen[key][2]) for key in obs)
+        actions = rng.uniform(-1, 1, (4, 3)).astype(np.float32)
+        obs, reward, _, _, _ = single.step(actions[2])
+        seen, rewards, _, _, info = batch.step(actions)
+        assert reward == rewards[2]
+    assert all(np.array_equal(obs[key], info["final_obs"][2][key]) for key in obs)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=5, deadline=None)
+def test_rewards_equal_compute_reward_and_observations_lie_in_their_space(task, seed):
+    for reward in ("sparse", "dense"):
+        env = GoalVectorEnv(task, num_envs=4, reward=reward)
+        obs, info = env.reset(seed=seed)
+        assert not info["is_success"].any()
+        rng = np.random.default_rng(seed)
+        for _ in range(12):
+            obs, rewards, terminated, _, info = env.step(rng.uniform(-1, 1, env.action_space.shape))
+            expected = env.compute_reward(obs["achieved_goal"], obs["desired_goal"], info)
+            assert np.array_equal(rewards, expected)
+            assert rewards.dtype == np.float32
+            assert env.observation_space.contains(obs)
+            assert not terminated.any()
+            assert env.compute_reward(obs["achieved_goal"][1], obs["desired_goal"][1], {}) == rewards[1]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_goal_states_achieve_the_desired_goal_and_rest(task):
+    env = GoalVectorEnv(task, num_envs=64)
+    obs, _ = env.reset(seed=3)
+    with env.sim.show_goal(np.arange(64)):
+        reached = env.sim.observe()
+        np.testing.assert_allclose(reached.achieved, obs["desired_goal"], atol=1e-6)
+        layout = env.state_layout()
+        if task != "reach":
+            assert np.abs(reached.state[:, layout["cube_velocity"]]).max() < 0.05
+    back = env.sim.observe()
+    assert np.array_equal(back.state, obs["observation"])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_goal_image_is_the_picture_of_the_goal_state(task):
+    env = GoalVectorEnv(task, num_envs=3, obs="pixels")
+    obs, _ = env.reset(seed=3)
+    assert np.array_equal(obs["goal_pixels"], env.goal_frames(size=64))
+    assert not np.array_equal(obs["goal_pixels"], obs["pixels"])
+    assert np.array_equal(obs["pixels"], env.render_frames(size=64))
+
+
+def test_privileged_pixels_carry_the_state_that_state_mode_observes():
+    pixels = GoalVectorEnv("push", num_envs=2, obs="pixels", privileged=True)
+    state = GoalVectorEnv("push", num_envs=2)
+    a, b = pixels.reset(seed=1)[0], state.reset(seed=1)[0]
+    assert np.array_equal(a["state"], b["observation"])
+    assert np.array_equal(a["observation"], b["observation"][:, : a["observation"].shape[1]])
+    assert np.array_equal(a["desired_goal"], b["desired_goal"])
+
+
+def test_same_step_autoreset_gives_the_last_observation_of_the_old_episode():
+    env = GoalVectorEnv("reach", num_envs=2, max_episode_steps=4)
+    env.reset(seed=0)
+    env.reset(options={"reset_mask": np.array([True, False])})
+    for step in range(4):
+        obs, _, _, truncated, info = env.step(np.zeros((2, 3)))
+        assert truncated.all() == (step == 3)
+    assert info["_final_obs"].all()
+    assert set(info["final_obs"][0]) == set(obs)
+    assert not np.array_equal(info["final_obs"][0]["desired_goal"], obs["desired_goal"][0])
+    assert set(info["final_info"]) >= {"is_success", "diverged"}
+
+
+def test_a_mask_resets_only_what_it_marks():
+    env = GoalVectorEnv("push", num_envs=3)
+    before, _ = env.reset(seed=0)
+    after, _ = env.reset(seed=50, options={"reset_mask": np.array([False, True, False])})
+    changed = [not np.array_equal(before["desired_goal"][i], after["desired_goal"][i]) for i in range(3)]
+    assert changed == [False, True, False]
+
+
+def test_diverged_physics_truncates_and_leaves_no_bad_number():
+    env = GoalVectorEnv("push", num_envs=3)
+    good, _ = env.reset(seed=0)
+    env.batch.bind("qvel")[1] = np.nan
+    obs, reward, _, truncated, info = env.step(np.zeros((3, 3)))
+    assert info["diverged"].tolist() == [False, True, False]
+    assert truncated.tolist() == [False, True, False]
+    assert np.array_equal(info["final_obs"][1]["observation"], good["observation"][1])
+    assert all(np.isfinite(value).all() for value in obs.values())
+    assert np.isfinite(reward).all()
+    *_, info = env.step(np.zeros((3, 3)))
+    assert not info["diverged"].any()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: make_vector("goalsight/PandaPsh-v0"), 'did you mean "PandaPush-v0"'),
+        (lambda: GoalVectorEnv("pusch"), 'did you mean "push"'),
+        (lambda: GoalVectorEnv("push", "pandda"), 'did you mean "panda"'),
+        (lambda: GoalVectorEnv("push", camera="frnt"), 'did you mean "front"'),
+        (lambda: GoalVectorEnv("push", num_envs=0), "num_envs must be at least 1"),
+        (lambda: GoalVectorEnv("push", image_size=0), "image_size"),
+        (lambda: GoalVectorEnv("push", obs="pixel"), 'did you mean "pixels"'),
+        (lambda: GoalVectorEnv("push", max_episode_steps=0), "max_episode_steps"),
+        (lambda: GoalVectorEnv("push").step(np.zeros((1, 3))), "reset"),
+        (lambda: make_vector("PandaPush-v0", nonsense=1), "nonsense"),
+    ],
+)
+def test_mistakes_are_one_line(make, message):
+    with pytest.raises(UserError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", [np.full((2, 3), np.nan), np.full((2, 3), np.inf), np.zeros((2, 2)), np.zeros(3)])
+def test_bad_actions_are_refused_and_change_nothing(bad):
+    env = GoalVectorEnv("reach", num_envs=2)
+    env.reset(seed=0)
+    before = env.batch.state.copy()
+    with pytest.raises(UserError, match="actions must"):
+        env.step(bad)
+    assert np.array_equal(before, env.batch.state)
+
+
+def test_ids_resolve_with_and_without_namespace():
+    for name in ("PandaPush-v0", "goalsight/PandaPush-v0", "goalsight:goalsight/PandaPush-v0"):
+        assert resolve(name) == "goalsight/PandaPush-v0"
