@@ -56,8 +56,8 @@ def bench(config: Bench) -> dict[str, Any]:
     """Measure, print, and return the result.
 
     Returns:
-        "steps_per_second" (the median of the windows), "windows" (all of them), the configuration, the
-        command, the machine and the versions. A step of a batch counts once per environment; episodes that
+        "steps_per_second" (the median of the windows), "of_windows" (all of them), "config", "command",
+        "machine" and "versions". A step of a batch counts once per environment; episodes that
         end are begun anew, so their resets are timed too.
     """
     from goalsight.envs.registration import make_vector
@@ -76,8 +76,8 @@ def bench(config: Bench) -> dict[str, Any]:
         env.close()
     result = {
         "steps_per_second": round(statistics.median(rates), 1),
-        "windows": [round(rate, 1) for rate in rates],
-        **asdict(config),
+        "of_windows": [round(rate, 1) for rate in rates],
+        "config": asdict(config),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "machine": describe_machine(),
         "versions": versions(),

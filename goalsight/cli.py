@@ -17,7 +17,7 @@ from typing import Any
 
 import goalsight
 from goalsight.errors import UserError, choose
-from goalsight.interruption import stopped_by
+from goalsight.interruption import forget_stop, stopped_by
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ def _dispatch(arguments: list[str]) -> int:
     config = _parse(getattr(module, command.config), f"goalsight {name}", arguments[1:])
     if config is None:
         return 0
+    forget_stop()
     result = getattr(module, command.function)(config)
     sys.stdout.flush()
     if stopped_by():
@@ -145,16 +146,19 @@ def _columns(count: int) -> Iterator[None]:
 
 
 def _unboxed(box: str) -> str:
-    """Return what a box of tyro's says: its first section, and the nearest option where it names some."""
-    lines = [line.strip("│ ").strip() for line in box.splitlines() if line.startswith("│")]
+    """Return what a box of tyro's says: its first section, and the nearest option where it names some.
+
+    A box has a border of lines, or, where the terminal knows ASCII only, a title and rules of hyphens.
+    """
     sections: list[list[str]] = [[]]
-    for line in lines:
-        if line and not line.strip("─"):
+    for line in (line.strip("│ ") for line in box.splitlines() if line[:1] not in ("╭", "╰")):
+        if line and not line.strip("─-"):
             sections.append([])
-        else:
+        elif line:
             sections[-1].append(line)
-    message = " ".join(sections[0]) or " ".join(box.split())
-    for section in sections[1:]:
+    body = sections if "│" in box else sections[1:]
+    message = " ".join(body[0]) if body else " ".join(box.split())
+    for section in body[1:]:
         if section[:1] == ["Perhaps you meant:"] and len(section) > 1:
             message += f"; did you mean {section[1].split()[0]}?"
     # A check of the whole dataclass names the class, which means nothing to the user.

@@ -26,6 +26,12 @@ def stopped_by() -> str:
     return _latest.signal_name
 
 
+def forget_stop() -> None:
+    """Start anew, as the next command in the same process does."""
+    global _latest
+    _latest = Stop()
+
+
 @contextmanager
 def interrupted() -> Iterator[Stop]:
     """Let a loop end cleanly on SIGINT or SIGTERM.

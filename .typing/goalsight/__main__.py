@@ -1,0 +1,1 @@
+../../goalsight/__main__.py

@@ -1,0 +1,5 @@
+"""`python -m goalsight` is `goalsight`."""
+
+from goalsight.cli import main
+
+main()
