@@ -1,11 +1,14 @@
 """Ids: `goalsight/PandaPush-v0` and its like, for `gymnasium.make`, `gymnasium.make_vec` and the command line."""
 
+from collections.abc import Sequence
+from importlib import import_module
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
 from goalsight.envs.arms import ARMS
-from goalsight.envs.tasks import TASKS
+from goalsight.envs.tasks import TASKS, Task
 from goalsight.errors import UserError, choose
 
 if TYPE_CHECKING:
@@ -19,41 +22,77 @@ def _camel(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_"))
 
 
-def _specs() -> dict[str, dict[str, str]]:
-    return {
-        f"{NAMESPACE}/{_camel(arm)}{_camel(task)}-{VERSION}": {"task": task, "arm": arm}
-        for arm in ARMS
-        for task in TASKS
-    }
+def _id(arm: str, task: str, namespace: str = NAMESPACE) -> str:
+    return f"{namespace}/{_camel(arm)}{_camel(task)}-{VERSION}"
+
+
+# Every id and the arguments that make its environment; the one list that ids, the command line and tests read.
+_SPECS: dict[str, dict[str, Any]] = {_id(arm, task): {"task": task, "arm": arm} for arm, task in product(ARMS, TASKS)}
+
+
+def _register(env_id: str, kwargs: dict[str, Any]) -> None:
+    gym.register(
+        env_id,
+        entry_point="goalsight.envs.single:GoalEnv",
+        vector_entry_point="goalsight.envs.vector:GoalVectorEnv",
+        max_episode_steps=TASKS[kwargs["task"]].max_episode_steps,
+        kwargs=kwargs,
+    )
 
 
 def register_all() -> None:
     """Register every arm with every task, once. Nothing heavy is imported until an environment is made."""
-    for env_id, kwargs in _specs().items():
+    for env_id, kwargs in _SPECS.items():
         if env_id not in gym.registry:
-            gym.register(
-                env_id,
-                entry_point="goalsight.envs.single:GoalEnv",
-                vector_entry_point="goalsight.envs.vector:GoalVectorEnv",
-                max_episode_steps=TASKS[kwargs["task"]].max_episode_steps,
-                kwargs=kwargs,
-            )
+            _register(env_id, kwargs)
+
+
+def register_task(task: Task, *, namespace: str = NAMESPACE, arms: Sequence[str] = tuple(ARMS)) -> list[str]:
+    """Make a task available by name and, with each arm, as a Gymnasium id.
+
+    Args:
+        task: an instance of a subclass of `Task`; its class's `name` must be new.
+        namespace: what precedes the slash in the ids.
+        arms: names of the arms that can do it.
+
+    Returns:
+        the new ids, such as "mine/PandaTurn-v0".
+
+    Raises:
+        UserError: the name is taken, or an arm does not exist.
+    """
+    if task.name in TASKS:
+        raise UserError(f'a task named "{task.name}" is registered already; choose another name')
+    specs = {_id(choose("arm", arm, ARMS), task.name, namespace): {"task": task.name, "arm": arm} for arm in arms}
+    TASKS[task.name] = task
+    _SPECS.update(specs)
+    register_all()
+    return list(specs)
 
 
 def env_ids() -> list[str]:
     """The ids of this project, sorted."""
-    return sorted(_specs())
+    return sorted(_SPECS)
 
 
 def resolve(env_id: str) -> str:
-    """The full id meant by `env_id`: with or without "goalsight/" or "goalsight:" before it.
+    """The full id meant by `env_id`.
+
+    "PandaPush-v0" means "goalsight/PandaPush-v0"; in "module:Namespace/Name-v0" the module, which registers its
+    tasks, is imported first, as `gymnasium.make` does.
 
     Raises:
-        UserError: naming the nearest id.
+        UserError: the module does not import, or there is no such id; names the nearest.
     """
+    module, _, name = env_id.rpartition(":")
+    if module:
+        try:
+            import_module(module)
+        except Exception as error:
+            # Whatever a stranger's module raises, the user is told which module it was and why.
+            raise UserError(f'module "{module}" of "{env_id}" does not import: {error}') from error
     short = {full.removeprefix(f"{NAMESPACE}/"): full for full in env_ids()}
-    name = env_id.removeprefix(f"{NAMESPACE}:").removeprefix(f"{NAMESPACE}/")
-    return short[choose("environment", name, short)]
+    return short[choose("environment", name.removeprefix(f"{NAMESPACE}/"), short)]
 
 
 def make_vector(env_id: str, num_envs: int = 1, **kwargs: Any) -> "GoalVectorEnv":
@@ -65,7 +104,6 @@ def make_vector(env_id: str, num_envs: int = 1, **kwargs: Any) -> "GoalVectorEnv
     from goalsight.envs.vector import GoalVectorEnv
 
     full = resolve(env_id)
-    register_all()
     try:
         env = gym.make_vec(full, num_envs, **kwargs)
     except TypeError as error:

@@ -9,7 +9,9 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goalsight.envs.registration import env_ids, make_vector, resolve
+from goalsight.envs import registration
+from goalsight.envs.registration import env_ids, make_vector, register_task, resolve
+from goalsight.envs.tasks import TASKS as TASKS_BY_NAME
 from goalsight.envs.vector import GoalVectorEnv
 from goalsight.errors import UserError
 
@@ -216,3 +218,38 @@ def test_bad_actions_are_refused_and_change_nothing(bad):
 def test_ids_resolve_with_and_without_namespace():
     for name in ("PandaPush-v0", "goalsight/PandaPush-v0", "goalsight:goalsight/PandaPush-v0"):
         assert resolve(name) == "goalsight/PandaPush-v0"
+
+
+@pytest.fixture
+def registries():
+    known = [(registry, dict(registry)) for registry in (TASKS_BY_NAME, registration._SPECS, gym.registry)]
+    yield
+    for registry, before in known:
+        registry.clear()
+        registry.update(before)
+
+
+@pytest.mark.usefixtures("registries")
+def test_a_task_of_ones_own_is_an_id_everywhere(tmp_path, monkeypatch):
+    (tmp_path / "my_tasks.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from typing import ClassVar\n"
+        "import goalsight\n"
+        "from goalsight.envs.region import Region\n"
+        "from goalsight.envs.tasks import Reach\n"
+        "@dataclass(frozen=True)\n"
+        "class ReachHigh(Reach):\n"
+        "    name: ClassVar[str] = 'reach_high'\n"
+        "    goal_region: Region = Region((0.4, -0.1, 0.35), (0.5, 0.1, 0.4))\n"
+        "goalsight.register_task(ReachHigh(), namespace='mine')\n"
+    )
+    (tmp_path / "broken_tasks.py").write_text("raise RuntimeError('no such thing')")
+    monkeypatch.syspath_prepend(tmp_path)
+    env = make_vector("my_tasks:mine/PandaReachHigh-v0", num_envs=2)
+    obs, _ = env.reset(seed=0)
+    assert (obs["desired_goal"][:, 2] > 0.34).all()
+    check_env(gym.make("mine/PandaReachHigh-v0").unwrapped, skip_render_check=True)
+    with pytest.raises(UserError, match=r"broken_tasks.*no such thing"):
+        resolve("broken_tasks:mine/PandaOther-v0")
+    with pytest.raises(UserError, match="registered already"):
+        register_task(TASKS_BY_NAME["reach_high"])
