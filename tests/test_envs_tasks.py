@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goalsight.envs.region import Region
-from goalsight.envs.tasks import TASKS, Push
+from goalsight.envs.tasks import TASKS, Push, World
 from goalsight.envs.tasks.base import DRAWS, distance
 from goalsight.envs.tasks.push import ring
 from goalsight.envs.vector import GoalVectorEnv
@@ -96,3 +96,19 @@ def test_expert_succeeds_on_at_least_98_percent_of_500_fixed_episodes(task):
             *_, info = env.step(env.expert_action())
         solved += info["final_info"]["is_success"].sum()
     assert solved >= 490
+
+
+@pytest.mark.parametrize("task", ALL, ids=lambda task: task.name)
+def test_experts_agree_on_numpy_and_torch(task):
+    rng = np.random.default_rng(0)
+    tool = rng.uniform((0.3, -0.2, 0.0), (0.6, 0.2, 0.3), (200, 3))
+    cube = tool + rng.uniform(-0.1, 0.1, (200, 3))
+    goal = rng.uniform((0.3, -0.2, 0.0), (0.6, 0.2, 0.3), (200, 3))
+    opening = rng.uniform(0, 0.04, (200, 1))
+
+    def act(array):
+        objects = {thing.name: array(cube) for thing in task.objects}
+        return task.expert(World(array(tool), array(0 * tool), array(opening), objects), array(goal))
+
+    for ours, theirs in zip(act(np.asarray), act(torch.as_tensor), strict=True):
+        np.testing.assert_allclose(ours, np.asarray(theirs), atol=1e-9)
