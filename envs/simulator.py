@@ -3,7 +3,8 @@
 `GoalVectorEnv` adds autoreset to it and `GoalEnv` takes its only row, so the two agree bit for bit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,8 +70,11 @@ class GoalSimulator:
         self._arm = ArmIndex.of(self.arm, self.model)
         self._objects = {thing.name: ObjectIndex.of(thing.name, self.model) for thing in self.task.objects}
         self._joint_low, self._joint_high = self.model.jnt_range[self._arm.joints].T
-        for name in ("qpos", "qvel", "ctrl", "xaxis", "xanchor", "site_xpos", "site_xmat", "xpos", "xmat"):
-            setattr(self, f"_{name}", self.batch.bind(name))
+        bind: Callable[[str], Floats] = self.batch.bind
+        self._qpos, self._qvel, self._ctrl = bind("qpos"), bind("qvel"), bind("ctrl")
+        self._xaxis, self._xanchor = bind("xaxis"), bind("xanchor")
+        self._xpos, self._xmat = bind("xpos"), bind("xmat")
+        self._site_xpos, self._site_xmat = bind("site_xpos"), bind("site_xmat")
         for name in ("geom_xpos", "geom_xmat", "cam_xpos", "cam_xmat", "light_xpos", "light_xdir"):
             self.batch.bind(name)  # what cameras read must be kept current
         self._rngs: list[np.random.Generator | None] = [None] * num_envs
@@ -268,22 +272,14 @@ class GoalSimulator:
         self.batch.forward(ids, stage=STAGE_POS)
         return distance(self._site_xpos[ids, self._arm.tool], tool) < IK_TOLERANCE
 
-    def show_goal(self, ids: Ids) -> Any:
+    @contextmanager
+    def show_goal(self, ids: Ids) -> Iterator[None]:
         """A context in which simulations `ids` are in their goal states."""
-        return _InGoalState(self.batch, ids, self._goal_state)
-
-
-class _InGoalState:
-    """Swap simulations into their goal states and back."""
-
-    def __init__(self, batch: Batch, ids: Ids, goal_state: Floats) -> None:
-        self._batch, self._ids, self._goal_state = batch, ids, goal_state
-
-    def __enter__(self) -> None:
-        self._before = self._batch.state[self._ids]
-        self._batch.state[self._ids] = self._goal_state[self._ids]
-        self._batch.forward(self._ids, stage=STAGE_POS)
-
-    def __exit__(self, *exc: object) -> None:
-        self._batch.state[self._ids] = self._before
-        self._batch.forward(self._ids, stage=STAGE_POS)
+        before = self.batch.state[ids]
+        try:
+            self.batch.state[ids] = self._goal_state[ids]
+            self.batch.forward(ids, stage=STAGE_POS)
+            yield
+        finally:
+            self.batch.state[ids] = before
+            self.batch.forward(ids, stage=STAGE_POS)

@@ -44,7 +44,7 @@ class GoalEnv(gym.Env[Obs, NDArray[np.float32]]):
         """See `GoalVectorEnv.compute_reward`."""
         return self.vector.compute_reward(achieved_goal, desired_goal, info)
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """The view at 480 px, when `render_mode` is "rgb_array"."""
         frames = self.vector.render()
         return None if frames is None else frames[0]

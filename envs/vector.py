@@ -162,7 +162,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         if self._obs is None and not mask.all():
             raise UserError("the first reset must be of all environments")
         ids = np.flatnonzero(mask)
-        self.sim.seed(ids, [seeds[i] for i in ids])
+        self.sim.seed(ids, [seeds[int(i)] for i in ids])
         self._obs = self._restart(ids, self._obs)
         return dict(self._obs), self._info(self._obs, np.zeros(self.num_envs, bool))
 
@@ -263,7 +263,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
     def _observe(self, previous: Obs, diverged: NDArray[np.bool_]) -> Obs:
         """Observations after a step; a diverged simulation repeats its last good one."""
         seen = self.sim.observe()
-        obs = {
+        obs: Obs = {
             "observation": seen.proprioception if self.pixels else seen.state,
             "achieved_goal": seen.achieved,
             "desired_goal": self.sim.desired.copy(),
