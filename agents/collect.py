@@ -1,5 +1,6 @@
 """Record play: what the robot does when nobody asks for anything, as a frame store and a film."""
 
+import contextlib
 import json
 import time
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from goalsight.errors import UserError
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from goalsight.envs.control import EndEffectorControl
     from goalsight.envs.vector import GoalVectorEnv
     from goalsight.pretrain.frames import FrameStoreWriter
     from goalsight.runs import Run
@@ -77,33 +79,23 @@ def collect(config: Collect) -> Path:
     """
     from tqdm import tqdm
 
-    from goalsight.envs.control import CONTROLS, EndEffectorControl
-    from goalsight.envs.registration import make_vector
     from goalsight.pretrain.frames import FrameStoreWriter
     from goalsight.runs import Run, interrupted
 
     episodes = -(-config.frames // config.steps)
-    env = make_vector(
-        config.env,
-        num_envs=min(config.num_envs, episodes),
-        obs="pixels",
-        image_size=config.image_size,
-        camera=config.camera,
-        renderer=config.renderer,
-        max_episode_steps=config.steps + 1,  # one more, so that no wave ends with resets that the next one repeats
-    )
-    control = CONTROLS["ee"]
-    assert isinstance(control, EndEffectorControl)
+    env = _make_env(config, min(config.num_envs, episodes))
+    policy = Play(config.mix, seed=config.seed, control=_control())
     run = Run.create("collect", config, out=config.out, seed=config.seed, name=config.env.split("/")[-1])
-    policy = Play(config.mix, seed=config.seed, control=control)
-    film = VideoWriter(run.videos / "play.mp4", fps=20, quality=23) if config.film else None
+    film = VideoWriter(run.videos / "play.mp4", fps=20, quality=23) if config.film else contextlib.nullcontext()
     began = time.perf_counter()
     with (
         interrupted() as stop,
+        contextlib.closing(env),
         FrameStoreWriter(run.path / STORE, image_size=config.image_size) as writer,
+        film as reel,
         tqdm(total=episodes * config.steps, unit="frame", desc="play", disable=None) as bar,
     ):
-        recorder = Recorder(config, env, policy, writer, film, bar)
+        recorder = Recorder(config, env, policy, writer, reel, bar)
         rollout(
             env,
             policy,
@@ -114,11 +106,32 @@ def collect(config: Collect) -> Path:
             after_wave=recorder.keep,
             stop=lambda: stop.requested,
         )
-        seconds = time.perf_counter() - began
         if recorder.frames == 0:
-            raise UserError(f"stopped before the first episode was finished: nothing to keep in {run.path}")
-    recorder.close()
-    return _publish(config, run, recorder, seconds, stopped=stop.requested)
+            run.set_status("interrupted")
+            raise UserError(f"no episode was finished: nothing to keep in {run.path}")
+    return _publish(config, run, recorder, time.perf_counter() - began, stopped=stop.requested)
+
+
+def _make_env(config: Collect, num_envs: int) -> "GoalVectorEnv":
+    from goalsight.envs.registration import make_vector
+
+    return make_vector(
+        config.env,
+        num_envs=num_envs,
+        obs="pixels",
+        image_size=config.image_size,
+        camera=config.camera,
+        renderer=config.renderer,
+        max_episode_steps=config.steps + 1,  # one more, so that no wave ends with resets that the next one repeats
+    )
+
+
+def _control() -> "EndEffectorControl":
+    from goalsight.envs.control import CONTROLS, EndEffectorControl
+
+    control = CONTROLS["ee"]
+    assert isinstance(control, EndEffectorControl)
+    return control
 
 
 class Recorder:
@@ -131,7 +144,7 @@ class Recorder:
         policy: Play,
         writer: "FrameStoreWriter",
         film: VideoWriter | None,
-        bar: "tqdm[None]",
+        bar: "tqdm[Any]",
     ) -> None:
         size = config.image_size
         self._config, self._env, self._policy = config, env, policy
@@ -164,11 +177,6 @@ class Recorder:
         self.dropped += len(finished) - len(sound)
         self.moved += self._count_moved(sound)
         self._show(sound)
-
-    def close(self) -> None:
-        """Finish the film."""
-        if self._film is not None:
-            self._film.close()
 
     @property
     def moved_share(self) -> float | None:

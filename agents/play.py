@@ -5,6 +5,7 @@ moving at random, or the task's expert with noise. Scripted behaviours are progr
 tool, re-planned when they have been run through, so that an episode holds several pushes or grasps.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,7 @@ class _Programmes:
         counts = np.zeros(num_envs, dtype=np.intp)
         return cls(np.zeros((num_envs, STAGES, 3)), zeros, zeros.astype(np.intp), counts, counts.copy(), counts.copy())
 
-    def load(self, envs: NDArray[np.intp], stages: list[tuple[Points, float | NDArray[np.float64], int]]) -> None:
+    def load(self, envs: NDArray[np.intp], stages: Sequence[tuple[Points, float | NDArray[np.float64], int]]) -> None:
         """Give these environments a programme of (points, gripper, dwell) and start it."""
         for number, (points, grip, dwell) in enumerate(stages):
             self.points[envs, number] = points
@@ -154,7 +155,7 @@ class Play:
         renewed = self._fresh | (u[:, -1] > self.HOLD)
         self._held[renewed] = 2 * u[renewed, :4] - 1
         action = np.where((self.behaviour == RANDOM)[:, None], self._held, action)
-        width = env.single_action_space.shape[0]  # 3 where the task leaves the gripper closed
+        width = int(np.prod(env.single_action_space.shape or ()))  # 3 where the task leaves the gripper closed
         action = action[:, :width]
         experts = self.behaviour == EXPERT
         if experts.any():

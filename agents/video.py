@@ -126,7 +126,7 @@ def decode(path: Path) -> Iterator[Frame]:
 
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
-            yield frame.to_ndarray(format="rgb24")
+            yield np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
 
 
 def describe_video(path: Path) -> VideoFacts:

@@ -88,4 +88,7 @@ def _agent(path: Path, which: str) -> Subject:
     from goalsight.agents.agent import load_agent
 
     agent = load_agent(path, which)
-    return Subject("agent", agent, agent.env_id, dict(agent.env_kwargs), agent.facts, run)
+    facts = {key: value for key, value in agent.facts.items() if key != "env"}
+    if "encoder" in run.manifest["sources"]:
+        facts["encoder_hash"] = run.manifest["sources"]["encoder"]
+    return Subject("agent", agent, agent.env_id, dict(agent.env_kwargs), facts, run)

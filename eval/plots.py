@@ -1,0 +1,201 @@
+"""Small plots as SVG text: lines and bars with legible axes, and nothing to install or to download."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from math import ceil, floor, isfinite, log10
+
+from goalsight.eval.stats import Proportion
+
+COLOURS = ("#2563a8", "#c2571a", "#3f7d4e", "#7a4ea3", "#8a6d1d", "#4f5b66")
+Place = Callable[[float, float], tuple[float, float]]  # from the numbers of a plot to its pixels
+GREYS = ("#4f5b66", "#9aa5b1")
+INK, FAINT, GRID = "#1f2730", "#66717f", "#e1e5ea"
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line, or a level drawn across the plot."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A range, its ticks, and how they are written."""
+
+    low: float
+    high: float
+    step: float
+    label: str
+    percent: bool = False
+
+    @property
+    def ticks(self) -> list[float]:
+        """Multiples of the step within the range."""
+        first, last = ceil(self.low / self.step - 1e-9), floor(self.high / self.step + 1e-9)
+        return [k * self.step for k in range(first, last + 1)]
+
+    def text(self, value: float) -> str:
+        """A tick as people write it: `40%`, `0.25`, `12k`."""
+        if self.percent:
+            return f"{100 * value:.0f}%"
+        for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+            if max(abs(self.low), abs(self.high)) >= 2 * size:
+                return "0" if value == 0 else f"{round(value / size, 6):g}{unit}"
+        return f"{round(value, 9):g}"
+
+
+def axis(values: Sequence[float], label: str, *, percent: bool = False, ticks: int = 5) -> Axis:
+    """An axis that holds all values, with round ticks; one of percents runs from 0 to 100%.
+
+    Args:
+        values: numbers to show; those that are not finite are left out.
+        label: what they are, with the unit.
+        percent: shares in [0, 1].
+        ticks: about how many.
+    """
+    if percent:
+        return Axis(0.0, 1.0, 0.25, label, percent=True)
+    numbers = [value for value in values if isfinite(value)] or [0.0]
+    low, high = min(0.0, *numbers), max(0.0, *numbers)
+    high = high if high > low else low + 1.0
+    span = high - low
+    magnitude = 10.0 ** floor(log10(span / ticks))
+    step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude * ticks >= span * (1 - 1e-9))
+    return Axis(floor(low / step + 1e-9) * step, max(ceil(high / step - 1e-9) * step, low + step), step, label)
+
+
+def line_plot(
+    series: Sequence[Series], *, x_label: str, y_label: str, percent: bool = False, width: int = 520, height: int = 300
+) -> str:
+    """Lines over a common x axis.
+
+    Args:
+        series: at least one; points that are not finite are left out.
+        x_label: name and unit of x.
+        y_label: name and unit of y.
+        percent: y are shares, shown from 0 to 100%.
+        width: of the picture [pixels].
+        height: likewise.
+    """
+    left, right, top, bottom = 62, 16, 14 + 20 * (len(series) > 1), 50
+    across = axis([x for one in series for x in one.x], x_label)
+    up = axis([y for one in series for y in one.y], y_label, percent=percent)
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return (
+            left + (x - across.low) / (across.high - across.low) * (width - left - right),
+            height - bottom - (y - up.low) / (up.high - up.low) * (height - top - bottom),
+        )
+
+    parts = [_horizontal_grid(up, at, across), _vertical_ticks(across, at, up)]
+    parts.append(_text((left + width - right) / 2, height - 10, x_label, "middle"))
+    middle = (top + height - bottom) / 2
+    parts.append(_text(15, middle, y_label, "middle", extra=f'transform="rotate(-90 15 {middle:.1f})"'))
+    colours = _colours(series)
+    # Levels lie under the lines that are compared with them.
+    for one, colour in sorted(zip(series, colours, strict=True), key=lambda pair: not pair[0].dashed):
+        parts.append(_line(one, colour, at))
+    if len(series) > 1:
+        parts.append(_legend(series, colours, left))
+    return _svg(width, height, parts, f"{y_label} over {x_label}")
+
+
+def _line(one: Series, colour: str, at: Place) -> str:
+    points = [at(x, y) for x, y in zip(one.x, one.y, strict=True) if isfinite(x) and isfinite(y)]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    dash = ' stroke-dasharray="5 4"' if one.dashed else ""
+    line = f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>'
+    if one.dashed or len(points) > 40:
+        return line
+    return line + "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points)
+
+
+def _colours(series: Sequence[Series]) -> list[str]:
+    """A colour per line; levels are grey, the first one darkest."""
+    lines, levels = iter(COLOURS * len(series)), iter(GREYS * len(series))
+    return [next(levels if one.dashed else lines) for one in series]
+
+
+def _legend(series: Sequence[Series], colours: list[str], left: float) -> str:
+    parts, x = [], left
+    for one, colour in zip(series, colours, strict=True):
+        dash = ' stroke-dasharray="5 4"' if one.dashed else ""
+        stroke = f'stroke="{colour}" stroke-width="2"{dash}'
+        parts.append(f'<line x1="{x:.0f}" y1="12" x2="{x + 22:.0f}" y2="12" {stroke}/>')
+        parts.append(_text(x + 28, 16, one.name, "start"))
+        x += 28 + 7.2 * len(one.name) + 20
+    return "".join(parts)
+
+
+def _horizontal_grid(up: Axis, at: Place, across: Axis) -> str:
+    parts = []
+    for value in up.ticks:
+        (x1, y), (x2, _) = at(across.low, value), at(across.high, value)
+        parts.append(f'<line x1="{x1:.1f}" y1="{y:.1f}" x2="{x2:.1f}" y2="{y:.1f}" stroke="{GRID}"/>')
+        parts.append(_text(x1 - 8, y + 4, up.text(value), "end"))
+    return "".join(parts)
+
+
+def _vertical_ticks(across: Axis, at: Place, up: Axis) -> str:
+    parts = []
+    for value in across.ticks:
+        x, y = at(value, up.low)
+        parts.append(f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{x:.1f}" y2="{y + 5:.1f}" stroke="{FAINT}"/>')
+        parts.append(_text(x, y + 19, across.text(value), "middle"))
+    (x1, y), (x2, _) = at(across.low, up.low), at(across.high, up.low)
+    parts.append(f'<line x1="{x1:.1f}" y1="{y:.1f}" x2="{x2:.1f}" y2="{y:.1f}" stroke="{FAINT}"/>')
+    return "".join(parts)
+
+
+def success_plot(rows: dict[str, Proportion], *, width: int = 640) -> str:
+    """Success as a bar per policy, with its confidence interval; the first one is the one judged.
+
+    Args:
+        rows: success by name.
+        width: of the picture [pixels].
+    """
+    left, right, pitch, thickness = 96, 150, 40, 22
+    height = pitch * len(rows) + 46
+
+    def at(share: float) -> float:
+        return left + share * (width - left - right)
+
+    bottom = pitch * len(rows) + 8
+    parts = []
+    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        parts.append(f'<line x1="{at(tick):.1f}" y1="4" x2="{at(tick):.1f}" y2="{bottom}" stroke="{GRID}"/>')
+        parts.append(_text(at(tick), bottom + 18, f"{100 * tick:.0f}%", "middle"))
+    for number, (name, share) in enumerate(rows.items()):
+        middle = pitch * number + pitch / 2 + 4
+        colour = COLOURS[0] if number == 0 else "#a9b4c0"
+        parts.append(_text(left - 10, middle + 4, name, "end", INK))
+        parts.append(
+            f'<rect x="{left}" y="{middle - thickness / 2:.1f}" width="{at(share.rate) - left:.1f}" '
+            f'height="{thickness}" rx="2" fill="{colour}"/>'
+        )
+        low, high = at(share.low), at(share.high)
+        for x1, y1, x2, y2 in ((low, 0, high, 0), (low, -5, low, 5), (high, -5, high, 5)):
+            parts.append(
+                f'<line x1="{x1:.1f}" y1="{middle + y1:.1f}" x2="{x2:.1f}" y2="{middle + y2:.1f}" '
+                f'stroke="{INK}" stroke-width="1.6"/>'
+            )
+        words = f"{100 * share.rate:.0f}%  [{100 * share.low:.0f}, {100 * share.high:.0f}]"
+        parts.append(_text(at(1.0) + 14, middle + 4, words, "start", INK))
+    parts.append(_text((left + at(1.0)) / 2, bottom + 36, "success, 95% Wilson interval", "middle"))
+    return _svg(width, height, parts, "success of each policy")
+
+
+def _text(x: float, y: float, words: str, anchor: str, colour: str = FAINT, extra: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" {extra}>{escape(words)}</text>'
+
+
+def _svg(width: int, height: int, parts: list[str], title: str) -> str:
+    return (
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
+        f'aria-label="{escape(title)}" font-family="system-ui, sans-serif" font-size="13">{"".join(parts)}</svg>'
+    )

@@ -1,0 +1,87 @@
+import json
+
+import numpy as np
+import pytest
+
+from goalsight.agents.rollout import Episodes
+from goalsight.errors import UserError
+from goalsight.eval.evaluate import Eval, evaluate, summarise, table
+from goalsight.eval.subject import floor, resolve_subject
+
+
+def test_summary_worked_by_hand():
+    episodes = Episodes(
+        index=np.arange(4),
+        success=np.array([True, True, False, False]),
+        returns=np.array([-1.0, -3.0, -50.0, -2.0]),
+        lengths=np.array([50, 50, 50, 2]),
+        diverged=np.array([False, False, False, True]),
+    )
+    found = summarise(episodes, 1.23456)
+    # Wilson for 2 of 4: centre 0.5, half width = 1.959964 * sqrt(1/16 + 3.841459/64) / (1 + 3.841459/4) = 0.349961.
+    assert found["success"] == {
+        "count": 2,
+        "total": 4,
+        "rate": 0.5,
+        "low": pytest.approx(0.150039, abs=1e-5),
+        "high": pytest.approx(0.849961, abs=1e-5),
+    }
+    assert (found["mean_return"], found["diverged"], found["seconds"]) == (-14.0, 1, 1.235)
+
+
+def test_expert_beside_its_floors(capsys):
+    found = evaluate(Eval(policy="expert", env="PandaReach-v0", episodes=20, num_envs=8, json=True))
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["success"] == found["success"]
+    assert found["success"]["rate"] >= 0.9
+    assert set(found["floors"]) == {"nothing", "random"}
+    assert found["floors"]["nothing"]["success"]["rate"] == 0.0
+    assert found["env"] == "goalsight/PandaReach-v0"
+    assert found["versions"]["mujoco"]
+    text = table(found).splitlines()
+    assert text[0] == "goalsight/PandaReach-v0: 20 episodes, seeds 10000 to 10019"
+    assert text[2].split()[0] == "expert"
+
+
+def test_results_do_not_depend_on_the_number_of_environments(capsys):
+    few, many = (evaluate(Eval(policy="random", env="PandaPush-v0", episodes=6, num_envs=n)) for n in (4, 6))
+    assert few["mean_return"] == many["mean_return"]
+    assert few["floors"]["expert"]["mean_return"] == many["floors"]["expert"]["mean_return"]
+
+
+def test_a_floor_acts_in_the_same_episodes_without_pixels():
+    kwargs = {"obs": "pixels", "image_size": 32, "camera": "wrist", "control": "joint", "max_episode_steps": 7}
+    found = floor("random", "PandaPush-v0", kwargs, seed=0)
+    assert found.env_kwargs == {"obs": "state", "control": "joint", "max_episode_steps": 7}
+    assert found.make_env(2).horizon == 7
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({}, "name a training run, or --policy"),
+        ({"policy": "expert"}, "needs --env"),
+        ({"policy": "exprt", "env": "PandaReach-v0"}, 'did you mean "expert"'),
+        ({"policy": "expert", "env": "PandaRech-v0"}, 'did you mean "PandaReach-v0"'),
+        ({"run": "nowhere"}, "nowhere does not exist"),
+        ({"run": "nowhere", "policy": "expert"}, "one of the two"),
+        ({"run": "nowhere", "env": "PandaReach-v0"}, "knows its environment"),
+    ],
+)
+def test_what_cannot_be_judged_is_one_line(wrong, message):
+    asked = {"run": None, "policy": None, "env": None, "which": "best", "seed": 0}
+    with pytest.raises(UserError, match=message) as error:
+        resolve_subject(**asked | wrong)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("wrong", [{"episodes": 0}, {"num_envs": 0}, {"seed": -1}])
+def test_impossible_numbers_are_refused(wrong):
+    with pytest.raises(UserError, match="got"):
+        Eval(**wrong)
+
+
+def test_a_half_written_run_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="half-written"):
+        evaluate(Eval(run=tmp_path))

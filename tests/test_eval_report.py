@@ -1,0 +1,180 @@
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from goalsight.agents.video import VideoWriter
+from goalsight.errors import UserError
+from goalsight.eval.page import facts
+from goalsight.eval.plots import Series, axis, line_plot, success_plot
+from goalsight.eval.report import Report, report
+from goalsight.eval.stats import wilson
+from goalsight.runs import Run, atomic_write_json
+
+VOID = {"meta", "img"}
+
+
+class Balance(HTMLParser):
+    """Collects tags that are closed in the wrong order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open, self.wrong = [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        """As in <line/>: nothing is left open."""
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+
+def read(path):
+    text = path.read_text()
+    balance = Balance()
+    balance.feed(text)
+    assert not balance.wrong
+    assert not balance.open
+    assert not re.search(r"(src|href)=\"(?!data:)", text), "the page must hold all it shows"
+    assert "$" not in re.sub(r"<pre>.*?</pre>", "", text, flags=re.S), "a placeholder was left"
+    return text
+
+
+def a_video(path):
+    with VideoWriter(path, fps=10) as video:
+        for number in range(3):
+            video.add(np.random.default_rng(number).integers(0, 255, (32, 64, 3), dtype=np.uint8))
+
+
+def result(count):
+    row = {"mean_return": -10.0, "diverged": 0, "seconds": 1.0}
+    success = wilson(count, 100)
+    return {
+        "env": "goalsight/PandaPush-v0",
+        "subject": {"name": "agent", "critic": "state", "encoder_hash": "abc"},
+        "episodes": 100,
+        "seed": 10_000,
+        "success": vars(success),
+        **row,
+        "floors": {name: {"success": vars(wilson(n, 100)), **row} for name, n in (("random", 2), ("expert", 99))},
+    }
+
+
+def a_pretraining(folder):
+    run = Run.create("pretrain", {"data": ["play"]}, out=folder, seed=0)
+    for step in (10, 20):
+        run.log(step, {"pretrain/loss": 1 / step})
+        run.log_image(step, "reconstruction", np.full((8, 8, 3), step, np.uint8))
+    run.finish({})
+    return run
+
+
+def a_training(folder, encoder, **config):
+    sources = {"encoder": "abc", "encoder_path": str(encoder)}
+    run = Run.create("train", {"env": "goalsight/PandaPush-v0", **config}, out=folder, seed=0, sources=sources)
+    for step, success in ((1000, 0.1), (2000, 0.8)):
+        run.log(step, {"eval/success": success, "train/loss": 0.5})
+    run.log(2500, {"train/loss": 0.4})
+    return run
+
+
+def test_a_whole_run(tmp_path):
+    encoder = a_pretraining(tmp_path / "encoder")
+    errors = {name: {"gripper": 0.4, "object": cm} for name, cm in (("encoder", 0.9), ("random encoder", 1.8))}
+    atomic_write_json(
+        encoder.path / "probe.json",
+        {"errors_cm": errors, "worst": {"factor": "object", "encoder": 0.9, "random encoder": 1.8}},
+    )
+    run = a_training(tmp_path / "agent", encoder.path, obs="pixels", note="<script>")
+    a_video(run.videos / "agent.mp4")
+    atomic_write_json(run.path / "eval.json", result(85))
+    text = read(report(Report(run.path)))
+    assert "No video yet" not in text
+    assert "85%" in text
+    assert "95% interval 77% to 91%" in text
+    assert text.count("data:image/png;base64,") == 1, "only the newest picture of each name"
+    assert text.count("data:video/mp4;base64,") == 1
+    assert "<td class=number>0.90</td>" in text
+    assert "<script>" not in text
+    assert "2,500" in text
+
+
+def test_a_run_with_nothing_yet_says_what_is_missing(tmp_path):
+    run = Run.create("train", {"env": "goalsight/PandaReach-v0", "obs": "state"}, out=tmp_path / "run", seed=0)
+    text = read(report(Report(run.path)))
+    for words in ("No video yet", "Not evaluated yet", "no learning curve", "there was nothing to watch"):
+        assert words in text
+    assert f"goalsight eval {run.path}" in text
+
+
+def test_an_encoder_that_has_moved_away_is_named(tmp_path):
+    run = a_training(tmp_path / "run", tmp_path / "gone", obs="pixels", encoder="gone")
+    assert "not where it was" in read(report(Report(run.path)))
+
+
+@pytest.mark.parametrize("kind", ["collect", "pretrain"])
+def test_other_kinds_of_run(tmp_path, kind):
+    run = Run.create(kind, {"env": "goalsight/PandaPush-v0"}, out=tmp_path / kind, seed=0)
+    assert "No video yet" in read(report(Report(run.path))) or kind == "pretrain"
+    if kind == "collect":
+        a_video(run.videos / "play.mp4")
+        run.finish({"frames": 12_345, "moved_share": 0.41, "episodes_by_behaviour": {"push": 3}})
+        text = read(report(Report(run.path)))
+        assert "12,345" in text
+        assert "41%" in text
+        assert "data:video/mp4" in text
+
+
+def test_pretraining_shows_its_curves(tmp_path):
+    text = read(report(Report(a_pretraining(tmp_path / "run").path)))
+    assert "pretrain/loss over training steps" in text
+    assert "No probe yet" in text
+
+
+def test_no_run_and_no_place_are_one_line(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        report(Report(tmp_path / "nowhere"))
+    run = a_pretraining(tmp_path / "run")
+    report(Report(run.path))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        report(Report(run.path, out=tmp_path / "file" / "report.html"))
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high", "step"),
+    [([3, 47], 0, 50, 10), ([0, 1], 0, 1, 0.2), ([-2, 2], -2, 2, 1), ([120_000], 0, 125_000, 25_000), ([], 0, 1, 0.2)],
+)
+def test_axes_are_round(values, low, high, step):
+    found = axis(values, "x")
+    assert (found.low, found.high, found.step) == (pytest.approx(low), pytest.approx(high), pytest.approx(step))
+    assert found.ticks[0] == pytest.approx(low)
+    assert found.ticks[-1] == pytest.approx(high)
+
+
+def test_ticks_are_written_short():
+    across = axis([0, 120_000], "steps")
+    assert [across.text(tick) for tick in across.ticks] == ["0", "25k", "50k", "75k", "100k", "125k"]
+    assert [axis([], "y", percent=True).text(tick) for tick in (0, 0.25, 1)] == ["0%", "25%", "100%"]
+
+
+def test_a_line_lies_where_it_should():
+    # 520 x 300 with margins 62, 16, 14 and 50: x runs over 442 pixels from 62, y over 236 down to 250.
+    text = line_plot([Series("a", [0, 50, 100], [0, float("nan"), 1])], x_label="x", y_label="y", percent=True)
+    assert 'points="62.0,250.0 504.0,14.0"' in text
+
+
+def test_bars_are_as_long_as_their_share():
+    # 640 wide with margins 96 and 150: a share of a half is (640 - 246) / 2 = 197 pixels.
+    assert 'width="197.0"' in success_plot({"agent": wilson(5, 10)})
+
+
+def test_nested_facts_have_dotted_names():
+    assert facts({"a": {"b": 1}, "c": None, "d": [1, 2]}) == (
+        "<table><tr><th>a.b</th><td>1</td></tr><tr><th>d</th><td>1, 2</td></tr></table>"
+    )

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from goalsight.eval.ridge import Ridge, Split, distances, position_errors
+
+
+def test_worked_by_hand():
+    # x = -1, 0, 1 and y = -2, 0, 2: the common scale is sqrt(2/3), so z = x / scale has z'z = 3 and z'y = 4 / scale.
+    # With strength s the penalty is 3 s, hence w = 4 / scale / (3 + 3 s); at x = 2 it predicts 2 / scale * w.
+    ridge = Ridge(Split(np.float32([[-1], [0], [1]]), np.float32([[-2], [0], [2]])))
+    for strength, expected in ((1e-6, 4.0), (1.0, 2.0), (3.0, 1.0)):
+        found = ridge.predict(ridge.design(np.float32([[2]])), ridge.solve(strength))
+        assert found[0, 0] == pytest.approx(expected, rel=1e-5)
+
+
+@given(seed=st.integers(0, 1000), strength=st.sampled_from([1e-3, 1.0, 10.0]))
+@settings(max_examples=20, deadline=None)
+def test_both_forms_agree(seed, strength):
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(12, 8)).astype(np.float32), rng.normal(size=(12, 3)).astype(np.float32)
+    # Features that are always zero change neither the common penalty's direction nor the solution, only the form.
+    primal, dual = Ridge(Split(x, y)), Ridge(Split(np.pad(x, ((0, 0), (0, 8))), y))
+    assert (primal.dual, dual.dual) == (False, True)
+    new = rng.normal(size=(5, 8)).astype(np.float32)
+    # Equal absolute penalties: scales differ by the zero columns, and so do the units.
+    ratio = (primal._unit * primal._scale**2) / (dual._unit * dual._scale**2)
+    first = primal.predict(primal.design(new), primal.solve(strength))
+    second = dual.predict(dual.design(np.pad(new, ((0, 0), (0, 8)))), dual.solve(strength * ratio))
+    assert np.allclose(first, second, atol=1e-3)
+
+
+def test_errors_are_mean_distances_of_each_point():
+    truth = np.zeros((2, 6), np.float32)
+    predicted = np.array([[3.0, 4, 0, 0, 0, 1], [0, 0, 0, 0, 0, 3]])
+    assert distances(predicted, truth).tolist() == [2.5, 2.0]
+
+
+def test_a_linear_map_is_found_and_noise_is_not():
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(20, 3))
+
+    def part(count: int) -> Split:
+        x = rng.normal(size=(count, 20))
+        y = np.concatenate([x @ weights, rng.normal(size=(count, 3))], axis=1)
+        return Split(x.astype(np.float32), y.astype(np.float32))
+
+    linear, noise = position_errors(part(200), part(100), part(100))
+    assert linear < 0.01
+    # The mean distance of a normal point in space from its centre is 2 sqrt(2 / pi) = 1.596; each point has its own
+    # strength, so the noise is predicted by little more than its mean.
+    assert noise == pytest.approx(1.596, rel=0.15)
+
+
+def test_constant_features_do_no_harm():
+    x, y = np.ones((10, 4), np.float32), np.ones((10, 3), np.float32)
+    assert position_errors(Split(x, y), Split(x, y), Split(x, y)).tolist() == [0.0]
