@@ -1,7 +1,7 @@
 """One interface to pixels, whatever draws them."""
 
 import os
-from typing import Literal, Protocol
+from typing import Protocol
 
 import mujoco
 import numpy as np
@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from goalsight.errors import UserError, choose
 
-Quality = Literal["fast", "pretty"]
 BACKENDS = ("raytrace", "opengl")
 QUALITIES = ("fast", "pretty")
+
+# What a batch must have bound, and current, to be drawn.
+KINEMATICS = ("geom_xpos", "geom_xmat", "cam_xpos", "cam_xmat", "light_xpos", "light_xdir")
 
 # From this size on people look at the picture, so shadows and smooth edges are worth their time.
 PRETTY_FROM = 256
@@ -21,17 +23,17 @@ class Camera(Protocol):
     """Draws many simulations of one model as seen by one camera of the model."""
 
     backend: str
+    detail: str  # how it draws here, for people
     name: str
     width: int
     height: int
-    quality: Quality
+    quality: str
 
     def render(self, batch: "mujoco.batch.Batch", ids: NDArray[np.integer] | None = None) -> NDArray[np.uint8]:
         """Draw the kinematics that the batch holds at this moment.
 
         Args:
-            batch: simulations whose geom_xpos, geom_xmat, cam_xpos, cam_xmat, light_xpos and light_xdir are bound
-                and current.
+            batch: simulations whose `KINEMATICS` are bound and current.
             ids: the simulations to draw, shape (n,); all of them when None.
 
         Returns:
@@ -92,6 +94,13 @@ def make_camera(
         width=width,
         height=height,
         quality=quality,
-        num_threads=num_threads or len(os.sched_getaffinity(0)),
+        num_threads=num_threads or available_processors(),
         batch_size_hint=batch_size_hint,
     )
+
+
+def available_processors() -> int:
+    """Processors this process may run on, where the system can tell; all of them elsewhere."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
