@@ -41,9 +41,7 @@ def run(command: list[str | Path], folder: Path) -> str:
     """Run a command with no way back to this checkout, and return what it printed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     print("+", " ".join(map(str, command))[:110], flush=True)
-    return subprocess.run(
-        command, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
+    return subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def source_files() -> set[str]:
@@ -58,9 +56,7 @@ def source_files() -> set[str]:
 def build(folder: Path) -> Path:
     """Build the wheel from a copy, because a `build/` left here would slip old files into it."""
     copy = folder / "source"
-    skip = shutil.ignore_patterns(
-        ".*", "runs", "build", "dist", "*.egg-info", "__pycache__", "MUJOCO_LOG.TXT"
-    )
+    skip = shutil.ignore_patterns(".*", "runs", "build", "dist", "*.egg-info", "__pycache__", "MUJOCO_LOG.TXT")
     shutil.copytree(ROOT, copy, ignore=skip)
     run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, copy], folder)
     return next(folder.glob("goalsight-*.whl"))

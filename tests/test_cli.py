@@ -9,6 +9,7 @@ import sys
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -221,6 +222,33 @@ def test_bench_reports_the_median_with_machine_and_command(
     assert result["command"] == ["goalsight", *arguments]
 
 
+@pytest.mark.usefixtures("workplace")
+def test_doctor_finds_the_machine_and_says_what_it_cannot_do(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import goalsight.envs.rendering as rendering
+    from goalsight import doctor
+
+    states = [
+        {"name": "raytrace", "ok": True, "detail": "mujoco_warp on 2 threads", "fps": 1234.0},
+        {"name": "opengl", "ok": False, "detail": "no OpenGL here", "fps": 0.0},
+    ]
+    monkeypatch.setattr(rendering, "renderer_report", lambda: states)
+    monkeypatch.setattr(doctor, "MATRIX_SECONDS", 0.01)
+    assert cli.run(["doctor", "--json"]) == 0
+    findings = json.loads(capsys.readouterr().out)
+    assert findings["matrix"]["gflops"]["float32"] > 0
+    assert findings["matrix"]["training_uses"] in findings["matrix"]["gflops"]
+    assert findings["renderers"] == states
+    assert findings["runs"]["writable"]
+    assert not Path("runs").exists()
+    assert cli.run(["doctor", "/proc/runs"]) == 0
+    text = capsys.readouterr().out
+    assert "1,234 frames/s at 64x64 (mujoco_warp on 2 threads)" in text
+    assert "does not work here: no OpenGL here" in text
+    assert "/proc/runs CANNOT be written: " in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -240,8 +268,6 @@ def test_bench_reports_the_median_with_machine_and_command(
 def test_bad_input_is_one_line_and_leaves_nothing(
     arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from pathlib import Path
-
     assert cli.run(arguments) == 2
     assert expected in one_line(capsys.readouterr().err)
     assert not list(Path().iterdir())

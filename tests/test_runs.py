@@ -138,9 +138,7 @@ def test_publishing_a_step_again_replaces_it(run: Run) -> None:
     assert sorted(entry.name for entry in (run.path / "checkpoints").iterdir()) == ["000005", "last"]
 
 
-def test_a_crash_before_the_rename_leaves_the_old_checkpoint(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crash_before_the_rename_leaves_the_old_checkpoint(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.publish(1, weights(1.0), {})
 
     def crash(sibling: Path, target: Path) -> None:
@@ -183,9 +181,7 @@ def test_nothing_in_a_run_is_a_pickle(run: Run) -> None:
     run.publish(1, weights(1.0), {"note": "x"})
     run.log(1, {"loss": 1.0})
     run.finish({})
-    kinds = {
-        path.suffix for path in run.path.rglob("*") if path.is_file() and "tensorboard" not in path.parts
-    }
+    kinds = {path.suffix for path in run.path.rglob("*") if path.is_file() and "tensorboard" not in path.parts}
     assert kinds == {".json", ".jsonl", ".safetensors", ""}
     (run.checkpoint() / "weights.safetensors").write_bytes(b"\x80\x04\x95 a pickle")
     with pytest.raises(UserError, match="cannot read"):
@@ -256,9 +252,7 @@ def test_a_full_disk_while_logging_is_one_line(run: Run) -> None:
         run.log(2, {"loss": 1.0})
 
 
-def test_an_atomic_write_keeps_the_old_file_when_it_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_atomic_write_keeps_the_old_file_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(sibling: Path, target: Path) -> None:
         raise OSError(5, "Input/output error")
 
