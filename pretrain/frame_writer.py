@@ -124,9 +124,7 @@ class FrameStoreWriter:
         """Drop what was not published; harmless after `close()`."""
         self._open = False
         if self._file is not None:
-            with contextlib.suppress(
-                OSError
-            ):  # a full disk may refuse the flush of data that is dropped anyway
+            with contextlib.suppress(OSError):  # a full disk may refuse the flush of data that is dropped anyway
                 self._file.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
