@@ -88,11 +88,10 @@ class FirstLayer(nn.Module):
             size = (example if eye is None else eye(example)).numel()
         inputs = self.vectors.width + extra + 3 * size
         self.plain = nn.Linear(self.vectors.width + extra, width)
-        self.tokens = nn.Parameter(torch.empty(3, width, size)) if size else None
-        for weight in self.parameters(recurse=False):
+        # Weights of f, g and g - f; not one tensor, whose slices would each have a gradient of the whole.
+        self.tokens = nn.ParameterList(torch.empty(width, size) for _ in range(3 if size else 0))
+        for weight in (self.plain.weight, self.plain.bias, *self.tokens):
             nn.init.uniform_(weight, -1 / math.sqrt(inputs), 1 / math.sqrt(inputs))
-        nn.init.uniform_(self.plain.weight, -1 / math.sqrt(inputs), 1 / math.sqrt(inputs))
-        nn.init.uniform_(self.plain.bias, -1 / math.sqrt(inputs), 1 / math.sqrt(inputs))
 
     def image(self, features: Tensor) -> Tensor:
         """Return what is seen of stored features (B, ...) as (B, D)."""
@@ -102,7 +101,7 @@ class FirstLayer(nn.Module):
 
     def goal(self, obs: Obs) -> Tensor | None:
         """Return the goal image's share (B, width), for `forward` of any frame that has this goal."""
-        if self.tokens is None:
+        if not self.tokens:
             return None
         return F.linear(self.image(obs["goal_features"]), self.tokens[1] + self.tokens[2])
 
@@ -110,7 +109,7 @@ class FirstLayer(nn.Module):
         """Return (B, width); `goal` saves computing the goal's share again."""
         vectors = self.vectors(obs)
         hidden = self.plain(vectors if extra is None else torch.cat([vectors, extra], 1))
-        if self.tokens is None:
+        if not self.tokens:
             return hidden
         view = F.linear(self.image(obs["features"]), self.tokens[0] - self.tokens[2])
         share = self.goal(obs) if goal is None else goal
@@ -132,6 +131,7 @@ class GoalActor(BasePolicy):
     ) -> None:
         super().__init__(observation_space, action_space, squash_output=True)
         size = int(np.prod(action_space.shape))
+        self.hidden = tuple(hidden)
         self.first = FirstLayer(observation_space, sight, hidden[0], eye=eye)
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(hidden, hidden[1:], strict=False))
         self.last = nn.Linear(hidden[-1], 2 * size)

@@ -21,6 +21,8 @@ from goalsight.agents.memory import MB, check_memory
 # A goal is what a frame of the right kind would look like: key of the goal -> key of the frames it is drawn from.
 GOAL_KEYS = {"desired_goal": "achieved_goal", "goal_features": "features"}
 
+MOVED = 0.02  # what is achieved has moved when it came farther than this from its start [m]
+
 ComputeReward = Callable[[NDArray[np.float32], NDArray[np.float32], Any], NDArray[np.float32]]
 
 
@@ -30,6 +32,27 @@ class Rows(NamedTuple):
     block: NDArray[np.intp]  # the episode's block
     time: NDArray[np.intp]  # row of the observation; the next observation is one further
     goal: NDArray[np.intp]  # row of the goal; the block's last row is the goal that was asked for
+
+
+class Index(NamedTuple):
+    """Numbers the transitions of some episodes from 0 on."""
+
+    blocks: NDArray[np.intp]  # (E,) of the episodes
+    starts: NDArray[np.intp]  # (E,) number of each episode's first transition
+    size: int  # how many transitions there are
+
+    @classmethod
+    def of(cls, blocks: NDArray[np.intp], lengths: NDArray[np.intp]) -> "Index":
+        """Number the transitions of the episodes in `blocks`; `lengths` are those of all blocks."""
+        ends = np.cumsum(lengths[blocks])
+        return cls(blocks, ends - lengths[blocks], int(ends[-1]) if len(ends) else 0)
+
+    def locate(self, numbers: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return block and time of the transitions with these numbers, each (B,)."""
+        if not len(numbers):
+            return numbers, numbers
+        episode = np.searchsorted(self.starts, numbers, side="right") - 1
+        return self.blocks[episode], numbers - self.starts[episode]
 
 
 class GoalReplayBuffer(BaseBuffer):
@@ -49,6 +72,8 @@ class GoalReplayBuffer(BaseBuffer):
         compute_reward: pure and batched, (achieved (B, 3), desired (B, 3), info) -> (B,).
         horizon: longest episode [steps].
         relabelled: share of the goals that are replaced, in [0, 1].
+        moved: least share of the transitions that come from episodes in which what is achieved moved, in [0, 1].
+            An untouched object makes every relabelled goal one that is reached already.
         seed: of the sampling.
 
     Raises:
@@ -67,15 +92,18 @@ class GoalReplayBuffer(BaseBuffer):
         compute_reward: ComputeReward,
         horizon: int = 50,
         relabelled: float = 0.8,
+        moved: float = 0.0,
         seed: int = 0,
     ) -> None:
-        if not 0.0 <= relabelled <= 1.0:
-            raise ValueError(f"relabelled must lie in [0, 1], got {relabelled}")
+        for name, share in (("relabelled", relabelled), ("moved", moved)):
+            if not 0.0 <= share <= 1.0:
+                raise ValueError(f"{name} must lie in [0, 1], got {share}")
         # One block per environment is being written; as many again keep something to sample.
         blocks = max(-(-buffer_size // horizon), 2 * n_envs)
         super().__init__(blocks * horizon, observation_space, action_space, device, n_envs)
         self.horizon = horizon
         self.relabelled = relabelled
+        self.moved = moved
         self._compute_reward = compute_reward
         self._rng = np.random.default_rng(seed)
         self._goal_row = horizon + 1
@@ -83,6 +111,7 @@ class GoalReplayBuffer(BaseBuffer):
         self._goal_keys = [key for key in observation_space if key in GOAL_KEYS]
         self._reserve(blocks)
         self._lengths = np.zeros(blocks, dtype=np.intp)  # 0 where there is nothing to sample
+        self._moved = np.zeros(blocks, dtype=bool)
         self._block = np.arange(n_envs)  # (n_envs,): the block each environment writes to
         self._time = np.zeros(n_envs, dtype=np.intp)  # (n_envs,): the row of its latest frame
         self._head = n_envs  # the next block to overwrite
@@ -155,6 +184,7 @@ class GoalReplayBuffer(BaseBuffer):
         """Open the finished episodes to sampling and give their environments the oldest blocks."""
         kept = envs[~diverged]
         self._lengths[self._block[kept]] = self._time[kept]
+        self._moved[self._block[kept]] = self._travel(kept) > MOVED
         self._time[envs] = 0
         if len(kept):
             ring = (self._head + np.arange(len(self._lengths))) % len(self._lengths)
@@ -166,10 +196,17 @@ class GoalReplayBuffer(BaseBuffer):
             self._head = int(free[-1] + 1) % len(self._lengths)
         self._index_sampled()
 
+    def _travel(self, envs: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return how far what is achieved came from its start in the episodes that end now, (len(envs),)."""
+        achieved = self._frames["achieved_goal"][self._block[envs]].numpy()
+        written = np.arange(achieved.shape[1]) <= self._time[envs, None]  # (n, rows)
+        path = np.where(written[..., None], achieved, achieved[:, :1])
+        return np.linalg.norm(path - path[:, :1], axis=-1).max(1)
+
     def _index_sampled(self) -> None:
-        self._sampled = np.flatnonzero(self._lengths)
-        self._ends = np.cumsum(self._lengths[self._sampled])
-        self.pos = int(self._ends[-1]) if len(self._ends) else 0
+        self._all = Index.of(np.flatnonzero(self._lengths), self._lengths)
+        self._movers = Index.of(np.flatnonzero(self._lengths * self._moved), self._lengths)
+        self.pos = self._all.size
 
     def size(self) -> int:
         """Return how many transitions can be sampled."""
@@ -203,19 +240,20 @@ class GoalReplayBuffer(BaseBuffer):
         """
         if not self.pos:
             raise ValueError("nothing to sample: no episode has finished yet")
-        rows = self._locate(self._rng.integers(self.pos, size=batch_size))
-        # Transitions are drawn independently, so the first rows are as good as any.
-        share = round(self.relabelled * batch_size)
-        last = self._lengths[rows.block[:share]]
-        rows.goal[:share] = self._rng.integers(rows.time[:share] + 1, last + 1)
-        return rows
-
-    def _locate(self, numbers: NDArray[np.intp]) -> Rows:
-        """Return the rows of the transitions with these numbers (0 to size() - 1), goals as they were asked for."""
-        episode = np.searchsorted(self._ends, numbers, side="right")
-        block = self._sampled[episode]
-        time = numbers - (self._ends[episode] - self._lengths[block])
-        return Rows(block, time, np.full(len(numbers), self._goal_row))
+        moved = round(self.moved * batch_size) if self._movers.size else 0
+        block, time = np.concatenate(
+            [
+                self._movers.locate(self._rng.integers(max(1, self._movers.size), size=moved)),
+                self._all.locate(self._rng.integers(self._all.size, size=batch_size - moved)),
+            ],
+            axis=1,
+        )
+        goal = np.full(batch_size, self._goal_row)
+        # Spread evenly, so that the share is exact in any part of the batch.
+        steps = np.floor(np.arange(batch_size + 1) * self.relabelled + 1e-9)
+        chosen = np.flatnonzero(np.diff(steps))
+        goal[chosen] = self._rng.integers(time[chosen] + 1, self._lengths[block[chosen]] + 1)
+        return Rows(block, time, goal)
 
     def _gather(self, rows: Rows) -> DictReplayBufferSamples:
         start = rows.block * (self.horizon + 2)
@@ -243,7 +281,8 @@ class GoalReplayBuffer(BaseBuffer):
         )
 
     def _get_samples(self, batch_inds: NDArray[np.intp], env: Any = None) -> DictReplayBufferSamples:
-        return self._gather(self._locate(batch_inds))
+        block, time = self._all.locate(batch_inds)
+        return self._gather(Rows(block, time, np.full(len(batch_inds), self._goal_row)))
 
 
 def _dtype(space: spaces.Space[Any]) -> torch.dtype:

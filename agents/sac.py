@@ -30,6 +30,7 @@ class GoalSAC(SAC):
         **kwargs: those of `stable_baselines3.SAC`.
     """
 
+    clip = False
     policy: GoalPolicy  # type: ignore[assignment]
 
     def __init__(
@@ -87,6 +88,7 @@ class GoalSAC(SAC):
             next_actions, next_log_prob = self.actor.action_log_prob(next_obs, goal)
             soft = self.critic_target.values(next_obs, next_actions).amin(0) - temperature * next_log_prob
             target = batch.rewards[:, 0] + self.gamma * (1 - batch.dones[:, 0]) * soft
+            if self.clip: target=target.clamp(-1/(1-self.gamma),0.0)
         values = self.critic.values(obs, batch.actions)
         critic_loss = 0.5 * (values - target).square().mean(1).sum()
         _descend(self.critic.optimizer, critic_loss)
@@ -110,6 +112,11 @@ class GoalSAC(SAC):
             "entropy": -log_prob.detach().mean(),
             "temperature": temperature,
         }
+
+    @property
+    def updates(self) -> int:
+        """How many gradient steps the critics have taken."""
+        return self._n_updates
 
     def losses(self) -> dict[str, float]:
         """Return the latest update's losses by name."""

@@ -1,0 +1,174 @@
+"""A trained agent, acting: what a training run's checkpoint holds, made into a policy."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from goalsight.agents.features import Eye, FrozenFeatures, Reduction
+from goalsight.agents.networks import GoalActor, GoalPolicy, Sight
+from goalsight.agents.policies import Actions, Mask, Observation
+from goalsight.errors import UserError
+from goalsight.runs import Run
+
+if TYPE_CHECKING:
+    from goalsight.envs.vector import GoalVectorEnv
+
+KIND = "agent"  # of a checkpoint, in its meta
+ACTOR, ENCODER = "actor.", "encoder."  # prefixes of weights
+MEAN, BASIS = "reduction.mean", "reduction.basis"
+
+
+class Agent:
+    """Acts deterministically on raw observations; encodes a goal image once per episode.
+
+    Attributes:
+        env_id: the environment it was trained in.
+        env_kwargs: how to make that environment for it.
+        facts: what results must name: observations, critic, encoder, steps.
+        run: the run it came from, None while it is being trained.
+        description: the facts as a phrase.
+    """
+
+    def __init__(
+        self,
+        actor: GoalActor,
+        features: FrozenFeatures | None,
+        *,
+        env_id: str,
+        env_kwargs: dict[str, Any],
+        facts: dict[str, Any],
+        run: Run | None = None,
+    ) -> None:
+        self.actor = actor
+        self.env_id = env_id
+        self.env_kwargs = env_kwargs
+        self.facts = facts
+        self.run = run
+        self.description = ", ".join(f"{key}: {value}" for key, value in facts.items() if value is not None)
+        self._features = features
+        self._goals = np.zeros((0,), np.float16)
+
+    def reset(self, obs: Observation, mask: Mask) -> None:
+        """Start new episodes where `mask` (N,) is set; `obs` is their first observation."""
+        if self._features is None:
+            return
+        if len(self._goals) != len(mask):
+            # Environments that nobody counts begin without a reset; their goal is all zeros.
+            self._goals = np.zeros((len(mask), *self._features.shape), np.float16)
+        if mask.any():
+            self._goals[mask] = self._features(obs["goal_pixels"][mask])
+
+    @torch.inference_mode()
+    def act(self, obs: Observation, env: "GoalVectorEnv | None" = None) -> Actions:
+        """Return actions (N, A) in [-1, 1]."""
+        device = next(self.actor.parameters()).device
+        seen = {key: torch.as_tensor(obs[key], device=device) for key in self.actor.first.sight.vectors}
+        if self._features is not None:
+            seen["features"] = torch.from_numpy(self._features(obs["pixels"])).to(device)
+            seen["goal_features"] = torch.from_numpy(self._goals).to(device)
+        return self.actor(seen, deterministic=True).cpu().numpy()
+
+
+def agent_tensors(policy: GoalPolicy, features: FrozenFeatures | None) -> dict[str, Tensor]:
+    """Return all that a checkpoint keeps: the policy's networks and the frozen part of the encoder."""
+    from goalsight.pretrain.encoder import encoder_tensors
+
+    tensors: dict[str, Tensor] = dict(policy.state_dict())
+    if features is not None and features.reduction is not None:
+        tensors |= encoder_tensors(features.encoder)
+        tensors |= {MEAN: features.reduction.mean, BASIS: features.reduction.basis}
+    return tensors
+
+
+def agent_meta(
+    policy: GoalPolicy,
+    features: FrozenFeatures | None,
+    *,
+    env_id: str,
+    env_kwargs: dict[str, Any],
+    facts: dict[str, Any],
+) -> dict[str, Any]:
+    """Return what `load_agent` needs beside the tensors, in JSON's own types."""
+    actor = policy.actor
+    space: Any = actor.observation_space
+    return {
+        "kind": KIND,
+        "env": env_id,
+        "env_kwargs": env_kwargs,
+        "facts": facts,
+        "sight": asdict(actor.first.sight),
+        "hidden": list(actor.hidden),
+        "observation": {key: list(part.shape) for key, part in space.spaces.items()},
+        "actions": int(np.prod(actor.action_space.shape or ())),
+        "tune_blocks": features.tune_blocks if features is not None else 0,
+        "encoder": asdict(features.encoder.config) if features is not None else None,
+    }
+
+
+def load_agent(run: Path | str, which: str | int = "best", *, device: str = "cpu") -> Agent:
+    """Read an agent from a training run; nothing is unpickled.
+
+    Args:
+        run: the run's folder.
+        which: "best", "last" or a step.
+        device: where it computes.
+
+    Raises:
+        UserError: if the run, the checkpoint or the agent in it does not exist or is damaged.
+    """
+    source = Run.open(run)
+    tensors, meta = source.load(which)
+    if meta.get("kind") != KIND:
+        raise UserError(f"{run} holds no agent; give a folder that goalsight train made")
+    try:
+        features = _features(tensors, meta)
+        actor = _actor(tensors, meta, features)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"the agent in {run} does not fit its description: {reason}") from error
+    if features is not None:
+        features.to(device)
+    return Agent(
+        actor.to(device).eval(),
+        features,
+        env_id=meta["env"],
+        env_kwargs=meta["env_kwargs"],
+        facts=meta["facts"],
+        run=source,
+    )
+
+
+def _features(tensors: dict[str, Tensor], meta: dict[str, Any]) -> FrozenFeatures | None:
+    if meta["encoder"] is None:
+        return None
+    from goalsight.pretrain.encoder import EncoderConfig, VideoEncoder
+
+    encoder = VideoEncoder(EncoderConfig(**meta["encoder"]))
+    encoder.load_state_dict(_under(ENCODER, tensors))
+    return FrozenFeatures(encoder, meta["tune_blocks"], Reduction(tensors[MEAN], tensors[BASIS]))
+
+
+def _actor(tensors: dict[str, Tensor], meta: dict[str, Any], features: FrozenFeatures | None) -> GoalActor:
+    space = spaces.Dict(
+        {key: spaces.Box(-np.inf, np.inf, tuple(shape), np.float32) for key, shape in meta["observation"].items()}
+    )
+    sight = Sight(tuple(meta["sight"]["vectors"]), bool(meta["sight"]["tokens"]))
+    eye: Eye | None = features.make_eye() if features is not None and meta["tune_blocks"] else None
+    actor = GoalActor(
+        space,
+        spaces.Box(-1.0, 1.0, (int(meta["actions"]),), np.float32),
+        sight=sight,
+        hidden=meta["hidden"],
+        eye=eye,
+    )
+    actor.load_state_dict(_under(ACTOR, tensors))
+    return actor
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,55 @@
+"""What a plain `goalsight train` uses, per task and kind of observation."""
+
+from dataclasses import dataclass, replace
+
+from goalsight.errors import choose
+
+
+@dataclass(frozen=True)
+class TrainPreset:
+    """How to learn one task."""
+
+    steps: int  # environment steps, of all environments together
+    num_envs: int = 32  # stepped at once
+    updates_per_step: float = 0.25  # gradient steps per environment step
+    batch_size: int = 256  # transitions per gradient step
+    warmup: int = 1600  # environment steps at random before the first gradient step
+    learning_rate: float = 1e-3  # of actor, critics and temperature
+    gamma: float = 0.95  # discount per step of 40 ms
+    tau: float = 0.02  # share of the target critics that is renewed per gradient step
+    hidden: tuple[int, ...] = (256, 256, 256)  # widths of the layers
+    layer_norm: bool = False  # in the critics
+    actor_every: int = 1  # gradient steps of the critics per one of the actor
+    target_entropy: float = 0.0  # of the actor [nats]
+    temperature: float = 0.1  # weight of the entropy at the start
+    random_actions: float = 0.2  # share of actions drawn uniformly
+    relabelled: float = 0.8  # share of goals replaced by what a later frame achieved
+    eval_every: int = 5_000  # environment steps between evaluations
+    eval_episodes: int = 50  # per evaluation
+    target_success: float = 0.98  # training ends when two evaluations in a row reach it
+
+
+REACH = TrainPreset(steps=16_000, eval_every=1_600)
+PUSH = TrainPreset(steps=100_000)
+PICK_PLACE = TrainPreset(steps=250_000, eval_every=10_000, target_entropy=-2.0)
+
+PRESETS: dict[tuple[str, str], TrainPreset] = {
+    ("reach", "state"): REACH,
+    ("reach", "pixels"): REACH,
+    ("push", "state"): PUSH,
+    ("push", "pixels"): replace(PUSH, steps=120_000, eval_every=10_000),
+    ("pick_place", "state"): PICK_PLACE,
+    ("pick_place", "pixels"): PICK_PLACE,
+}
+
+
+def preset_for(task: str, obs: str) -> TrainPreset:
+    """Return the preset of a task and kind of observation.
+
+    A task from elsewhere gets Push's: it is neither the easiest nor the longest.
+
+    Raises:
+        UserError: on an unknown kind of observation.
+    """
+    choose("observation mode", obs, {kind for _, kind in PRESETS})
+    return PRESETS.get((task, obs), PRESETS["push", obs])

@@ -1,0 +1,121 @@
+"""`goalsight train`: an agent learns to reach the goals it is shown."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from goalsight.agents.presets import TrainPreset, preset_for
+from goalsight.errors import UserError, choose
+
+CRITICS = ("state", "pixels")
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train an agent to reach goals it is shown."""
+
+    env: str = "goalsight/PandaReach-v0"
+    """Environment id; `goalsight envs` lists them."""
+    obs: Literal["pixels", "state"] = "pixels"
+    """What the actor sees: the view and a goal image, or the simulator's state."""
+    encoder: str | None = None
+    """A pretraining run, "random" (untrained and frozen) or "none" (state only); by default what fits obs."""
+    critic: Literal["state", "pixels"] = "state"
+    """What the critics see in training; the actor never sees more than obs."""
+    tune_blocks: int = 0
+    """Last blocks of the encoder that the agent trains; 0 leaves it frozen."""
+    seed: int = 0
+    """Of everything random; the same seed gives the same weights."""
+    steps: int | None = None
+    """Environment steps; the task's preset unless given."""
+    num_envs: int | None = None
+    """Environments at once; the preset's unless given."""
+    updates_per_step: float | None = None
+    """Gradient steps per environment step; the preset's unless given."""
+    learning_rate: float | None = None
+    """Of all networks; the preset's unless given."""
+    eval_every: int | None = None
+    """Environment steps between evaluations; the preset's unless given."""
+    eval_episodes: int | None = None
+    """Episodes per evaluation; the preset's unless given."""
+    target_success: float | None = None
+    """Stop when two evaluations in a row reach it; the preset's unless given, above 1 never."""
+    image_size: int = 64
+    """Edge of the images [px]."""
+    camera: str = "front"
+    """front or wrist."""
+    renderer: str = "raytrace"
+    """raytrace or opengl."""
+    threads: int = 0
+    """Threads; 0 takes every CPU."""
+    device: str = "cpu"
+    """Where the networks are: cpu or cuda."""
+    out: Path | None = None
+    """Folder of the run; runs/train-<task>-<date> unless given."""
+
+    def preset(self, task: str) -> TrainPreset:
+        """Return the task's preset with what was asked for in its place.
+
+        Raises:
+            UserError: if a number is out of range.
+        """
+        preset = preset_for(task, self.obs)
+        asked = {name: getattr(self, name) for name in _OVERRIDES if getattr(self, name) is not None}
+        for name, value in asked.items():
+            if value <= 0:
+                raise UserError(f"{name} must be positive, got {value}")
+        return replace(preset, **asked)
+
+    @property
+    def source(self) -> str:
+        """The encoder that is meant: "none", "random", or a run's folder.
+
+        Raises:
+            UserError: if it does not go with the observations.
+        """
+        if self.obs == "state":
+            if self.encoder not in (None, "none"):
+                raise UserError(f"obs state needs no encoder, got {self.encoder}; choices: none, or obs pixels")
+            return "none"
+        if self.encoder == "none":
+            raise UserError("obs pixels needs an encoder; choices: a pretraining run, random, or obs state")
+        return self.encoder or "random"
+
+
+_OVERRIDES = (
+    "steps",
+    "num_envs",
+    "updates_per_step",
+    "learning_rate",
+    "eval_every",
+    "eval_episodes",
+    "target_success",
+)
+
+
+def train(config: Train) -> Path:
+    """Train, and return the run's folder.
+
+    The run holds `last` and `best` checkpoints, metrics by environment step, and a summary. Ctrl-C and SIGTERM
+    save and end it early.
+
+    Raises:
+        UserError: if something that was named does not exist or does not fit, or memory does not suffice.
+    """
+    from goalsight.agents.learning import Learner
+    from goalsight.runs import Run, interrupted
+
+    choose("critic", config.critic, CRITICS)
+    with interrupted() as stop, Learner(config) as learner:
+        run = Run.create(
+            "train",
+            {**asdict(config), **learner.facts, "preset": asdict(learner.preset)},
+            out=config.out,
+            seed=config.seed,
+            sources=learner.sources,
+            name=learner.task,
+        )
+        summary: dict[str, Any] = learner.learn(run, lambda: stop.requested)
+        run.finish(summary, status="interrupted" if stop.requested else "finished")
+    print(f"{learner.verdict(summary)}\n{run.path}")
+    return run.path

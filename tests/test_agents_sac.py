@@ -1,0 +1,200 @@
+"""The agent: its first layer, its update against the stock one, its sight, and learning to the bit."""
+
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3 import SAC
+from stable_baselines3.common.logger import Logger
+from torch.nn import functional as F
+
+from goalsight.agents.networks import PIXELS, PRIVILEGED, STATE, FirstLayer, GoalPolicy
+from goalsight.agents.replay import GoalReplayBuffer
+from goalsight.agents.sac import GoalSAC
+from goalsight.agents.vec_env import GoalVecEnv
+from goalsight.envs.vector import GoalVectorEnv
+
+
+def box(*shape: int) -> spaces.Box:
+    return spaces.Box(-np.inf, np.inf, shape, np.float32)
+
+
+SPACE = spaces.Dict(
+    {
+        "observation": box(4),
+        "state": box(6),
+        "achieved_goal": box(3),
+        "desired_goal": box(3),
+        "features": box(8, 2),
+        "goal_features": box(8, 2),
+    }
+)
+ACTIONS = spaces.Box(-1, 1, (2,), np.float32)
+
+
+def observations(rows: int, seed: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {key: torch.randn(rows, *part.shape, generator=generator) for key, part in SPACE.items()}
+
+
+def make_policy(**kwargs) -> GoalPolicy:
+    torch.manual_seed(0)
+    options = {"actor_sees": PIXELS, "critic_sees": PRIVILEGED, "hidden": (16, 16)} | kwargs
+    return GoalPolicy(SPACE, ACTIONS, lambda _: 1e-3, **options)
+
+
+def test_first_layer_is_linear_in_view_goal_and_their_difference():
+    layer = FirstLayer(SPACE, PIXELS, 5)
+    obs = observations(7, 0)
+    f, g = obs["features"].flatten(1), obs["goal_features"].flatten(1)
+    inputs = torch.cat([obs["observation"], f, g, g - f], 1)
+    weight = torch.cat([layer.plain.weight, *layer.tokens], 1)
+    assert torch.allclose(layer(obs), F.linear(inputs, weight, layer.plain.bias), atol=1e-5)
+    assert torch.allclose(layer(obs, goal=layer.goal(obs)), layer(obs))
+
+
+def test_vectors_are_centred_scaled_and_completed_by_the_way_to_the_goal():
+    layer = FirstLayer(SPACE, STATE, 5)
+    centre = torch.tensor([0.4, 0.0, 0.1])
+    scales = {"observation": (torch.zeros(4), torch.ones(4))}
+    scales |= {key: (centre, torch.full((3,), 10.0)) for key in ("achieved_goal", "desired_goal")}
+    layer.vectors.set_scales(scales)
+    obs = {
+        "observation": torch.zeros(1, 4),
+        "achieved_goal": torch.tensor([[0.5, 0.1, 0.1]]),
+        "desired_goal": torch.tensor([[0.4, 0.2, 0.0]]),
+    }
+    by_hand = [[0, 0, 0, 0, 1, 1, 0, 0, 2, -1, -1, 1, -1]]
+    assert torch.allclose(layer.vectors(obs), torch.tensor(by_hand, dtype=torch.float32), atol=1e-5)
+
+
+def test_actor_sees_pixels_only_and_critic_the_state_only():
+    policy = make_policy()
+    obs, other = observations(3, 0), observations(3, 1)
+    actions = torch.zeros(3, 2)
+    acted, valued = policy.actor(obs, deterministic=True), policy.critic.values(obs, actions)
+    for key in SPACE:
+        changed = obs | {key: other[key]}
+        actor_reacts = not torch.equal(policy.actor(changed, deterministic=True), acted)
+        critic_reacts = not torch.equal(policy.critic.values(changed, actions), valued)
+        assert actor_reacts == (key in {"observation", "features", "goal_features"})
+        assert critic_reacts == (key in {"state", "achieved_goal", "desired_goal"})
+
+
+def test_log_density_is_that_of_a_squashed_gaussian():
+    policy = make_policy()
+    obs = observations(5, 0)
+    torch.manual_seed(1)
+    actions, log_prob = policy.actor.action_log_prob(obs)
+    mean, log_std = policy.actor.distribution(obs)
+    gaussian = torch.distributions.Normal(mean, log_std.exp())
+    raw = torch.atanh(actions)
+    expected = (gaussian.log_prob(raw) - torch.log(1 - actions.square())).sum(1)
+    assert torch.allclose(log_prob, expected, atol=1e-4)
+
+
+def make_env(num_envs: int = 4) -> GoalVectorEnv:
+    return GoalVectorEnv("reach", num_envs=num_envs, num_threads=1, max_episode_steps=10)
+
+
+def make_sac(*, background: bool = False, algorithm: type[SAC] = GoalSAC, **kwargs) -> SAC:
+    env = make_env()
+    sac = algorithm(
+        GoalPolicy,
+        GoalVecEnv(env, background=background),
+        buffer_size=2000,
+        learning_starts=80,
+        batch_size=32,
+        train_freq=1,
+        gradient_steps=2,
+        replay_buffer_class=GoalReplayBuffer,
+        replay_buffer_kwargs={"compute_reward": env.compute_reward, "horizon": 10},
+        ent_coef="auto_0.1",
+        target_entropy=-1.0,
+        tau=0.02,
+        seed=3,
+        device="cpu",
+        policy_kwargs={"actor_sees": STATE, "critic_sees": STATE, "hidden": (16, 16)},
+        **kwargs,
+    )
+    sac.set_logger(Logger(None, []))
+    return sac
+
+
+def test_update_is_that_of_stock_sac():
+    mine, stock = make_sac(), make_sac(algorithm=SAC)
+    mine.learn(200)
+    batches = [mine.replay_buffer.sample(32) for _ in range(3)]
+    # Loading an optimizer's state does not copy it.
+    stock.set_parameters(deepcopy(mine.get_parameters()))
+    # Temperatures are no module: stable-baselines3 leaves them out of the parameters.
+    stock.log_ent_coef.data.copy_(mine.log_ent_coef.data)
+    for sac in (mine, stock):
+        remaining = iter(batches)
+        sac.replay_buffer.sample = lambda *args, remaining=remaining, **kwargs: next(remaining)
+        torch.manual_seed(5)
+        sac.train(gradient_steps=3, batch_size=32)
+    theirs = stock.policy.state_dict()
+    for name, tensor in mine.policy.state_dict().items():
+        assert torch.allclose(tensor, theirs[name], atol=2e-5), name
+    assert torch.allclose(mine.log_ent_coef, stock.log_ent_coef, atol=1e-5)
+
+
+def weights_after(steps: int, **kwargs) -> dict[str, torch.Tensor]:
+    sac = make_sac(**kwargs)
+    sac.learn(steps)
+    return sac.policy.state_dict()
+
+
+def test_same_seed_gives_the_same_weights_also_with_steps_in_the_background():
+    once, again, behind = weights_after(200), weights_after(200), weights_after(200, background=True)
+    for name, tensor in once.items():
+        assert torch.equal(tensor, again[name]), name
+        assert torch.equal(tensor, behind[name]), name
+
+
+def test_learning_goes_on_where_it_stopped():
+    sac = make_sac(background=True)
+    sac.learn(120)
+    assert sac.num_timesteps == 120
+    sac.learn(40, reset_num_timesteps=False)
+    assert sac.num_timesteps == 160
+    action, _ = sac.predict(sac.env.reset(), deterministic=True)
+    assert action.shape == (4, 3)
+
+
+def test_actor_updates_can_be_rarer():
+    sac = make_sac(actor_every=1000)
+    sac.learn(120)
+    before = {name: tensor.clone() for name, tensor in sac.actor.named_parameters()}
+    critic = sac.critic.last.weight.clone()
+    sac.train(3, 32)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in sac.actor.named_parameters())
+    assert not torch.equal(sac.critic.last.weight, critic)
+
+
+def test_share_of_random_actions():
+    sac = make_sac(random_actions=0.0)
+    sac.learn(120)
+    # Without noise in the policy, an action that differs from its mean was drawn uniformly.
+    sac.actor.last.weight.data[3:] = 0
+    sac.actor.last.bias.data[3:] = -10
+    obs = sac.env.reset()
+    many = {key: np.repeat(value[:1], 4000, 0) for key, value in obs.items()}
+    sac._last_obs = many
+    mean = sac.actor({key: torch.from_numpy(value) for key, value in many.items()}, deterministic=True)
+    for share in (0.0, 0.2, 1.0):
+        sac.random_actions = share
+        actions, stored = sac._sample_action(0, None, 4000)
+        drawn = (np.abs(actions - mean.detach().numpy()) > 0.01).any(1).mean()
+        assert drawn == pytest.approx(share, abs=0.03)
+        assert np.allclose(actions, stored, atol=1e-6)  # the environments' bounds are [-1, 1] already
+
+
+def test_bad_options_are_refused():
+    with pytest.raises(ValueError, match="random_actions must lie in"):
+        make_sac(random_actions=2.0)
+    with pytest.raises(ValueError, match="actor_every must be at least 1"):
+        make_sac(actor_every=0)
