@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Frame = NDArray[np.uint8]  # (H, W, 3)
 
+DARK = 16  # what lies between the tiles of a mosaic
 FLAT = 2.0  # standard deviation of the pixel values below which a picture shows nothing
 
 
@@ -47,7 +48,7 @@ class VideoWriter:
             raise UserError(f"cannot write video {path}: {error.strerror or error}") from error
         self._stream = self._container.add_stream("libx264", rate=fps)
         self._stream.pix_fmt = "yuv420p"
-        self._stream.options = {"crf": str(quality), "preset": "fast"}
+        self._stream.options = {"crf": str(quality), "preset": "veryfast"}
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -173,13 +174,15 @@ def mosaic(tiles: NDArray[np.uint8], columns: int, scale: int) -> Frame:
     """Tile pictures (n, H, W, 3), row by row, each pixel enlarged `scale` times; missing tiles are dark.
 
     Returns:
-        shape (rows * H * scale, columns * W * scale, 3), each side made even for yuv420p.
+        shape (rows * (H * scale + 2), columns * (W * scale + 2), 3), a thin dark line around every tile; sides that
+        come out odd are made even, as yuv420p wants.
     """
     count, height, width, _ = tiles.shape
     rows = -(-count // columns)
-    grid = np.full((rows * columns, height, width, 3), 16, dtype=np.uint8)
-    grid[:count] = tiles
-    grid = grid.reshape(rows, columns, height, width, 3).transpose(0, 2, 1, 3, 4)
-    picture = grid.reshape(rows * height, columns * width, 3)
-    picture = picture.repeat(scale, axis=0).repeat(scale, axis=1)
+    edge = ((0, 0), (1, 1), (1, 1), (0, 0))
+    framed = np.pad(tiles.repeat(scale, axis=1).repeat(scale, axis=2), edge, constant_values=DARK)
+    grid = np.full((rows * columns, *framed.shape[1:]), DARK, dtype=np.uint8)
+    grid[:count] = framed
+    grid = grid.reshape(rows, columns, *framed.shape[1:]).transpose(0, 2, 1, 3, 4)
+    picture = grid.reshape(rows * (height * scale + 2), columns * (width * scale + 2), 3)
     return np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)), mode="edge")

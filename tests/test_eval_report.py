@@ -74,8 +74,8 @@ def a_pretraining(folder):
     return run
 
 
-def a_training(folder, encoder, **config):
-    sources = {"encoder": "abc", "encoder_path": str(encoder)}
+def a_training(folder, watched, **config):
+    sources = {"encoder": "abc", "encoder_path": str(watched)}
     run = Run.create("train", {"env": "goalsight/PandaPush-v0", **config}, out=folder, seed=0, sources=sources)
     for step, success in ((1000, 0.1), (2000, 0.8)):
         run.log(step, {"eval/success": success, "train/loss": 0.5})

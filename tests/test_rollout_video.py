@@ -66,6 +66,8 @@ def test_unwritable_folder_is_one_line(tmp_path):
 def test_mosaic_places_tiles_row_by_row():
     tiles = np.arange(1, 4, dtype=np.uint8)[:, None, None, None] * np.ones((3, 1, 1, 3), np.uint8)
     picture = mosaic(tiles, columns=2, scale=2)
-    assert picture.shape == (4, 4, 3)
-    assert picture[..., 0].tolist() == [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 16, 16], [3, 3, 16, 16]]
-    assert mosaic(tiles, columns=3, scale=1).shape == (2, 4, 3)
+    one, two, three, dark = [1, 1], [2, 2], [3, 3], [16, 16]
+    line = [16] * 8
+    above, below = [16, *one, 16, 16, *two, 16], [16, *three, 16, 16, *dark, 16]
+    assert picture[..., 0].tolist() == [line, above, above, line, line, below, below, line]
+    assert mosaic(tiles, columns=3, scale=1).shape == (4, 10, 3), "odd sides are made even"
