@@ -40,7 +40,7 @@ print("the wheel's environments step and render")
 def run(command: list[str | Path], folder: Path) -> str:
     """Run a command with no way back to this checkout, and return what it printed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    print("+", " ".join(map(str, command))[:110], flush=True)
+    print("+", " ".join(map(str, command)).split("\n")[0], flush=True)
     return subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 

@@ -1,0 +1,96 @@
+"""The demo's wiring: each stage gets what the one before made. The demo itself runs in `.ci/run`."""
+
+import json
+import signal
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from goalsight import cli
+from goalsight.agents import collect, train
+from goalsight.demo import PLANS
+from goalsight.envs.registration import env_ids
+from goalsight.eval import evaluate, record, report
+from goalsight.eval.stats import wilson
+from goalsight.interruption import interrupted
+from goalsight.pretrain import train as pretrain
+
+VERDICT = {"success": asdict(wilson(97, 100)), "floors": {"random": {"success": asdict(wilson(5, 100))}}}
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
+    """What each stage was asked for; no stage does anything."""
+    asked: dict[str, list[Any]] = {}
+
+    def replace(module: object, name: str, answer: Any) -> None:
+        def stage(config: Any) -> Any:
+            print(f"{name} speaks")
+            asked.setdefault(name, []).append(config)
+            return answer
+
+        monkeypatch.setattr(module, name, stage)
+
+    replace(collect, "collect", Path("play"))
+    replace(pretrain, "pretrain", Path("encoder"))
+    replace(train, "train", Path("agent"))
+    replace(evaluate, "evaluate", VERDICT)
+    replace(record, "record", Path("film.mp4"))
+    replace(report, "report", Path("report.html"))
+    return asked
+
+
+@pytest.mark.parametrize("task", PLANS)
+def test_each_stage_gets_what_the_one_before_made(
+    task: str, asked: dict[str, list[Any]], workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workplace / "d").mkdir()
+    assert cli.run(["demo", "--task", task, "--out", "d", "--seed", "3"]) == 0
+    assert list(asked) == ["collect", "pretrain", "train", "evaluate", "record", "report"]
+    collecting, pretraining, training = (asked[name][0] for name in ("collect", "pretrain", "train"))
+    assert collecting.env == training.env == PLANS[task].env
+    assert collecting.env in env_ids()
+    assert pretraining.data == (collecting.out,) == (Path("d/play"),)
+    assert training.obs == "pixels"
+    assert training.encoder == str(pretraining.out)
+    assert {one.seed for one in (collecting, pretraining, training)} == {3}
+    assert asked["evaluate"][0].run == asked["record"][0].run == training.out
+    assert asked["evaluate"][0].episodes == 100
+    assert [one.run for one in asked["report"]] == [training.out, pretraining.out]
+    kept = json.loads((workplace / "d" / "demo.json").read_text())
+    assert kept["success"]["rate"] == 0.97
+    assert list(kept["seconds"]) == ["collect", "pretrain", "train", "eval", "record", "report"]
+    assert f"success 97% of {task} goals (95% interval 92% to 99%)" in capsys.readouterr().out
+
+
+def test_json_is_all_that_stdout_holds(
+    asked: dict[str, list[Any]], workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workplace / "d").mkdir()
+    assert cli.run(["demo", "--out", "d", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == json.loads((workplace / "d" / "demo.json").read_text())
+    assert "collect speaks" in printed.err
+
+
+def test_an_interruption_ends_the_line_after_the_stage_that_saved(
+    asked: dict[str, list[Any]], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(config: Any) -> Path:
+        with interrupted():
+            signal.raise_signal(signal.SIGINT)
+        return Path("encoder")
+
+    monkeypatch.setattr(pretrain, "pretrain", stopped)
+    assert cli.run(["demo", "--out", "d"]) == 130
+    assert list(asked) == ["collect"]
+    assert not (workplace / "d" / "demo.json").exists()
+
+
+def test_a_folder_with_a_demo_is_not_overwritten(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (workplace / "d").mkdir()
+    (workplace / "d" / "demo.json").write_text("{}")
+    assert cli.run(["demo", "--out", "d"]) == 2
+    assert "d holds a demo already" in capsys.readouterr().err
