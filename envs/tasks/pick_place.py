@@ -59,7 +59,9 @@ class PickPlace(Task):
         cube, tool = world.objects[CUBE.name], world.tool
         to_cube = cube - tool
         sideways = xp.linalg.vector_norm(to_cube[:, :2], axis=-1, keepdims=True)
-        around = distance(cube, tool)[:, None] < 0.022
+        gap = distance(cube, tool)[:, None]
+        closing = world.opening < CUBE.half + 0.011
+        around = (gap < 0.012) | (closing & (gap < 0.025))
         held = around & (world.opening < CUBE.half + 0.009)
 
         above = sideways > xp.where(tool[:, 2:] < cube[:, 2:] + 0.06, 0.015, 0.03)
