@@ -169,7 +169,8 @@ class Recorder:
         sound = np.flatnonzero(~finished.diverged)
         for env in sound:
             source = f"{self._config.env} play seed {self._config.seed + int(finished.index[env])}"
-            labels = {name: points[env] for name, points in self._labels.items()}
+            # Copies, because the store keeps labels until it is closed and the next wave overwrites these.
+            labels = {name: points[env].copy() for name, points in self._labels.items()}
             self._writer.add_episode(self._pixels[env], labels=labels, source=source)
             self.behaviours[BEHAVIOURS[self._policy.behaviour[env]]] += 1
         self.frames += len(sound) * self._config.steps

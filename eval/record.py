@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from goalsight.envs.vector import GoalVectorEnv
 
 AT_ONCE = 4  # episodes whose frames are held in memory together
+HELD = 10  # moments for which a reached goal is filmed; then the camera waits until it is lost, or the episode ends
 STILL = 0.8  # for which the last frame of an episode stands [s]
 
 
@@ -107,51 +108,54 @@ def record(config: Record) -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class _Shot:
+    """A moment of an episode."""
+
+    step: int
+    view: NDArray[np.uint8]  # (S, S, 3)
+    reached: bool
+
+
 class _Crew:
-    """Holds the frames of a few episodes that run together, then writes them one after the other."""
+    """Holds the shots of a few episodes that run together, then writes them one episode after the other."""
 
     def __init__(
         self, config: Record, subject: Subject, env: "GoalVectorEnv", horizon: int, video: VideoWriter
     ) -> None:
         self._config, self._subject, self._env, self._horizon, self._video = config, subject, env, horizon, video
-        shape = (env.num_envs, horizon + 1, config.size, config.size, 3)
-        self._views = np.zeros(shape, dtype=np.uint8)
-        self._goals = np.zeros((env.num_envs, config.size, config.size, 3), dtype=np.uint8)
-        self._reached = np.zeros(shape[:2], dtype=bool)
-        self._taken = np.zeros(env.num_envs, dtype=np.intp)
+        self._goals: list[NDArray[np.uint8]] = []
+        self._shots: list[list[_Shot]] = []
+        self._held = np.zeros(env.num_envs, dtype=np.intp)  # moments for which each goal has been reached so far
         self.success: list[bool] = []
 
     def take(self, moment: Moment) -> None:
         """Film the moment's state, which the environments still show."""
-        ids = np.flatnonzero(moment.active)
-        look: dict[str, Any] = {"size": self._config.size, "camera": self._config.camera, "ids": ids}
+        look: dict[str, Any] = {"size": self._config.size, "camera": self._config.camera}
         if moment.time == 0:
-            self._taken[:] = 0
-            self._goals[ids] = self._env.goal_frames(**look)
-        self._views[ids, moment.time] = self._env.render_frames(**look)
-        self._reached[:, moment.time] = self._env.task.success(moment.obs["achieved_goal"], moment.obs["desired_goal"])
-        self._taken[ids] += 1
+            self._goals = list(self._env.goal_frames(**look, ids=np.flatnonzero(moment.active)))
+            self._shots = [[] for _ in self._goals]
+            self._held[:] = 0
+        reached = self._env.task.success(moment.obs["achieved_goal"], moment.obs["desired_goal"])
+        self._held = np.where(reached, self._held + 1, 0)
+        resting = (self._held > HELD) & (moment.time < self._horizon)
+        ids = np.flatnonzero(moment.active & ~resting)
+        if len(ids):
+            for env, view in zip(ids, self._env.render_frames(**look, ids=ids), strict=True):
+                self._shots[env].append(_Shot(moment.time, view, bool(reached[env])))
 
     def cut(self, episodes: Episodes) -> None:
-        """Write the wave's episodes."""
-        for env, index in enumerate(episodes.index):
-            frames = int(self._taken[env])
-            for step in range(frames):
-                self._video.add(self._frame(env, int(index), step))
-            for _ in range(round(STILL * self._config.fps)):
-                self._video.add(self._frame(env, int(index), frames - 1))
-            self.success.append(bool(self._reached[env, frames - 1]) and not bool(episodes.diverged[env]))
-
-    def _frame(self, env: int, index: int, step: int) -> NDArray[np.uint8]:
-        seed = self._config.seed + index
-        caption = Caption(
-            title=self._subject.env_id,
-            detail=f"{self._subject.name}, episode {index + 1} of {self._config.episodes}, seed {seed}",
-            step=step,
-            steps=self._horizon,
-            success=bool(self._reached[env, step]),
-        )
-        return compose(self._views[env, step], self._goals[env], caption)
+        """Write the wave's episodes; the last shot of each stands for a while."""
+        still = round(STILL * self._config.fps)
+        for index, goal, shots, diverged in zip(
+            episodes.index, self._goals, self._shots, episodes.diverged, strict=True
+        ):
+            seed = self._config.seed + int(index)
+            detail = f"{self._subject.name}, episode {index + 1} of {self._config.episodes}, seed {seed}"
+            for shot in [*shots, *[shots[-1]] * still]:
+                caption = Caption(self._subject.env_id, detail, shot.step, self._horizon, shot.reached)
+                self._video.add(compose(shot.view, goal, caption))
+            self.success.append(shots[-1].reached and not diverged)
 
 
 def _default_path(config: Record, subject: Subject) -> Path:

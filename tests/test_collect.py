@@ -1,0 +1,192 @@
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from goalsight.agents.collect import COLUMNS, STORE, TILES, Collect, collect
+from goalsight.agents.play import BEHAVIOURS, Mix, Play
+from goalsight.agents.rollout import rollout
+from goalsight.agents.video import describe_video
+from goalsight.envs.control import CONTROLS
+from goalsight.envs.registration import make_vector
+from goalsight.errors import UserError
+from goalsight.pretrain.frames import FrameStore
+from goalsight.runs import Run
+
+
+def play_through(env_id, *, num_envs=8, episodes=8, steps=40, mix=Mix(), seed=0):  # noqa: B008 (frozen)
+    """Actions (E, T, A), points of the object or the gripper (E, T, 3), and behaviours (E,), without any pixels."""
+    env = make_vector(env_id, num_envs=num_envs, max_episode_steps=steps + 1)
+    policy = Play(mix, seed=seed, control=CONTROLS["ee"])
+    actions, points, behaviours = [], [], []
+    wave = []
+
+    def before_step(moment):
+        place = env.object_positions()
+        wave.append((moment.action, place.get("object", place["gripper"])))
+
+    def after_wave(finished):
+        columns = [np.stack(column, axis=1)[: len(finished)] for column in zip(*wave, strict=True)]
+        actions.append(columns[0])
+        points.append(columns[1])
+        behaviours.append(policy.behaviour[: len(finished)].copy())
+        wave.clear()
+
+    rollout(env, policy, episodes=episodes, seed=seed, steps=steps, before_step=before_step, after_wave=after_wave)
+    return np.concatenate(actions), np.concatenate(points), np.concatenate(behaviours)
+
+
+def moved(points):
+    return (np.linalg.norm(points - points[:, :1], axis=-1) > 0.01).mean()
+
+
+def only(**shares):
+    return Mix(**dict.fromkeys(BEHAVIOURS, 0.0) | shares)
+
+
+def test_play_does_not_depend_on_the_number_of_environments():
+    for first, second in zip(
+        play_through("PandaPush-v0", num_envs=3), play_through("PandaPush-v0", num_envs=8), strict=True
+    ):
+        assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("env_id", ["PandaPush-v0", "PandaPickPlace-v0"])
+def test_the_default_mix_moves_the_object_in_enough_frames(env_id):
+    actions, points, behaviours = play_through(env_id, num_envs=64, episodes=128, steps=50)
+    assert moved(points) >= 0.35
+    assert np.abs(actions).max() <= 1
+    assert len(np.unique(behaviours)) >= 4
+
+
+def test_pushes_go_on_after_the_first():
+    _, points, _ = play_through("PandaPush-v0", steps=100, mix=only(push=1.0))
+    early, late = points[:, 50] - points[:, 0], points[:, 99] - points[:, 50]
+    assert (np.linalg.norm(early, axis=-1) > 0.02).mean() > 0.7
+    assert (np.linalg.norm(late, axis=-1) > 0.02).mean() > 0.7
+
+
+def test_grasps_lift_the_object():
+    _, points, _ = play_through("PandaPickPlace-v0", mix=only(grasp=1.0))
+    assert (points[..., 2].max(axis=1) > 0.06).mean() > 0.7
+
+
+def test_wandering_covers_the_workspace_without_an_object():
+    actions, points, behaviours = play_through("PandaReach-v0", num_envs=16, episodes=16, steps=60)
+    reach = CONTROLS["ee"].reach
+    span = points.reshape(-1, 3).max(axis=0) - points.reshape(-1, 3).min(axis=0)
+    assert (span > 0.6 * (np.array(reach.high) - np.array(reach.low))).all()
+    assert actions.shape[-1] == 3
+    assert not {BEHAVIOURS[k] for k in np.unique(behaviours)} & {"push", "grasp"}
+
+
+@pytest.mark.parametrize("wrong", [{"push": -0.1}, dict.fromkeys(BEHAVIOURS, 0.0)])
+def test_impossible_mixes_are_refused(wrong):
+    with pytest.raises(UserError, match="shares of play"):
+        Mix(**wrong)
+
+
+def test_shares_leave_out_what_is_not_there():
+    # Of 0.35, 0.2, 0.15, 0.2 and 0.1, without grasping 0.8 remain; without an object 0.45.
+    mix = Mix()
+    assert mix.shares(with_object=True, with_gripper=True).tolist() == pytest.approx([0.35, 0.2, 0.15, 0.2, 0.1])
+    assert mix.shares(with_object=True, with_gripper=False)[:2].tolist() == pytest.approx([0.35 / 0.8, 0])
+    assert mix.shares(with_object=False, with_gripper=False)[2] == pytest.approx(0.15 / 0.45)
+    with pytest.raises(UserError, match="the task has no object"):
+        only(push=1.0).shares(with_object=False, with_gripper=False)
+    with pytest.raises(UserError, match="the task has no gripper to move"):
+        only(grasp=1.0).shares(with_object=True, with_gripper=False)
+
+
+SMALL = {"env": "PandaPush-v0", "frames": 60, "steps": 12, "num_envs": 3, "image_size": 32, "film": 4}
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    return collect(Collect(out=tmp_path_factory.mktemp("play") / "run", **SMALL))
+
+
+def test_what_is_recorded(recorded):
+    store, run = FrameStore.open(recorded / STORE), Run.open(recorded)
+    assert store.episode_lengths.tolist() == [12] * 5
+    assert set(store.labels) == {"gripper", "object"}
+    assert store.labels["object"].shape == (60, 3)
+    assert store.sources[4] == "PandaPush-v0 play seed 4"
+    assert run.manifest["status"] == "finished"
+    assert run.manifest["sources"]["data"] == store.content_hash == run.summary["data"]
+    assert run.summary["frames"] == 60
+    assert sum(run.summary["episodes_by_behaviour"].values()) == 5
+    # Each episode keeps its own positions: the objects of five episodes lie in five places.
+    assert len(np.unique(store.labels["object"][::12], axis=0)) == 5
+    # Frames show what the labels say: the red cube is in view, and no two frames of an episode are the same.
+    assert store.episode(0).std() > 10
+    assert (np.abs(np.diff(store.episode(0).astype(int), axis=0)).sum(axis=(1, 2, 3)) > 0).all()
+
+
+def test_the_film_shows_the_recording(recorded):
+    facts = describe_video(recorded / "videos" / "play.mp4")
+    tile = 128 + 2
+    assert (facts.frames, facts.width, facts.height) == (2 * 12, COLUMNS * tile, TILES // COLUMNS * tile)
+    assert facts.pixel_format == "yuv420p"
+
+
+def test_the_same_seed_records_the_same_frames(recorded, tmp_path):
+    again = collect(Collect(out=tmp_path / "run", **SMALL | {"num_envs": 5, "film": 0}))
+    assert FrameStore.open(again / STORE).content_hash == FrameStore.open(recorded / STORE).content_hash
+    assert not (again / "videos").exists()
+
+
+def interrupt_at_step(monkeypatch, step):
+    from goalsight.envs.vector import GoalVectorEnv
+
+    taken, real = [], GoalVectorEnv.step
+
+    def counting_step(self, actions):
+        taken.append(1)
+        if len(taken) == step:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, actions)
+
+    monkeypatch.setattr(GoalVectorEnv, "step", counting_step)
+
+
+def test_an_interruption_keeps_the_finished_episodes(tmp_path, monkeypatch, capsys):
+    interrupt_at_step(monkeypatch, 15)
+    run = Run.open(collect(Collect(out=tmp_path / "run", **SMALL | {"json": True})))
+    assert run.manifest["status"] == "interrupted"
+    assert FrameStore.open(run.path / STORE).num_episodes == 3
+    assert json.loads(capsys.readouterr().out)["episodes"] == 3
+
+
+def test_an_interruption_before_the_first_episode_keeps_nothing(tmp_path, monkeypatch):
+    interrupt_at_step(monkeypatch, 2)
+    with pytest.raises(UserError, match="no episode was finished"):
+        collect(Collect(out=tmp_path / "run", **SMALL))
+    assert Run.open(tmp_path / "run").manifest["status"] == "interrupted"
+    assert not [path for path in (tmp_path / "run").rglob("*") if "frames" in path.name or path.suffix == ".mp4"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"env": "PandaPsh-v0"}, 'did you mean "PandaPush-v0"'),
+        ({"image_size": 4}, "image_size"),
+        ({"frames": 0}, "frames must be at least 1"),
+        ({"seed": -1}, "must not be negative"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_no_folder(tmp_path, wrong, message):
+    with pytest.raises(UserError, match=message):
+        collect(Collect(out=tmp_path / "run", **SMALL | wrong))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_is_taken_or_unwritable_is_refused(recorded, tmp_path):
+    with pytest.raises(UserError, match="holds a run already"):
+        collect(Collect(out=recorded, **SMALL))
+    assert FrameStore.open(recorded / STORE).num_frames == 60
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        collect(Collect(out=tmp_path / "file" / "run", **SMALL))
