@@ -164,7 +164,8 @@ class FrameStoreWriter:
             raise ValueError(f"a frame must be uint8 {expected}, got {frame.dtype} {frame.shape}")
 
     def _add_labels(self, labels: dict[str, NDArray[np.float32]], length: int) -> None:
-        arrays = {name: np.asarray(values, np.float32) for name, values in labels.items()}
+        # Copies: labels stay in memory until the store is closed, and callers fill their arrays anew.
+        arrays = {name: np.array(values, np.float32) for name, values in labels.items()}
         for name, values in arrays.items():
             if values.ndim != 2 or len(values) != length:
                 raise ValueError(f'label "{name}" must be ({length}, k), got {values.shape}')

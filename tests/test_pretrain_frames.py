@@ -68,6 +68,18 @@ def test_labels_are_kept_per_frame(tmp_path):
     np.testing.assert_array_equal(store.labels["gripper"], gripper)
 
 
+def test_a_caller_may_use_its_arrays_again(tmp_path):
+    frames, label = episode(2), np.ones((2, 1), np.float32)
+    with FrameStoreWriter(tmp_path / "store", image_size=SIZE) as writer:
+        for _ in range(2):
+            writer.add_episode(frames, {"speed": label})
+            frames[:], label[:] = 0, 0
+    store = FrameStore.open(tmp_path / "store")
+    assert store.labels["speed"].ravel().tolist() == [1, 1, 0, 0]
+    assert store.episode(0).any()
+    assert not store.episode(1).any()
+
+
 @pytest.mark.parametrize(
     "labels", [{}, {"object": np.zeros((2, 3))}, {"gripper": np.zeros((2, 2))}, {"gripper": np.zeros((3, 3))}]
 )
