@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-# The promise is 95%; 100 episodes of an agent that truly keeps it fall below this once in thousands of runs.
+# The promise is 95%; an agent that truly keeps it falls below this in 100 episodes less than twice in a thousand.
 LEAST_SUCCESS = 0.88
 # The promise is 6 minutes on two idle cores; machines that are shared get half as much again.
 MOST_SECONDS = 540
