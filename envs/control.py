@@ -1,12 +1,13 @@
 """Control: from actions in [-1, 1] to joint position targets. Pure, batched functions of the array API."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from array_api_compat import array_namespace
 
 from goalsight.envs.region import Array, Region
 
 DAMPING = 0.05  # of the least squares [m or rad]: bounds joint speed near singular poses
+TABLETOP = Region((0.25, -0.35, 0.015), (0.68, 0.35, 0.45))  # what a tool can reach over the table [m]
 MAX_TURN = 0.2  # the largest rotation corrected in one control step [rad]
 
 
@@ -101,11 +102,15 @@ class EndEffectorControl:
     """Cartesian displacements of the tool, which keeps pointing straight down."""
 
     step: float = 0.04  # tool displacement at full scale [m]
-    reach: Region = Region((0.25, -0.35, 0.015), (0.68, 0.35, 0.45))  # where the tool may be sent [m]
+    reach: Region = TABLETOP  # where the tool may be sent [m]; tasks have their own
 
     def arm_size(self, joints: int) -> int:
         """Number of action entries that move an arm of so many joints."""
         return 3
+
+    def within(self, workspace: Region) -> "EndEffectorControl":
+        """The same control, with the tool kept in a task's workspace."""
+        return replace(self, reach=workspace)
 
     def targets(self, chain: Chain, action: Array, orientation: Array) -> Array:
         """Joint targets [rad], shape (N, J), for actions in [-1, 1], shape (N, 3)."""
@@ -121,6 +126,10 @@ class JointControl:
     def arm_size(self, joints: int) -> int:
         """Number of action entries that move an arm of so many joints."""
         return joints
+
+    def within(self, workspace: Region) -> "JointControl":
+        """The same control: joints know no workspace."""
+        return self
 
     def targets(self, chain: Chain, action: Array, orientation: Array) -> Array:
         """Joint targets [rad], shape (N, J), for actions in [-1, 1], shape (N, J)."""

@@ -62,7 +62,7 @@ class GoalSimulator:
             raise UserError(f"num_envs must be at least 1, got {num_envs}")
         self.task = TASKS[choose("task", task, TASKS)] if isinstance(task, str) else task
         self.arm = ARMS[choose("arm", arm, ARMS)] if isinstance(arm, str) else arm
-        self.control = CONTROLS[choose("control mode", control, CONTROLS)]
+        self.control = CONTROLS[choose("control mode", control, CONTROLS)].within(self.task.workspace)
         self.num_envs = num_envs
         self.training_starts = training_starts
         self.model = compose(self.arm, self.task)

@@ -51,7 +51,7 @@ def test_sb3_check_env(env_id):
 
     for kwargs in ({}, {"obs": "pixels"}):
         env = gym.make(env_id, **kwargs)
-        sb3_check_env(env, skip_render_check=True)
+        sb3_check_env(env.unwrapped, skip_render_check=True)
         env.close()
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from array_api_compat import array_namespace
 
-from goalsight.envs.region import Array
+from goalsight.envs.control import TABLETOP
+from goalsight.envs.region import Array, Region
 
 if TYPE_CHECKING:
     import mujoco
@@ -85,6 +86,7 @@ class Task(ABC):
 
     max_episode_steps: int = 50
     tolerance: float = 0.05  # of success [m]
+    workspace: Region = TABLETOP  # where Cartesian control may send the tool [m]
     least_distance: float = 0.1  # between what is achieved at the start and the goal [m]
     settle_steps: int = 10  # physics steps for which a goal state comes to rest
 

@@ -36,6 +36,8 @@ class Push(Task):
     name: ClassVar[str] = "push"
     objects: ClassVar[tuple[Cube, ...]] = (CUBE,)
 
+    # Low, so that wandering meets the cube, and high enough to pass over it.
+    workspace: Region = Region((0.28, -0.27, 0.015), (0.62, 0.27, 0.14))
     start_region: Region = Region((0.36, -0.14, 0.03), (0.52, 0.14, 0.06))  # of the tool
     object_region: Region = Region((0.36, -0.17, CUBE.half), (0.54, 0.17, CUBE.half))
     goal_region: Region = Region((0.34, -0.20, CUBE.half), (0.56, 0.20, CUBE.half))
