@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from goalsight.envs.arms import PANDA
-from goalsight.envs.rendering import KINEMATICS, make_camera
+from goalsight.envs.rendering import KINEMATICS, make_camera, tracer
 from goalsight.envs.rendering.raytrace import chunk_bounds
 from goalsight.envs.scene import ArmIndex, ObjectIndex, compose
 from goalsight.envs.tasks import TASKS
@@ -113,6 +113,45 @@ def test_pretty_adds_shadows(model: mujoco.MjModel, batch: mujoco.batch.Batch, f
     difference = pretty.astype(int) - frames
     assert (difference.sum(axis=-1) < -40).mean() > 0.01  # darker somewhere
     assert abs(difference.mean()) < 10  # and otherwise the same picture
+
+
+def test_pretty_edges_are_the_mean_of_nine_samples(
+    model: mujoco.MjModel, batch: mujoco.batch.Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = np.array([4, 1])
+    smooth = make_camera(model, width=36, height=24, quality="pretty").render(batch, ids)
+    monkeypatch.setattr(tracer, "EDGE_CONTRAST", 1.0)  # no edges at all
+    sharp = make_camera(model, width=36, height=24, quality="pretty").render(batch, ids)
+    monkeypatch.undo()
+    # A picture three times as large is made of the very rays that go through the sub-pixels.
+    large = make_camera(model, width=108, height=72, quality="pretty", num_threads=1)
+    monkeypatch.setattr(tracer, "EDGE_CONTRAST", 1.0)
+    means = large.render(batch, ids).reshape(2, 24, 3, 36, 3, 3).mean(axis=(2, 4))
+    monkeypatch.undo()
+    at_edges = np.stack([tracer.edges(frame) for frame in sharp])
+    assert 0.02 < at_edges.mean() < 0.5
+    np.testing.assert_allclose(smooth[at_edges], means[at_edges], atol=1)
+    np.testing.assert_array_equal(smooth[~at_edges], sharp[~at_edges])
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_pretty_pixels_do_not_depend_on_threads(
+    model: mujoco.MjModel, batch: mujoco.batch.Batch, num_threads: int
+) -> None:
+    camera = make_camera(model, width=40, height=40, quality="pretty", num_threads=num_threads)
+    frames = camera.render(batch)
+    alone = make_camera(model, width=40, height=40, quality="pretty", num_threads=1, batch_size_hint=1)
+    for sim in (10, 3):
+        np.testing.assert_array_equal(alone.render(batch, np.array([sim]))[0], frames[sim])
+
+
+def test_edges_are_both_sides_of_a_step() -> None:
+    frame = np.zeros((3, 5, 3), np.uint8)
+    frame[:, 3:] = 255
+    frame[2, 0] = 3  # 1.2% of white, too faint
+    expected = np.zeros((3, 5), bool)
+    expected[:, 2:4] = True
+    np.testing.assert_array_equal(tracer.edges(frame), expected)
 
 
 def test_a_closed_camera_says_so(model: mujoco.MjModel, batch: mujoco.batch.Batch) -> None:
