@@ -41,7 +41,7 @@ class Cube:
             rgba=self.rgba,
             condim=4,
             # Less than the inverse of the fingers' friction, or a pushed cube would jam against the table.
-            friction=[0.8, 0.01, 0.0001],
+            friction=[0.5, 0.01, 0.0001],
             solref=[0.01, 1.0],  # stiff enough not to be pressed into the table
             solimp=[0.95, 0.99, 0.001, 0.5, 2.0],
         )
