@@ -1,0 +1,142 @@
+"""Pairs of frames that pretraining learns from per second, and the share of the machine's peak that it reaches.
+
+For each size of encoder and number of threads: the time of a training step as `goalsight pretrain` takes it, the
+floating-point operations it counts, and the fastest matrix product of the same precision and threads.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from reporting import RESULTS, markdown_table, provenance, significant
+
+from goalsight.pretrain.encoder import ENCODERS
+from goalsight.pretrain.flops import matmul_peak
+from goalsight.pretrain.precision import fast_dtype
+from goalsight.pretrain.train import Pretrain
+from goalsight.pretrain.trainer import Trainer
+from goalsight.runs import atomic_write_json
+
+PEAK_SECONDS = 1.5  # of each look at the peak [s]
+FEWEST = 2  # steps measured, however long they take
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """Measure training pairs per second."""
+
+    sizes: tuple[str, ...] = tuple(ENCODERS)
+    """Sizes of encoder."""
+    threads: tuple[int, ...] = (1, 2)
+    """Numbers of threads."""
+    objective: str = "masked"
+    """What the encoder learns from."""
+    image_size: int = 64
+    """Side of the frames [pixels]."""
+    batch: int = 64
+    """Pairs per step."""
+    seconds: float = 8.0
+    """Time that steps are measured for, at least two [s]."""
+    out: Path = RESULTS / "pretraining.json"
+    """The result."""
+
+
+def step_times(trainer: Trainer, config: Pretraining) -> list[float]:
+    """Return the seconds of each step, after two that fill caches.
+
+    The frames are noise: what a step costs does not depend on what they show.
+    """
+    shape = (config.batch, 2, config.image_size, config.image_size, 3)
+    clip = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    times: list[float] = []
+    for step in range(sys.maxsize):
+        began = time.perf_counter()
+        trainer._step(clip, 0.5)  # in the middle of the budget, where the rate of learning is not zero
+        if step >= FEWEST:
+            times.append(time.perf_counter() - began)
+        if len(times) >= FEWEST and sum(times) >= config.seconds:
+            break
+    return times
+
+
+def measure(size: str, threads: int, config: Pretraining) -> dict[str, Any]:
+    """Return how fast one size of encoder trains with so many threads."""
+    asked = Pretrain(
+        data=(),
+        size=size,
+        objective=config.objective,
+        image_size=config.image_size,
+        batch=config.batch,
+        threads=threads,
+        device="cpu",
+        steps=1,
+    )
+    trainer = Trainer(asked)
+    dtype = fast_dtype("cpu")
+    # The peak is looked at before and after, because the machine's clock moves.
+    peaks = [matmul_peak(dtype, seconds=PEAK_SECONDS)]
+    times = step_times(trainer, config)
+    peaks.append(matmul_peak(dtype, seconds=PEAK_SECONDS))
+    flops_per_pair = trainer._flops_per_step() / config.batch
+    pairs_per_second = config.batch / statistics.median(times)
+    return {
+        "size": size,
+        "threads": threads,
+        "precision": str(dtype).removeprefix("torch."),
+        "pairs_per_second": significant(pairs_per_second),
+        "step_seconds": significant(statistics.median(times)),
+        "steps": len(times),
+        "encoder_parameters": sum(weight.numel() for weight in trainer.encoder.parameters()),
+        "flops_per_pair": flops_per_pair,
+        "flops_per_second": significant(flops_per_pair * pairs_per_second),
+        "matmul_peak": significant(max(peaks)),
+        "share_of_peak": significant(flops_per_pair * pairs_per_second / max(peaks)),
+    }
+
+
+def measure_all(config: Pretraining) -> Iterator[dict[str, Any]]:
+    """Yield one row per size and number of threads; a size that does not fit says so."""
+    for size, threads in product(config.sizes, config.threads):
+        try:
+            yield measure(size, threads, config)
+        except (RuntimeError, MemoryError) as error:  # torch raises the first when memory runs out
+            yield {"size": size, "threads": threads, "failure": str(error).splitlines()[0]}
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """Return the rows as Markdown."""
+    head = ["encoder", "threads", "pairs/s", "Gop per pair", "Gop/s", "peak Gop/s", "share of peak"]
+    lines = [
+        [
+            *(row["size"], str(row["threads"]), f"{row['pairs_per_second']:g}"),
+            *(f"{row[key] / 1e9:.3g}" for key in ("flops_per_pair", "flops_per_second", "matmul_peak")),
+            f"{row['share_of_peak']:.0%}",
+        ]
+        for row in rows
+        if "failure" not in row
+    ]
+    failures = [f"{row['size']}, {row['threads']} threads: {row['failure']}" for row in rows if "failure" in row]
+    return "\n\n".join([markdown_table(head, lines), *failures])
+
+
+def main(config: Pretraining) -> None:
+    """Measure, write and print."""
+    result, rows = provenance(), []
+    for row in measure_all(config):
+        print(row, file=sys.stderr)
+        rows.append(row)
+    protocol = {"objective": config.objective, "image_size": config.image_size, "batch": config.batch}
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write_json(config.out, result | {"protocol": protocol, "rows": rows})
+    print(report(rows))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Pretraining, description=__doc__))

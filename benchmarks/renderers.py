@@ -1,0 +1,136 @@
+"""Frames per second of each renderer: the ray tracer with one and two threads, and OpenGL where it works.
+
+What is drawn is the Panda's Push scene in as many states as there are frames in a call.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tyro
+from reporting import RESULTS, markdown_table, provenance, significant
+
+from goalsight.envs.rendering import make_camera
+from goalsight.envs.vector import GoalVectorEnv
+from goalsight.errors import UserError
+from goalsight.runs import atomic_write_json
+
+if TYPE_CHECKING:
+    from goalsight.envs.rendering import Camera
+
+ACTED = 10  # random steps before, so that the states differ
+BACKENDS = (("raytrace", 1), ("raytrace", 2), ("opengl", 1))  # with threads
+
+
+@dataclass(frozen=True)
+class Renderers:
+    """Measure frames per second of each renderer."""
+
+    sizes: tuple[int, ...] = (64, 128, 480)
+    """Sides of the images [pixels]."""
+    batches: tuple[int, ...] = (1, 32, 256)
+    """Frames per call."""
+    seconds: float = 1.0
+    """Least length of a window [s]."""
+    windows: int = 3
+    """Windows per measurement; their median is the result."""
+    longest: float = 10.0
+    """Calls that would take longer than this are left out [s]."""
+    out: Path = RESULTS / "renderers.json"
+    """The result."""
+
+
+def measure(camera: "Camera", env: GoalVectorEnv, config: Renderers) -> tuple[list[float], list[float]]:
+    """Return the frames of each window, per second and per second of processor time of all threads."""
+    camera.render(env.batch)  # the first call compiles
+    rates, cpu_rates = [], []
+    for _ in range(config.windows):
+        frames, began, cpu_began = 0, time.perf_counter(), time.process_time()
+        while (passed := time.perf_counter() - began) < config.seconds:
+            frames += len(camera.render(env.batch))
+        rates.append(frames / passed)
+        cpu_rates.append(frames / (time.process_time() - cpu_began))
+    return rates, cpu_rates
+
+
+def measure_batch(backend: str, threads: int, size: int, env: GoalVectorEnv, config: Renderers) -> dict[str, Any]:
+    """Draw all environments again and again; return how fast, or why not."""
+    row: dict[str, Any] = {"renderer": backend, "threads": threads, "size": size, "frames_per_call": env.num_envs}
+    try:
+        camera = make_camera(
+            env.model, width=size, height=size, backend=backend, num_threads=threads, batch_size_hint=env.num_envs
+        )
+    except UserError as error:
+        return row | {"failure": str(error)}
+    try:
+        rates, cpu_rates = measure(camera, env, config)
+    finally:
+        camera.close()
+    return row | {
+        "quality": camera.quality,
+        "how": camera.detail,
+        "frames_per_second": significant(statistics.median(rates), 4),
+        "frames_per_cpu_second": significant(statistics.median(cpu_rates), 4),
+        "windows": [significant(rate, 4) for rate in rates],
+    }
+
+
+def measure_all(config: Renderers) -> Iterator[dict[str, Any]]:
+    """Yield one row per renderer, size and batch."""
+    envs = {num_envs: _posed(num_envs) for num_envs in sorted(config.batches)}
+    for (backend, threads), size in product(BACKENDS, config.sizes):
+        rate = 0.0  # of the batch before, which tells how long the next will take
+        for num_envs, env in envs.items():
+            if num_envs > config.longest * rate > 0:
+                row: dict[str, Any] = {"renderer": backend, "threads": threads, "size": size}
+                failure = f"left out: a call would take about {num_envs / rate:.0f} s"
+                yield row | {"frames_per_call": num_envs, "failure": failure}
+                continue
+            row = measure_batch(backend, threads, size, env, config)
+            rate = row.get("frames_per_second", 0.0)
+            yield row
+
+
+def _posed(num_envs: int) -> GoalVectorEnv:
+    """Return environments in different states."""
+    env = GoalVectorEnv("push", num_envs=num_envs)
+    env.reset(seed=0)
+    rng = np.random.default_rng(0)
+    for _ in range(ACTED):
+        env.step(rng.uniform(-1, 1, env.action_space.shape).astype(np.float32))
+    return env
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """Return the rows as Markdown."""
+    lines = [
+        [
+            *(row["renderer"], str(row["threads"]), str(row["size"]), row.get("quality", "")),
+            *(str(row["frames_per_call"]), row.get("failure") or f"{row['frames_per_second']:,.0f}"),
+            f"{row.get('frames_per_cpu_second', 0):,.0f}",
+        ]
+        for row in rows
+    ]
+    head = ["renderer", "threads", "size", "quality", "frames a call", "frames/s", "per CPU second"]
+    return markdown_table(head, lines)
+
+
+def main(config: Renderers) -> None:
+    """Measure, write and print."""
+    result, rows = provenance(), []
+    for row in measure_all(config):
+        print(row, file=sys.stderr)
+        rows.append(row)
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write_json(config.out, result | {"scene": "PandaPush, camera front", "rows": rows})
+    print(report(rows))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Renderers, description=__doc__))
