@@ -67,11 +67,15 @@ def test_training_pushes_start_near_the_cube():
         assert training or near.mean() < 0.4
 
 
-def test_ring_keeps_its_distance():
-    points = ring(np.zeros((500, 2)), np.random.default_rng(0).random((500, 2)), 0.05, 0.09)
+def test_ring_keeps_its_distance_and_prefers_the_way():
+    centre, toward = np.zeros((2000, 2)), np.tile([0.0, 1.0], (2000, 1))
+    points = ring(centre, toward, np.random.default_rng(0).random((2000, 2)), 0.05, 0.09)
     radius = np.linalg.norm(points, axis=1)
     assert radius.min() >= 0.05
     assert radius.max() <= 0.09
+    off = np.abs(np.arctan2(points[:, 0], points[:, 1]))
+    assert np.median(off) == pytest.approx(np.pi / 8, rel=0.15)  # the cube of a half
+    assert off.max() > 3
 
 
 def test_region_maps_evenly_and_refuses_corners_the_wrong_way_round():

@@ -21,10 +21,20 @@ def unit(vectors: Array) -> Array:
     return vectors / xp.where(norm > 1e-9, norm, xp.ones_like(norm))
 
 
-def ring(centre: Array, u: Array, near: float, far: float) -> Array:
-    """Points around `centre` (n, 2), between `near` and `far` away [m], from uniform numbers u (n, 2)."""
+def ring(centre: Array, toward: Array, u: Array, near: float, far: float) -> Array:
+    """Points around `centre` (n, 2), between `near` and `far` away [m], most of them on the way to `toward` (n, 2).
+
+    Args:
+        centre: [m].
+        toward: [m].
+        u: uniform numbers, shape (n, 2).
+        near: least distance [m].
+        far: greatest distance [m].
+    """
     xp = array_namespace(u)
-    angle = 2 * pi * u[:, 0]
+    way = toward - centre
+    # The cube of a number in [-1, 1): half of the points lie within 23 degrees of the way, and some behind it.
+    angle = xp.atan2(way[:, 1], way[:, 0]) + pi * (2 * u[:, 0] - 1) ** 3
     radius = near + (far - near) * u[:, 1]
     return centre + radius[:, None] * xp.stack([xp.cos(angle), xp.sin(angle)], axis=-1)
 
@@ -42,19 +52,20 @@ class Push(Task):
     object_region: Region = Region((0.36, -0.17, CUBE.half), (0.54, 0.17, CUBE.half))
     goal_region: Region = Region((0.34, -0.20, CUBE.half), (0.56, 0.20, CUBE.half))
     clearance: float = 0.055  # between tool and cube at the start, at least [m]
-    training_near_share: float = 0.7  # of the training episodes start with the cube near the tool
+    training_near_share: float = 0.7  # of the training episodes start with the cube near the tool, before the goal
     training_near: tuple[float, float] = (0.055, 0.09)  # how near [m]
 
     def draw(self, u: Array, training: bool) -> Layout:
-        """See `Task.draw`. Contact must happen for anything to be learnt, hence the nearer training starts."""
+        """See `Task.draw`. Pushes must happen for anything to be learnt, hence the nearer training starts."""
         xp = array_namespace(u)
         tool = self.start_region.at(u[:, 0:3])
         cube = self.object_region.at(u[:, 3:6])
+        goal = self.goal_region.at(u[:, 9:12])
         if training:
-            near = xp.concat([ring(tool[:, :2], u[:, 6:8], *self.training_near), cube[:, 2:]], axis=-1)
+            near = ring(tool[:, :2], goal[:, :2], u[:, 6:8], *self.training_near)
+            near = xp.concat([near, cube[:, 2:]], axis=-1)
             near = self.object_region.clip(near)
             cube = xp.where(u[:, 8:9] < self.training_near_share, near, cube)
-        goal = self.goal_region.at(u[:, 9:12])
         behind = goal[:, :2] - BESIDE * unit(goal[:, :2] - cube[:, :2])
         return Layout(
             tool=tool,
