@@ -1,0 +1,264 @@
+"""Reading video of any origin: what comes out by hand, and one clear line for what is broken."""
+
+import shutil
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from goalsight.errors import UserError
+from goalsight.pretrain.decoding import natural_order, square, stride
+from goalsight.pretrain.frames import FrameStore, FrameStoreWriter
+from goalsight.pretrain.videos import cached_ingest, find_sources, ingest
+
+SIZE = 16
+CODECS = {
+    ".mp4": "mpeg4",
+    ".mkv": "mpeg4",
+    ".mov": "mpeg4",
+    ".avi": "mpeg4",
+    ".webm": "libvpx",
+}
+
+
+def film(path, count=12, fps=10, width=48, height=32):
+    """A grey film that brightens from frame to frame."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(CODECS[path.suffix], rate=fps)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.bit_rate = 500_000
+        for value in brightness(count):
+            pixels = np.full((height, width, 3), value, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def brightness(count):
+    return np.linspace(20, 220, count).astype(np.uint8)
+
+
+def image(path, colour=(10, 20, 30), size=(20, 20), mode="RGB"):
+    Image.new(mode, size, colour).save(path)
+    return path
+
+
+def one_line(caught):
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", CODECS)
+def test_containers_are_decoded(tmp_path, suffix):
+    store = ingest([film(tmp_path / f"film{suffix}")], tmp_path / "store", SIZE)
+    assert (store.num_episodes, store.image_size) == (1, SIZE)
+    np.testing.assert_allclose(store.episode(0).mean((1, 2, 3)), brightness(12), atol=6)
+    assert store.sources == (str(tmp_path / f"film{suffix}"),)
+
+
+def test_gif_frames_and_transparency(tmp_path):
+    half, other = Image.new("RGBA", (20, 20), (255, 0, 0, 255)), Image.new("RGBA", (20, 20), (0, 0, 255, 255))
+    half.paste((0, 0, 0, 0), (0, 0, 10, 20))
+    other.paste((0, 0, 0, 0), (10, 0, 20, 20))
+    half.save(tmp_path / "film.gif", save_all=True, append_images=[other], duration=100, disposal=2)
+    store = ingest([tmp_path / "film.gif"], tmp_path / "store", SIZE)
+    assert store.episode(0)[0, 3, [3, 12]].tolist() == [[255, 255, 255], [255, 0, 0]]
+    assert store.episode(0)[1, 3, [3, 12]].tolist() == [[0, 0, 255], [255, 255, 255]]
+
+
+@pytest.mark.parametrize(
+    ("native", "wanted", "step"), [(30, 10, 3), (25, 10, 2), (10, 10, 1), (5, 10, 1), (0, 10, 1), (60, 0, 1)]
+)
+def test_rates_are_brought_near_the_one_asked_for(native, wanted, step):
+    assert stride(native, wanted) == step
+
+
+def test_fast_video_is_thinned(tmp_path):
+    path = film(tmp_path / "film.mp4", count=12, fps=30)
+    assert ingest([path], tmp_path / "thin", SIZE).num_frames == 4
+    assert ingest([path], tmp_path / "all", SIZE, fps=0).num_frames == 12
+    thin, every = FrameStore.open(tmp_path / "thin"), FrameStore.open(tmp_path / "all")
+    np.testing.assert_array_equal(thin.episode(0), every.episode(0)[::3])
+
+
+def test_the_square_is_cut_from_the_middle_and_averaged():
+    pixels = np.zeros((4, 8, 3), np.uint8)
+    pixels[:, 2:6] = [[[100], [200], [0], [40]]]  # the middle four columns
+    pixels[:, :2] = 255
+    result = square(Image.fromarray(pixels), 2)
+    assert result[..., 0].tolist() == [[150, 20], [150, 20]]
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "expected"),
+    [
+        ("L", 77, [77, 77, 77]),
+        ("RGBA", (0, 0, 0, 0), [255, 255, 255]),
+        ("I;16", 0x8000, [128, 128, 128]),
+        ("1", 1, [255, 255, 255]),
+    ],
+)
+def test_images_of_every_mode_become_colour(mode, colour, expected):
+    assert square(Image.new(mode, (8, 8), colour), 4)[1, 1].tolist() == expected
+
+
+def test_a_folder_of_images_is_one_episode_in_natural_order(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in (10, 2, 1):
+        image(folder / f"frame-{number}.png", (number, 0, 0))
+    (folder / "notes.txt").write_text("not an image")
+    store = ingest([folder], tmp_path / "store", SIZE)
+    assert store.episode(0)[:, 0, 0, 0].tolist() == [1, 2, 10]
+    assert sorted((folder / "a10", folder / "A9", folder / "b"), key=natural_order)[0].name == "A9"
+
+
+def test_a_folder_of_folders_and_videos_is_walked(tmp_path):
+    for name in ("b", "a"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(2):
+            image(tmp_path / "data" / name / f"{number}.jpg")
+    film(tmp_path / "data" / "c.mp4")
+    found = find_sources([tmp_path / "data"])
+    assert [source.path.name for source in found] == ["a", "b", "c.mp4"]
+
+
+def play(path, count=3, size=SIZE):
+    with FrameStoreWriter(path, image_size=size) as writer:
+        for i in range(2):
+            frames = np.random.default_rng(i).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+            writer.add_episode(frames, {"gripper": np.zeros((count, 3), np.float32)})
+    return FrameStore.open(path)
+
+
+def test_recorded_play_of_the_right_size_is_used_where_it_lies(tmp_path):
+    recorded = play(tmp_path / "run" / "frames")
+    store = cached_ingest([tmp_path / "run"], tmp_path / "cache", SIZE)
+    assert store.path == recorded.path
+    assert not (tmp_path / "cache").exists()
+
+
+def test_recorded_play_of_another_size_and_among_others_is_copied(tmp_path):
+    recorded = play(tmp_path / "one", size=32)
+    store = ingest([tmp_path / "one", film(tmp_path / "film.mp4")], tmp_path / "store", SIZE)
+    assert store.episode_lengths.tolist() == [3, 3, 12]
+    halved = recorded.episode(0).reshape(3, 16, 2, 16, 2, 3).mean((2, 4))
+    np.testing.assert_allclose(store.episode(0), halved, atol=1)
+
+
+def test_decoding_is_remembered_until_a_file_changes(tmp_path):
+    path = film(tmp_path / "film.mp4")
+    first = cached_ingest([path], tmp_path / "cache", SIZE)
+    assert cached_ingest([path], tmp_path / "cache", SIZE).path == first.path
+    assert cached_ingest([path], tmp_path / "cache", 32).path != first.path
+    film(path, count=20)
+    assert cached_ingest([path], tmp_path / "cache", SIZE).num_frames == 20
+
+
+def broken(tmp_path, kind):
+    path = tmp_path / "bad.mp4"
+    if kind == "empty":
+        path.touch()
+    elif kind == "text":
+        path.write_text("this is no film\n" * 50)
+    elif kind == "without its end":  # mp4 keeps its index there
+        path.write_bytes(film(tmp_path / "whole.mp4").read_bytes()[:600])
+    elif kind == "of one frame":
+        film(path, count=1)
+    elif kind == "gif of one frame":
+        image(path := tmp_path / "bad.gif", 5, mode="L")
+    elif kind == "sound only":
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("aac", rate=8000)
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.sample_rate = 8000
+            container.mux([*stream.encode(frame), *stream.encode()])
+    elif kind == "image":
+        image(path := tmp_path / "bad.png")
+    (tmp_path / "whole.mp4").unlink(missing_ok=True)
+    return path
+
+
+BROKEN = ["empty", "text", "without its end", "of one frame", "gif of one frame", "sound only", "image"]
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_file_alone_is_refused_by_name(tmp_path, kind):
+    path = broken(tmp_path, kind)
+    with pytest.raises(UserError) as caught:
+        ingest([path], tmp_path / "store", SIZE)
+    assert str(path) in one_line(caught)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_file_among_others_gets_a_line(tmp_path, capfd, kind):
+    path = broken(tmp_path, kind)
+    store = ingest([path, film(tmp_path / "good.mp4")], tmp_path / "store", SIZE)
+    assert store.num_episodes == 1
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("goalsight:")]
+    assert len(lines) == 1
+    assert str(path) in lines[0]
+
+
+def test_nothing_but_broken_files_is_refused(tmp_path):
+    paths = [tmp_path / "a.mp4", tmp_path / "b.mp4"]
+    for path in paths:
+        path.touch()
+    with pytest.raises(UserError, match="none of the 2"):
+        ingest(paths, tmp_path / "store", SIZE)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".gif"])
+def test_what_decodes_of_a_cut_off_video_is_kept_and_said(tmp_path, capfd, suffix):
+    path = tmp_path / f"cut{suffix}"
+    noise = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
+    if suffix == ".gif":
+        pictures = [Image.fromarray(frame) for frame in noise]
+        pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100)
+    else:
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("mpeg4", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+            for frame in noise:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(stream.encode())
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    store = ingest([path], tmp_path / "store", SIZE)
+    assert 10 < store.num_frames < 30
+    said = capfd.readouterr().err.strip()
+    assert f"{path} breaks off: only" in said
+    assert "\n" not in said
+
+
+def test_a_broken_image_in_a_folder_is_left_out(tmp_path, capfd):
+    for number in range(3):
+        image(tmp_path / f"{number}.png")
+    (tmp_path / "1.png").write_text("no image")
+    assert ingest([tmp_path], tmp_path / "store", SIZE).num_frames == 2
+    assert f"{tmp_path / '1.png'} left out" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.write_text("text"), lambda path: None])
+def test_nothing_to_read_is_one_line_that_names_the_choices(tmp_path, make):
+    make(tmp_path / "thing")
+    with pytest.raises(UserError) as caught:
+        find_sources([tmp_path / "thing"])
+    assert str(tmp_path / "thing") in one_line(caught)
+    with pytest.raises(UserError, match="no data"):
+        find_sources([])
+
+
+def test_a_full_disk_is_not_blamed_on_the_videos(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    films = [film(tmp_path / "a.mp4"), film(tmp_path / "b.mp4")]
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UserError, match="No space left") as caught:
+        ingest(films, tmp_path / "out" / "store", SIZE)
+    assert str(tmp_path / "out" / "store") in one_line(caught)
+    assert list((tmp_path / "out").iterdir()) == []
+    shutil.rmtree(tmp_path / "out")
