@@ -246,6 +246,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
                 height=size,
                 backend=self.renderer,
                 num_threads=self.num_threads,
+                batch_size_hint=self.num_envs,
             )
         frames: NDArray[np.uint8] = self._cameras[key].render(self.batch, ids)
         return frames
