@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +18,6 @@ from goalsight.errors import UserError
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from goalsight.envs.control import EndEffectorControl
     from goalsight.envs.vector import GoalVectorEnv
     from goalsight.pretrain.frames import FrameStoreWriter
     from goalsight.runs import Run
@@ -79,12 +78,14 @@ def collect(config: Collect) -> Path:
     """
     from tqdm import tqdm
 
+    from goalsight.envs.registration import resolve
     from goalsight.pretrain.frames import FrameStoreWriter
     from goalsight.runs import Run, interrupted
 
+    config = replace(config, env=resolve(config.env))
     episodes = -(-config.frames // config.steps)
     env = _make_env(config, min(config.num_envs, episodes))
-    policy = Play(config.mix, seed=config.seed, control=_control())
+    policy = Play(config.mix, seed=config.seed)
     run = Run.create("collect", config, out=config.out, seed=config.seed, name=config.env.split("/")[-1])
     film = VideoWriter(run.videos / "play.mp4", fps=20, quality=23) if config.film else contextlib.nullcontext()
     began = time.perf_counter()
@@ -124,14 +125,6 @@ def _make_env(config: Collect, num_envs: int) -> "GoalVectorEnv":
         renderer=config.renderer,
         max_episode_steps=config.steps + 1,  # one more, so that no wave ends with resets that the next one repeats
     )
-
-
-def _control() -> "EndEffectorControl":
-    from goalsight.envs.control import CONTROLS, EndEffectorControl
-
-    control = CONTROLS["ee"]
-    assert isinstance(control, EndEffectorControl)
-    return control
 
 
 class Recorder:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goalsight.agents.policies import Actions, EpisodeStreams, Mask, Observation
-from goalsight.envs.control import EndEffectorControl
+from goalsight.envs.control import CONTROLS
+from goalsight.envs.region import Region
 from goalsight.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,9 +24,12 @@ Points = NDArray[np.float64]  # (M, 3) [m]
 
 STAGES = 7  # of the longest programme
 REACHED = 0.012  # a stage is over when the tool is this near its point [m]
-PATIENCE = 14  # or after so many steps, because a point may be out of the arm's reach
+PATIENCE = 16  # or after so many steps, because a point may be out of the arm's reach
 ABOVE = 0.11  # clearance of the tool over the object while it travels [m]
 BEHIND = 0.075  # where a push begins, from the object's centre [m]: half a cube, the fingers and some air
+GENTLE, BRISK = 0.3, 0.6  # shares of full speed at which objects are pushed; a cube hit at full speed flies off
+INNER = 0.12  # share of the workspace's width left out at each rim
+CEILING = 0.75  # share of its height that wandering uses: above, the hand leaves the picture
 OPEN, CLOSED = 1.0, -1.0
 
 
@@ -70,6 +74,16 @@ BEHAVIOURS = tuple(field.name for field in fields(Mix))
 PUSH, GRASP, EXPERT, WANDER, RANDOM = range(len(BEHAVIOURS))
 
 
+@dataclass(frozen=True)
+class _Stage:
+    """One stage of a programme, for m environments."""
+
+    points: Points  # (m, 3)
+    grip: float | NDArray[np.float64]
+    dwell: int = 0
+    speed: float | NDArray[np.float64] = 1.0
+
+
 @dataclass
 class _Programmes:
     """For each environment, points to visit and where it is among them."""
@@ -77,22 +91,25 @@ class _Programmes:
     points: NDArray[np.float64]  # (N, STAGES, 3) [m]
     grip: NDArray[np.float64]  # (N, STAGES)
     dwell: NDArray[np.intp]  # (N, STAGES) least steps at a stage: fingers need time to close
+    speed: NDArray[np.float64]  # (N, STAGES) share of full speed
     length: NDArray[np.intp]  # (N,) stages used
     stage: NDArray[np.intp]  # (N,)
     timer: NDArray[np.intp]  # (N,) steps at this stage
 
     @classmethod
     def empty(cls, num_envs: int) -> "_Programmes":
-        zeros = np.zeros((num_envs, STAGES))
-        counts = np.zeros(num_envs, dtype=np.intp)
-        return cls(np.zeros((num_envs, STAGES, 3)), zeros, zeros.astype(np.intp), counts, counts.copy(), counts.copy())
+        shape = (num_envs, STAGES)
+        length, stage, timer = np.zeros((3, num_envs), dtype=np.intp)
+        dwell = np.zeros(shape, dtype=np.intp)
+        return cls(np.zeros((*shape, 3)), np.zeros(shape), dwell, np.ones(shape), length, stage, timer)
 
-    def load(self, envs: NDArray[np.intp], stages: Sequence[tuple[Points, float | NDArray[np.float64], int]]) -> None:
-        """Give these environments a programme of (points, gripper, dwell) and start it."""
-        for number, (points, grip, dwell) in enumerate(stages):
-            self.points[envs, number] = points
-            self.grip[envs, number] = grip
-            self.dwell[envs, number] = dwell
+    def load(self, envs: NDArray[np.intp], stages: "Sequence[_Stage]") -> None:
+        """Give these environments a programme and start it."""
+        for number, stage in enumerate(stages):
+            self.points[envs, number] = stage.points
+            self.grip[envs, number] = stage.grip
+            self.dwell[envs, number] = stage.dwell
+            self.speed[envs, number] = stage.speed
         self.length[envs], self.stage[envs], self.timer[envs] = len(stages), 0, 0
 
     def advance(self, tool: Points) -> None:
@@ -109,7 +126,8 @@ class _Programmes:
     def command(self, tool: Points, step: float) -> NDArray[np.float64]:
         """Actions (N, 4) that move the tool toward each environment's point."""
         rows = np.arange(len(tool))
-        move = np.clip((self.points[rows, self.stage] - tool) / step, -1.0, 1.0)
+        fastest = self.speed[rows, self.stage, None]
+        move = np.clip((self.points[rows, self.stage] - tool) / step, -fastest, fastest)
         return np.concatenate([move, self.grip[rows, self.stage, None]], axis=1)
 
 
@@ -121,10 +139,9 @@ class Play:
     HOLD = 0.75  # chance that a random action is held for another step
     WIDTH = 14  # numbers an environment draws in a step: a plan's five, noise's eight, a choice
 
-    def __init__(self, mix: Mix, *, seed: int, control: EndEffectorControl) -> None:
-        """A mixture whose k-th episode draws from the stream (seed, k); `control` gives reach and step."""
+    def __init__(self, mix: Mix, *, seed: int) -> None:
+        """A mixture whose k-th episode draws from the stream (seed, k)."""
         self._mix = mix
-        self._control = control
         self._streams = EpisodeStreams(seed, self.WIDTH)
         self._fresh = np.zeros(0, dtype=bool)  # (N,): no behaviour chosen yet
         self.behaviour = np.zeros(0, dtype=np.intp)  # (N,): indices into BEHAVIOURS
@@ -149,9 +166,10 @@ class Play:
             shares = self._mix.shares(with_object=thing is not None, with_gripper=env.task.uses_gripper)
             chosen = np.searchsorted(np.cumsum(shares), u[self._fresh, -1], side="right")
             self.behaviour[self._fresh] = np.minimum(chosen, RANDOM)  # the sum may fall short of 1 by rounding
+        self._workspace = env.task.workspace
         self._plan(self._fresh | self._programmes.finished, u, tool if thing is None else np.asarray(thing))
         noise = _normal(u[:, 5:9], u[:, 9:13]) * (1, 1, 1, 0)
-        action = self._programmes.command(tool, self._control.step) + self.NOISE * noise
+        action = self._programmes.command(tool, CONTROLS["ee"].step) + self.NOISE * noise
         renewed = self._fresh | (u[:, -1] > self.HOLD)
         self._held[renewed] = 2 * u[renewed, :4] - 1
         action = np.where((self.behaviour == RANDOM)[:, None], self._held, action)
@@ -165,16 +183,21 @@ class Play:
 
     def _plan(self, due: Mask, u: NDArray[np.float64], thing: Points) -> None:
         """New programmes for the environments that need one."""
+        thing = thing.astype(np.float64)
+        reachable = within(self._workspace, thing)  # what has slid away is left alone
         for behaviour, planner in ((PUSH, self._push), (GRASP, self._grasp)):
-            envs = np.flatnonzero(due & (self.behaviour == behaviour))
+            planned = due & reachable & (self.behaviour == behaviour)
+            envs = np.flatnonzero(planned)
             if len(envs):
-                self._programmes.load(envs, planner(thing[envs].astype(np.float64), u[envs]))
+                self._programmes.load(envs, planner(thing[envs], u[envs]))
+            due = due & ~planned
         # Behaviours without a programme of their own wander as well: their actions are replaced.
-        envs = np.flatnonzero(due & (self.behaviour != PUSH) & (self.behaviour != GRASP))
+        envs = np.flatnonzero(due)
         grip = np.where(u[envs, 3] < 0.5, CLOSED, OPEN)
-        self._programmes.load(envs, [(self._control.reach.at(u[envs, :3]), grip, 0)])
+        speed = GENTLE + (1.0 - GENTLE) * u[envs, 4]
+        self._programmes.load(envs, [_Stage(self._inside(u[envs, :3]), grip, speed=speed)])
 
-    def _push(self, thing: Points, u: NDArray[np.float64]) -> list[tuple[Points, float, int]]:
+    def _push(self, thing: Points, u: NDArray[np.float64]) -> list[_Stage]:
         """Behind the object, down, through it toward a point drawn on the table, and up again."""
         target = self._on_table(u[:, 0:2], thing)
         away = target - thing
@@ -183,29 +206,45 @@ class Play:
         start = thing - BEHIND * direction + (u[:, 2:3] - 0.5) * 0.02 * aside
         end = target - 0.5 * BEHIND * direction
         up = np.array([0.0, 0.0, ABOVE])
-        return [(start + up, CLOSED, 0), (start, CLOSED, 0), (end, CLOSED, 0), (end + up, CLOSED, 0)]
+        speed = GENTLE + (BRISK - GENTLE) * u[:, 3]
+        return [
+            _Stage(start + up, CLOSED),
+            _Stage(start, CLOSED),
+            _Stage(end, CLOSED, speed=speed),
+            _Stage(end + up, CLOSED),
+        ]
 
-    def _grasp(self, thing: Points, u: NDArray[np.float64]) -> list[tuple[Points, float, int]]:
+    def _grasp(self, thing: Points, u: NDArray[np.float64]) -> list[_Stage]:
         """Down on the object, close, through a point in the air, down somewhere else, let go, up."""
         up = np.array([0.0, 0.0, ABOVE])
-        carry = self._control.reach.at(u[:, 0:3])
+        carry = self._inside(u[:, 0:3])
         carry[:, 2] = thing[:, 2] + 0.05 + 0.2 * u[:, 2]
         down = self._on_table(u[:, 3:5], thing)
         return [
-            (thing + up, OPEN, 0),
-            (thing, OPEN, 1),
-            (thing, CLOSED, 4),
-            (carry, CLOSED, 0),
-            (down, CLOSED, 0),
-            (down, OPEN, 3),
-            (down + up, OPEN, 0),
+            _Stage(thing + up, OPEN),
+            _Stage(thing, OPEN, dwell=1),
+            _Stage(thing, CLOSED, dwell=4),
+            _Stage(carry, CLOSED),
+            _Stage(down, CLOSED),
+            _Stage(down, OPEN, dwell=3),
+            _Stage(down + up, OPEN),
         ]
 
+    def _inside(self, u: NDArray[np.float64]) -> Points:
+        """Points of the workspace (m, 3), away from its rim and ceiling."""
+        low, high = np.array([INNER, INNER, 0.0]), np.array([1.0 - INNER, 1.0 - INNER, CEILING])
+        return np.asarray(self._workspace.at(low + (high - low) * u))
+
     def _on_table(self, u: NDArray[np.float64], thing: Points) -> Points:
-        """Points of the workspace's ground plan, at the height of the object; the rim is left out."""
-        spread = self._control.reach.at(np.column_stack([0.12 + 0.76 * u, np.zeros(len(u))]))
-        spread[:, 2] = thing[:, 2]
-        return spread
+        """Points of the workspace's ground plan (m, 3), away from its rim, at the height of the object."""
+        points = self._inside(np.column_stack([u, np.zeros(len(u))]))
+        points[:, 2] = thing[:, 2]
+        return points
+
+
+def within(region: Region, points: Points, *, margin: float = 0.02) -> Mask:
+    """Whether points (N, 3) lie in a region or at most `margin` [m] beside it, bool (N,)."""
+    return np.asarray(np.abs(region.clip(points) - points).max(axis=-1) <= margin)
 
 
 def _normal(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:

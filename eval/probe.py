@@ -24,6 +24,7 @@ Frames = NDArray[np.uint8]  # (n, H, W, 3)
 
 RESULT = "probe.json"  # in the encoder's run
 SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}  # of the episodes
+TABLE = -0.01  # what lies lower has fallen off the table, whose top is at 0 [m]
 BATCH = 256  # frames encoded at once
 
 
@@ -64,7 +65,8 @@ def probe(config: Probe) -> dict[str, Any]:
 
     encoder = load_encoder(config.encoder)
     store = _open_store(config.data)
-    parts = split_episodes(store, config.frames, config.seed)
+    fallen = out_of_sight(store)
+    parts = split_episodes(store, config.frames, config.seed, leave_out=fallen)
     frames = {name: store.frames(rows) for name, rows in parts.items()}
     targets = {
         name: np.concatenate([label[rows] for label in store.labels.values()], 1) for name, rows in parts.items()
@@ -81,7 +83,8 @@ def probe(config: Probe) -> dict[str, Any]:
         errors[name] = position_errors(*(Split(read(frames[part]), targets[part]) for part in SHARES))
     truth = targets["test"]
     errors["mean position"] = distances(np.broadcast_to(targets["train"].mean(axis=0), truth.shape), truth)
-    result = _result(config, encoder, store, {name: len(rows) for name, rows in parts.items()}, errors)
+    counts = {name: len(rows) for name, rows in parts.items()} | {"left out": int(fallen.sum())}
+    result = _result(config, encoder, store, counts, errors)
     if (config.encoder / "manifest.json").exists():
         atomic_write_json(config.encoder / RESULT, result)
     print(json.dumps(result, default=str) if config.json else table(result))
@@ -98,13 +101,21 @@ def _open_store(path: Path) -> "FrameStore":
     return store
 
 
-def split_episodes(store: "FrameStore", frames: int, seed: int) -> dict[str, NDArray[np.int64]]:
+def out_of_sight(store: "FrameStore") -> NDArray[np.bool_]:
+    """Frames (num_frames,) in which something has fallen off the table: no picture of the table tells where to."""
+    return np.any([label[:, 2] < TABLE for label in store.labels.values()], axis=0)
+
+
+def split_episodes(
+    store: "FrameStore", frames: int, seed: int, *, leave_out: NDArray[np.bool_]
+) -> dict[str, NDArray[np.int64]]:
     """Frames of the training, validation and test episodes.
 
     Args:
         store: episodes are shuffled and dealt out whole.
         frames: as many at most, evenly spread over each part's episodes.
         seed: of the shuffle.
+        leave_out: frames not to use, (num_frames,).
 
     Returns:
         indices into the store, ascending, for each of `SHARES`.
@@ -118,7 +129,7 @@ def split_episodes(store: "FrameStore", frames: int, seed: int) -> dict[str, NDA
     ends = np.round(np.cumsum(list(SHARES.values())) * store.num_episodes).astype(int)
     parts = {}
     for name, members in zip(SHARES, np.split(order, ends[:-1]), strict=True):
-        rows = np.flatnonzero(np.isin(store.episode_of_frame, members))
+        rows = np.flatnonzero(np.isin(store.episode_of_frame, members) & ~leave_out)
         wanted = min(len(rows), round(frames * SHARES[name]))
         parts[name] = rows[np.linspace(0, len(rows) - 1, wanted).round().astype(int)]
     return parts

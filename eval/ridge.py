@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
+SLICE = 1024  # columns multiplied at once
 STRENGTHS = tuple(10.0**k for k in range(-6, 3))  # relative to the mean variance of a direction
 
 
@@ -33,8 +34,8 @@ class Ridge:
         self._x = centred / self._scale
         self._y = train.y - self._y_mean
         self.dual = self._x.shape[1] > self._x.shape[0]
-        gram = self._x @ self._x.T if self.dual else self._x.T @ self._x
-        self._gram = gram.astype(np.float64)
+        # In double precision: small penalties would drown in the rounding of single precision.
+        self._gram = _product(self._x, self._x.T) if self.dual else _product(self._x.T, self._x)
         self._unit = max(float(np.trace(self._gram)) / len(self._gram), 1e-12)
 
     def solve(self, strength: float) -> NDArray[np.float64]:
@@ -43,14 +44,23 @@ class Ridge:
         penalty = strength * self._unit * np.eye(len(self._gram))
         return np.linalg.solve(self._gram + penalty, right.astype(np.float64))
 
-    def design(self, x: Floats) -> Floats:
+    def design(self, x: Floats) -> NDArray[np.float64]:
         """What the weights are multiplied with to predict: (m, n) in the dual form, (m, D) in the primal one."""
         centred = (x - self._x_mean) / self._scale
-        return centred @ self._x.T if self.dual else centred
+        return _product(centred, self._x.T) if self.dual else centred.astype(np.float64)
 
-    def predict(self, design: Floats, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def predict(self, design: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Targets (m, K) for what `design` made of the inputs."""
         return design @ weights + self._y_mean
+
+
+def _product(a: Floats, b: Floats) -> NDArray[np.float64]:
+    """a @ b in double precision, a slice of the inner axis at a time, so that no double copy of either is held."""
+    total = np.zeros((a.shape[0], b.shape[1]))
+    for start in range(0, a.shape[1], SLICE):
+        part = slice(start, start + SLICE)
+        total += a[:, part].astype(np.float64) @ b[part].astype(np.float64)
+    return total
 
 
 def position_errors(train: Split, validation: Split, test: Split) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from goalsight.agents.collect import COLUMNS, STORE, TILES, Collect, collect
 from goalsight.agents.play import BEHAVIOURS, Mix, Play
 from goalsight.agents.rollout import rollout
 from goalsight.agents.video import describe_video
-from goalsight.envs.control import CONTROLS
+from goalsight.envs.control import TABLETOP
 from goalsight.envs.registration import make_vector
 from goalsight.errors import UserError
 from goalsight.pretrain.frames import FrameStore
@@ -19,7 +19,7 @@ from goalsight.runs import Run
 def play_through(env_id, *, num_envs=8, episodes=8, steps=40, mix=Mix(), seed=0):  # noqa: B008 (frozen)
     """Actions (E, T, A), points of the object or the gripper (E, T, 3), and behaviours (E,), without any pixels."""
     env = make_vector(env_id, num_envs=num_envs, max_episode_steps=steps + 1)
-    policy = Play(mix, seed=seed, control=CONTROLS["ee"])
+    policy = Play(mix, seed=seed)
     actions, points, behaviours = [], [], []
     wave = []
 
@@ -75,9 +75,8 @@ def test_grasps_lift_the_object():
 
 def test_wandering_covers_the_workspace_without_an_object():
     actions, points, behaviours = play_through("PandaReach-v0", num_envs=16, episodes=16, steps=60)
-    reach = CONTROLS["ee"].reach
     span = points.reshape(-1, 3).max(axis=0) - points.reshape(-1, 3).min(axis=0)
-    assert (span > 0.6 * (np.array(reach.high) - np.array(reach.low))).all()
+    assert (span > 0.6 * (np.array(TABLETOP.high) - np.array(TABLETOP.low))).all()
     assert actions.shape[-1] == 3
     assert not {BEHAVIOURS[k] for k in np.unique(behaviours)} & {"push", "grasp"}
 
@@ -113,7 +112,7 @@ def test_what_is_recorded(recorded):
     assert store.episode_lengths.tolist() == [12] * 5
     assert set(store.labels) == {"gripper", "object"}
     assert store.labels["object"].shape == (60, 3)
-    assert store.sources[4] == "PandaPush-v0 play seed 4"
+    assert store.sources[4] == "goalsight/PandaPush-v0 play seed 4"
     assert run.manifest["status"] == "finished"
     assert run.manifest["sources"]["data"] == store.content_hash == run.summary["data"]
     assert run.summary["frames"] == 60
