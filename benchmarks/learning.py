@@ -1,0 +1,232 @@
+"""Learning curves: how many steps and minutes agents need, and what a pretrained encoder is worth to them.
+
+Runs that the result already holds are skipped, and it is written after each run, so a stopped benchmark goes on
+where it was when it is started again.
+"""
+
+import gc
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+from learning_plot import plot
+from learning_summary import report, summarise
+from reporting import RESULTS, provenance
+
+from goalsight.agents.collect import Collect, collect
+from goalsight.agents.train import Train, train
+from goalsight.demo import PLANS
+from goalsight.errors import UserError
+from goalsight.eval.evaluate import Eval, evaluate
+from goalsight.files import read_json
+from goalsight.pretrain.encoder import load_encoder
+from goalsight.pretrain.train import Pretrain, pretrain
+from goalsight.runs import Run, atomic_write_json, stopped_by
+
+NEVER = 2.0  # a success that stops no training, where steps are to be matched
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Agents that learn one task, alike but for their encoder."""
+
+    task: Literal["reach", "push"]
+    obs: Literal["state", "pixels"]
+    encoders: tuple[str, ...]
+    matched: bool  # all take the same number of env steps; otherwise they stop once they succeed
+
+
+EXPERIMENTS = {
+    "push-state": Experiment("push", "state", ("none",), matched=False),
+    "reach-pixels": Experiment("reach", "pixels", ("pretrained", "random"), matched=True),
+    "push-pixels": Experiment("push", "pixels", ("pretrained", "random"), matched=True),
+}
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Measure learning curves over several seeds."""
+
+    experiments: tuple[Literal["push-state", "reach-pixels", "push-pixels"], ...] = (
+        "push-state",
+        "reach-pixels",
+        "push-pixels",
+    )
+    """Which to run."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One agent each."""
+    steps: int | None = None
+    """Env steps; the task's preset unless given."""
+    eval_every: int | None = None
+    """Env steps between evaluations; the task's preset unless given."""
+    eval_episodes: int = 100
+    """Episodes per evaluation on the way."""
+    final_episodes: int = 200
+    """Episodes by which the finished agent is judged, on seeds of their own."""
+    threads: int = 0
+    """Threads; 0 takes every CPU."""
+    encoder: Path | None = None
+    """A pretraining run for all pixel experiments; by default each task gets the one its demo would make."""
+    runs: Path = Path("runs/benchmarks")
+    """Where play and encoders are kept; agents go to runs/."""
+    out: Path = RESULTS / "learning.json"
+    """The result; a plot (SVG) and a Markdown table are written beside it."""
+
+
+class StoppedError(Exception):
+    """Someone asked to stop; what is finished is kept."""
+
+
+def pretrained_encoder(task: str, config: Learning) -> tuple[Path, dict[str, Any]]:
+    """Return the task's pretraining run, making what is not there yet, and what it cost.
+
+    Raises:
+        StoppedError: when someone asked to stop meanwhile.
+    """
+    if config.encoder is not None:
+        return config.encoder, {"pretrain": Run.open(config.encoder).summary}
+    plan = PLANS[task]
+    play, encoder = config.runs / f"play-{task}", config.runs / f"encoder-{task}"
+    if not _finished(play):
+        collect(Collect(env=plan.env, frames=plan.frames, out=play))
+        _go_on()
+    if not _finished(encoder):
+        frames = config.runs / "frames"
+        pretrain(Pretrain(data=(play,), seconds=plan.seconds, out=encoder, cache=frames, threads=config.threads))
+        _go_on()
+    summaries = {"play": Run.open(play).summary, "pretrain": Run.open(encoder).summary}
+    # Folders of this machine say nothing to a reader of the result.
+    return encoder, {
+        kind: {key: value for key, value in summary.items() if key not in ("run", "data")}
+        for kind, summary in summaries.items()
+    }
+
+
+def _finished(folder: Path) -> bool:
+    """Say whether a run is complete; an incomplete one of this benchmark's own is removed."""
+    if not folder.exists():
+        return False
+    if Run.open(folder).manifest["status"] == "finished":
+        return True
+    shutil.rmtree(folder)
+    return False
+
+
+def _go_on() -> None:
+    if stopped_by():
+        raise StoppedError
+
+
+def asked_of(experiment: Experiment, encoder: str, seed: int, config: Learning) -> dict[str, Any]:
+    """Return the options of `Train` that make a run what it is, without folders."""
+    options: dict[str, Any] = {
+        "env": PLANS[experiment.task].env,
+        "obs": experiment.obs,
+        "encoder": encoder,
+        "seed": seed,
+        "steps": config.steps,
+        "eval_every": config.eval_every,
+        "eval_episodes": config.eval_episodes,
+        "threads": config.threads,
+        "target_success": NEVER if experiment.matched else None,
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def learn(name: str, asked: dict[str, Any], source: str, config: Learning) -> dict[str, Any]:
+    """Train one agent, judge it, and return what the result keeps of it.
+
+    Raises:
+        StoppedError: when someone asked to stop meanwhile.
+    """
+    about = provenance()
+    folder = train(Train(**{**asked, "encoder": source}))
+    _go_on()
+    run = Run.open(folder)
+    judged = evaluate(Eval(run=folder, checkpoint="last", episodes=config.final_episodes))
+    evaluations = [
+        {"env_steps": row["step"], "wall_s": row["wall_s"], "success": row["eval/success"]}
+        for row in run.metrics()
+        if "eval/success" in row
+    ]
+    kept = ("env_steps", "updates", "seconds", "critic", "best_success", "diverged_episodes", "reached_target")
+    return {
+        "experiment": name,
+        "encoder": asked["encoder"],
+        "seed": asked["seed"],
+        "asked": asked,
+        "preset": run.config["preset"],
+        "encoder_hash": run.manifest["sources"].get("encoder"),
+        **{key: run.summary[key] for key in kept},
+        "evaluations": evaluations,
+        "final": {"checkpoint": "last", "success": judged["success"], "seed": judged["seed"]},
+        "floors": {floor: row["success"]["rate"] for floor, row in judged["floors"].items()},
+        **about,
+    }
+
+
+def known(result: dict[str, Any], name: str, asked: dict[str, Any]) -> bool:
+    """Say whether the result holds a run already.
+
+    Raises:
+        UserError: when it holds one that was made with other options.
+    """
+    for row in result["runs"]:
+        if (row["experiment"], row["encoder"], row["seed"]) != (name, asked["encoder"], asked["seed"]):
+            continue
+        if row["asked"] != asked:
+            raise UserError(f"the result holds {name} with other options, {row['asked']}; choose another --out")
+        return True
+    return False
+
+
+def run_all(result: dict[str, Any], config: Learning) -> None:
+    """Make the runs that the result lacks, and write it after each."""
+    for name in config.experiments:
+        experiment = EXPERIMENTS[name]
+        # Seed by seed, so that a benchmark that is stopped early still compares like with like.
+        for seed in config.seeds:
+            for encoder in experiment.encoders:
+                asked = asked_of(experiment, encoder, seed, config)
+                if known(result, name, asked):
+                    continue
+                source = encoder
+                if encoder == "pretrained":
+                    folder, cost = pretrained_encoder(experiment.task, config)
+                    source = str(folder)
+                    result["encoders"][experiment.task] = {**cost, "hash": load_encoder(folder).content_hash()}
+                print(f"\n{name}, encoder {encoder}, seed {seed}", file=sys.stderr)
+                result["runs"].append(learn(name, asked, source, config))
+                gc.collect()  # the replay buffer of a run takes gigabytes
+                write(result, config.out)
+
+
+def write(result: dict[str, Any], out: Path) -> None:
+    """Write the result with its summary, the table and the plot."""
+    result["summary"] = summarise(result["runs"])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write_json(out, result)
+    out.with_suffix(".md").write_text(report(result["summary"]) + "\n")
+    plot(result["runs"], out.with_suffix(".svg"))
+
+
+def main(config: Learning) -> None:
+    """Make what is missing and print the summary."""
+    result = read_json(config.out) if config.out.exists() else {"encoders": {}, "runs": []}
+    try:
+        run_all(result, config)
+    except StoppedError:
+        print("stopped; start again to go on", file=sys.stderr)
+    if result["runs"]:
+        write(result, config.out)
+        print(report(result["summary"]))
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Learning, description=__doc__))
+    except UserError as error:
+        sys.exit(str(error))
