@@ -55,7 +55,7 @@ class Ridge:
 
 
 def _product(a: Floats, b: Floats) -> NDArray[np.float64]:
-    """a @ b in double precision, a slice of the inner axis at a time, so that no double copy of either is held."""
+    """The product in double precision, a slice of the inner axis at a time: no double copy of a factor is held."""
     total = np.zeros((a.shape[0], b.shape[1]))
     for start in range(0, a.shape[1], SLICE):
         part = slice(start, start + SLICE)
