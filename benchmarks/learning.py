@@ -87,7 +87,7 @@ def pretrained_encoder(task: str, config: Learning) -> tuple[Path, dict[str, Any
         StoppedError: when someone asked to stop meanwhile.
     """
     if config.encoder is not None:
-        return config.encoder, {"pretrain": Run.open(config.encoder).summary}
+        return config.encoder, {"pretrain": _cost(config.encoder)}
     plan = PLANS[task]
     play, encoder = config.runs / f"play-{task}", config.runs / f"encoder-{task}"
     if not _finished(play):
@@ -97,12 +97,12 @@ def pretrained_encoder(task: str, config: Learning) -> tuple[Path, dict[str, Any
         frames = config.runs / "frames"
         pretrain(Pretrain(data=(play,), seconds=plan.seconds, out=encoder, cache=frames, threads=config.threads))
         _go_on()
-    summaries = {"play": Run.open(play).summary, "pretrain": Run.open(encoder).summary}
-    # Folders of this machine say nothing to a reader of the result.
-    return encoder, {
-        kind: {key: value for key, value in summary.items() if key not in ("run", "data")}
-        for kind, summary in summaries.items()
-    }
+    return encoder, {"play": _cost(play), "pretrain": _cost(encoder)}
+
+
+def _cost(run: Path) -> dict[str, Any]:
+    """Return a run's summary without its folders, which say nothing to a reader of the result."""
+    return {key: value for key, value in Run.open(run).summary.items() if key not in ("run", "data")}
 
 
 def _finished(folder: Path) -> bool:
@@ -183,6 +183,18 @@ def known(result: dict[str, Any], name: str, asked: dict[str, Any]) -> bool:
     return False
 
 
+def note_encoder(result: dict[str, Any], task: str, content_hash: str, cost: dict[str, Any]) -> None:
+    """Keep what the encoder cost in the result.
+
+    Raises:
+        UserError: when earlier runs had another encoder.
+    """
+    before = result["encoders"].get(task, {}).get("hash", content_hash)
+    if before != content_hash:
+        raise UserError(f"the result's runs of {task} had another encoder ({before[:12]}); choose another --out")
+    result["encoders"][task] = {"hash": content_hash, **cost}
+
+
 def run_all(result: dict[str, Any], config: Learning) -> None:
     """Make the runs that the result lacks, and write it after each."""
     for name in config.experiments:
@@ -196,8 +208,8 @@ def run_all(result: dict[str, Any], config: Learning) -> None:
                 source = encoder
                 if encoder == "pretrained":
                     folder, cost = pretrained_encoder(experiment.task, config)
+                    note_encoder(result, experiment.task, load_encoder(folder).content_hash(), cost)
                     source = str(folder)
-                    result["encoders"][experiment.task] = {**cost, "hash": load_encoder(folder).content_hash()}
                 print(f"\n{name}, encoder {encoder}, seed {seed}", file=sys.stderr)
                 result["runs"].append(learn(name, asked, source, config))
                 gc.collect()  # the replay buffer of a run takes gigabytes

@@ -30,7 +30,7 @@ def plot(runs: Runs, path: Path) -> None:
                     _draw(panel, members, encoder)
             _dress(panel, name, next(run for run in runs if run["experiment"] == name))
         panels[0].set_ylabel("success [%]")
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {})
+        figure.savefig(path, metadata={"Date": None, "Creator": None} if path.suffix == ".svg" else {})
 
 
 def _draw(panel: "Axes", members: Runs, encoder: str) -> None:
