@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,10 @@ def watched(run: "Run") -> str:
         else:
             words = f"The encoder's run {named} is not where it was, so its pictures cannot be shown."
         return page.section("What it saw", words)
-    parts = [page.picture(path, f"{path.stem}: {encoder.path.name}") for path in _latest_pictures(encoder)]
+    parts = []
+    for path in _latest_pictures(encoder):
+        name, _, step = path.stem.rpartition("-")
+        parts.append(page.picture(path, f"{name}, after {int(step):,} training steps of {encoder.path.name}"))
     if not parts:
         parts = [page.missing("The encoder's run has drawn no pictures yet.", "goalsight pretrain --data DATA")]
     probed = _read(encoder.path / probe.RESULT)
@@ -130,20 +134,27 @@ def learnt(run: "Run") -> str:
     )
 
 
-def losses(run: "Run") -> str:
-    """Every curve that a pretraining run logged."""
+def measured(run: "Run") -> str:
+    """Every curve that a pretraining run logged; those of one family, such as psnr_next and psnr_self, together."""
     metrics = run.metrics()
-    names = sorted({name for row in metrics for name in row} - {"step", "wall_s"})
-    plots = []
-    for name in names:
+    families: dict[str, list[Series]] = {}
+    for name in sorted({name for row in metrics for name in row} - {"step", "wall_s"}):
         rows = [row for row in metrics if name in row]
         if len(rows) > 1:
             line = Series(name, [row["step"] for row in rows], [row[name] for row in rows])
-            plots.append(page.figure(line_plot([line], x_label="training steps", y_label=name), name))
-    if not plots:
+            families.setdefault(name.split("_")[0], []).append(line)
+    if not families:
         return page.section("What it learnt", "The run has logged no measurements yet.")
-    words = "What the run measured while it trained."
-    return page.section("What it learnt", words, page.pair(*plots))
+    plots = []
+    for family, lines in sorted(families.items(), key=lambda item: not item[0].endswith("loss")):
+        alone = len(lines) == 1
+        shown = lines if alone else [replace(one, name=_within_family(one.name, family)) for one in lines]
+        plots.append(line_plot(shown, x_label="training steps", y_label=lines[0].name if alone else family))
+    return page.section("What it learnt", "What the run measured while it trained.", page.pair(*plots))
+
+
+def _within_family(name: str, family: str) -> str:
+    return name.removeprefix(family).strip("_").replace("_", " ") or family.rpartition("/")[2]
 
 
 def judged(run: "Run") -> str:
@@ -228,7 +239,7 @@ def repeated(run: "Run") -> str:
 
 CHAPTERS: dict[str, tuple[Callable[["Run"], str], ...]] = {
     "collect": (filmed, behaved, repeated),
-    "pretrain": (watched, losses, repeated),
+    "pretrain": (watched, measured, repeated),
     "train": (filmed, judged, learnt, watched, repeated),
 }
 
@@ -247,7 +258,7 @@ def _encoder_run(run: "Run") -> "Run | None":
 def _latest_pictures(run: "Run") -> list[Path]:
     """The newest picture of each name."""
     newest: dict[str, Path] = {}
-    for path in sorted((run.path / "pictures").glob("*.png")):
+    for path in sorted((run.path / "pictures").glob("*-[0-9]*.png")):
         newest[path.stem.rpartition("-")[0]] = path
     return list(newest.values())
 

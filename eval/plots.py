@@ -49,23 +49,25 @@ class Axis:
         return f"{round(value, 9):g}"
 
 
-def axis(values: Sequence[float], label: str, *, percent: bool = False, ticks: int = 5) -> Axis:
-    """An axis that holds all values, with round ticks; one of percents runs from 0 to 100%.
+def axis(values: Sequence[float], label: str, *, percent: bool = False, from_zero: bool = True) -> Axis:
+    """An axis that holds all values, with about five round ticks.
 
     Args:
         values: numbers to show; those that are not finite are left out.
         label: what they are, with the unit.
-        percent: shares in [0, 1].
-        ticks: about how many.
+        percent: shares in [0, 1]; the axis then runs from 0 to 100%.
+        from_zero: hold zero as well; otherwise only where the values come near it.
     """
     if percent:
         return Axis(0.0, 1.0, 0.25, label, percent=True)
     numbers = [value for value in values if isfinite(value)] or [0.0]
-    low, high = min(0.0, *numbers), max(0.0, *numbers)
+    low, high = min(numbers), max(numbers)
+    if from_zero or not high > low > 0.3 * high:
+        low, high = min(0.0, low), max(0.0, high)
     high = high if high > low else low + 1.0
-    span = high - low
-    magnitude = 10.0 ** floor(log10(span / ticks))
-    step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude * ticks >= span * (1 - 1e-9))
+    wanted = (high - low) / 5
+    magnitude = 10.0 ** floor(log10(wanted))
+    step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= wanted * (1 - 1e-9))
     return Axis(floor(low / step + 1e-9) * step, max(ceil(high / step - 1e-9) * step, low + step), step, label)
 
 
@@ -82,9 +84,10 @@ def line_plot(
         width: of the picture [pixels].
         height: likewise.
     """
-    left, right, top, bottom = 62, 16, 14 + 20 * (len(series) > 1), 50
+    names = _legend_places(series, left=80, right=width - 16) if len(series) > 1 else []
+    left, right, top, bottom = 80, 16, 14 + (names[-1][1] + 8 if names else 0), 50
     across = axis([x for one in series for x in one.x], x_label)
-    up = axis([y for one in series for y in one.y], y_label, percent=percent)
+    up = axis([y for one in series for y in one.y], y_label, percent=percent, from_zero=False)
 
     def at(x: float, y: float) -> tuple[float, float]:
         return (
@@ -100,19 +103,23 @@ def line_plot(
     # Levels lie under the lines that are compared with them.
     for one, colour in sorted(zip(series, colours, strict=True), key=lambda pair: not pair[0].dashed):
         parts.append(_line(one, colour, at))
-    if len(series) > 1:
-        parts.append(_legend(series, colours, left))
+    for one, colour, (x, y) in zip(series, colours, names, strict=False):
+        parts.append(f'<line x1="{x:.0f}" y1="{y}" x2="{x + 22:.0f}" y2="{y}" {_stroke(one, colour)}/>')
+        parts.append(_text(x + 28, y + 4, one.name, "start"))
     return _svg(width, height, parts, f"{y_label} over {x_label}")
 
 
 def _line(one: Series, colour: str, at: Place) -> str:
     points = [at(x, y) for x, y in zip(one.x, one.y, strict=True) if isfinite(x) and isfinite(y)]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    dash = ' stroke-dasharray="5 4"' if one.dashed else ""
-    line = f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>'
+    line = f'<polyline points="{path}" fill="none" {_stroke(one, colour)}/>'
     if one.dashed or len(points) > 40:
         return line
     return line + "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points)
+
+
+def _stroke(one: Series, colour: str) -> str:
+    return f'stroke="{colour}" stroke-width="2"' + (' stroke-dasharray="5 4"' if one.dashed else "")
 
 
 def _colours(series: Sequence[Series]) -> list[str]:
@@ -121,15 +128,17 @@ def _colours(series: Sequence[Series]) -> list[str]:
     return [next(levels if one.dashed else lines) for one in series]
 
 
-def _legend(series: Sequence[Series], colours: list[str], left: float) -> str:
-    parts, x = [], left
-    for one, colour in zip(series, colours, strict=True):
-        dash = ' stroke-dasharray="5 4"' if one.dashed else ""
-        stroke = f'stroke="{colour}" stroke-width="2"{dash}'
-        parts.append(f'<line x1="{x:.0f}" y1="12" x2="{x + 22:.0f}" y2="12" {stroke}/>')
-        parts.append(_text(x + 28, 16, one.name, "start"))
-        x += 28 + 7.2 * len(one.name) + 20
-    return "".join(parts)
+def _legend_places(series: Sequence[Series], left: int, right: int) -> list[tuple[float, int]]:
+    """Where each line's name goes, in rows from the top."""
+    places: list[tuple[float, int]] = []
+    x, y = float(left), 12
+    for one in series:
+        width = 28 + 7.2 * len(one.name) + 20
+        if places and x + width > right:
+            x, y = float(left), y + 20
+        places.append((x, y))
+        x += width
+    return places
 
 
 def _horizontal_grid(up: Axis, at: Place, across: Axis) -> str:

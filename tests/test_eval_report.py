@@ -68,7 +68,7 @@ def result(count):
 def a_pretraining(folder):
     run = Run.create("pretrain", {"data": ["play"]}, out=folder, seed=0)
     for step in (10, 20):
-        run.log(step, {"pretrain/loss": 1 / step})
+        run.log(step, {"pretrain/loss": 1 / step, "pretrain/psnr_next": step, "pretrain/psnr_self": step + 1})
         run.log_image(step, "reconstruction", np.full((8, 8, 3), step, np.uint8))
     run.finish({})
     return run
@@ -132,7 +132,9 @@ def test_other_kinds_of_run(tmp_path, kind):
 
 def test_pretraining_shows_its_curves(tmp_path):
     text = read(report(Report(a_pretraining(tmp_path / "run").path)))
-    assert "pretrain/loss over training steps" in text
+    assert text.index("pretrain/loss over training steps") < text.index("pretrain/psnr over training steps")
+    assert ">next</text>" in text
+    assert ">self</text>" in text
     assert "No probe yet" in text
 
 
@@ -157,6 +159,12 @@ def test_axes_are_round(values, low, high, step):
     assert found.ticks[-1] == pytest.approx(high)
 
 
+def test_axes_leave_out_zero_where_it_is_far():
+    found = axis([14.2, 20.1], "psnr [dB]", from_zero=False)
+    assert (found.low, found.high, found.step) == (14, 22, 2)
+    assert axis([1, 20], "psnr [dB]", from_zero=False).low == 0
+
+
 def test_ticks_are_written_short():
     across = axis([0, 120_000], "steps")
     assert [across.text(tick) for tick in across.ticks] == ["0", "25k", "50k", "75k", "100k", "125k"]
@@ -164,9 +172,9 @@ def test_ticks_are_written_short():
 
 
 def test_a_line_lies_where_it_should():
-    # 520 x 300 with margins 62, 16, 14 and 50: x runs over 442 pixels from 62, y over 236 down to 250.
+    # 520 x 300 with margins 80, 16, 14 and 50: x runs over 424 pixels from 80, y over 236 down to 250.
     text = line_plot([Series("a", [0, 50, 100], [0, float("nan"), 1])], x_label="x", y_label="y", percent=True)
-    assert 'points="62.0,250.0 504.0,14.0"' in text
+    assert 'points="80.0,250.0 504.0,14.0"' in text
 
 
 def test_bars_are_as_long_as_their_share():
