@@ -97,7 +97,11 @@ def pretrain(config: Pretrain) -> Path:
         "pretrain", config, out=config.out, seed=config.seed, sources={"data": store.content_hash}, name=config.size
     )
     with interrupted() as stop:
-        summary = trainer.train(store, run, stop)
+        try:
+            summary = trainer.train(store, run, stop)
+        except BaseException:
+            run.set_status("interrupted")
+            raise
     summary = {"run": str(run.path), "data": str(store.path), "frames": store.num_frames, **summary}
     run.finish(summary, status="interrupted" if stop.requested else "finished")
     print(json.dumps(summary) if config.json else _about_training(summary))

@@ -136,12 +136,13 @@ def test_frames_of_another_kind_are_refused(tmp_path, frame):
 
 
 def test_an_exception_leaves_nothing(tmp_path):
-    with (
-        pytest.raises(KeyboardInterrupt),
-        FrameStoreWriter(tmp_path / "store", image_size=SIZE) as writer,
-    ):
-        writer.add_episode(episode(3))
-        raise KeyboardInterrupt
+    def interrupted_recording():
+        with FrameStoreWriter(tmp_path / "store", image_size=SIZE) as writer:
+            writer.add_episode(episode(3))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_recording()
     assert list(tmp_path.iterdir()) == []
 
 

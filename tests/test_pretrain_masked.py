@@ -1,0 +1,212 @@
+"""Masked frame prediction, the sampler that feeds it, the operation count and the picture."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from goalsight.errors import UserError
+from goalsight.pretrain.encoder import EncoderConfig, VideoEncoder
+from goalsight.pretrain.flops import count_flops, matmul_peak
+from goalsight.pretrain.frames import FrameStore, FrameStoreWriter
+from goalsight.pretrain.objectives.masked import Masked, MaskedPrediction
+from goalsight.pretrain.patches import hide_tokens, patchify, unpatchify
+from goalsight.pretrain.pictures import picture_grid
+from goalsight.pretrain.sampler import PairSampler
+
+WIDTH, DEPTH, BATCH = 16, 2, 4
+DECODER = Masked(decoder_width=8, decoder_depth=1, decoder_heads=2)
+
+
+def objective(seed=0, config=DECODER):
+    return MaskedPrediction(VideoEncoder(EncoderConfig(16, WIDTH, DEPTH, 2), seed=seed), config, seed=seed)
+
+
+def masks(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def clips(count=BATCH, seed=0):
+    return torch.randint(0, 256, (count, 2, 16, 16, 3), dtype=torch.uint8, generator=masks(seed))
+
+
+def stirred(part):
+    """Move the weights off their start, where the prediction is plain grey."""
+    with torch.no_grad():
+        for weight in part.parameters():
+            weight += 0.1 * torch.randn(weight.shape, generator=masks(9))
+    return part
+
+
+def test_the_first_loss_is_the_distance_from_grey():
+    clip = clips()
+    loss, parts = objective()(clip, masks())
+    errors = [((clip[:, i].double() / 255 - 0.5) ** 2).mean().item() for i in range(2)]
+    assert loss.item() == pytest.approx(sum(errors), rel=1e-4)
+    assert parts["pretrain/loss"] == pytest.approx(sum(errors), rel=1e-4)
+    assert parts["pretrain/psnr_self"] == pytest.approx(-10 * np.log10(errors[0]), abs=1e-3)
+    assert parts["pretrain/psnr_next"] == pytest.approx(-10 * np.log10(errors[1]), abs=1e-3)
+
+
+def test_copying_is_measured_by_hand():
+    clip = torch.full((1, 2, 16, 16, 3), 100, dtype=torch.uint8)
+    clip[0, 1, 0, 0, 0] = 151  # one channel of one pixel in 256 changes by 51 / 255 = 0.2
+    _, parts = objective()(clip, masks())
+    assert parts["pretrain/changed_share"] == pytest.approx(1 / 256)
+    assert parts["pretrain/psnr_copy"] == pytest.approx(-10 * np.log10(0.04 / 768), abs=1e-3)
+    assert parts["pretrain/psnr_copy_changed"] == pytest.approx(-10 * np.log10(0.04 / 3), abs=1e-3)
+
+
+def test_a_still_clip_has_no_changed_pixels_and_no_infinite_numbers():
+    clip = clips()
+    clip[:, 1] = clip[:, 0]
+    _, parts = objective()(clip, masks())
+    assert parts["pretrain/psnr_copy"] == pytest.approx(100)
+    assert parts["pretrain/changed_share"] == 0
+    assert "pretrain/psnr_next_changed" not in parts
+    assert all(np.isfinite(value) for value in parts.values())
+
+
+def test_each_task_sees_what_it_may_and_nothing_else():
+    module, clip = stirred(objective()), clips()
+    seen = module.predict(clip, masks(3))
+    assert seen.hidden_now.mask.float().mean() == pytest.approx(0.75)
+    assert seen.hidden_later.mask.float().mean() == pytest.approx(61 / 64)
+
+    def with_patches(frame, mask):
+        """The same clips with the patches under the mask replaced by another clip's."""
+        patches = patchify(clip[:, frame])
+        changed = clip.clone()
+        changed[:, frame] = unpatchify(torch.where(mask.unsqueeze(2), patches.flip(0), patches))
+        assert not torch.equal(changed, clip)
+        return module.predict(changed, masks(3))
+
+    hidden_now = with_patches(0, seen.hidden_now.mask)
+    assert torch.equal(hidden_now.rebuilt, seen.rebuilt)
+    assert not torch.equal(hidden_now.predicted, seen.predicted)  # frame t itself is seen whole
+    visible_now = with_patches(0, ~seen.hidden_now.mask)
+    assert not torch.equal(visible_now.rebuilt, seen.rebuilt)
+    hidden_later = with_patches(1, seen.hidden_later.mask)
+    assert torch.equal(hidden_later.predicted, seen.predicted)
+    visible_later = with_patches(1, ~seen.hidden_later.mask)
+    assert not torch.equal(visible_later.predicted, seen.predicted)
+
+
+def test_every_weight_learns():
+    module = stirred(objective())
+    module(clips(), masks())[0].backward()
+    assert [name for name, weight in module.named_parameters() if not weight.grad.abs().sum() > 0] == []
+
+
+def test_the_masks_come_from_the_generator():
+    module, clip = stirred(objective()), clips()
+    losses = [module(clip, masks(seed))[0].item() for seed in (1, 1, 2)]
+    assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.5])
+def test_hiding_nothing_or_everything_is_refused(share):
+    with pytest.raises(ValueError, match="hide_next must lie in"):
+        Masked(hide_next=share)
+
+
+def test_the_look_shows_truth_and_mask():
+    columns = objective().look(clips(), masks())
+    shown = torch.stack(list(columns.values()))
+    assert shown.shape == (6, BATCH, 16, 16, 3)
+    assert torch.equal(columns["frame t"], clips()[:, 0])
+    assert torch.equal(columns["t+k true"], clips()[:, 1])
+    mask = hide_tokens(BATCH, 64, 0.75, masks()).mask
+    grey = (patchify(columns["visible of t"]) == 128).all(2)
+    assert torch.equal(grey, mask)
+
+
+def linear(tokens, inner, outer):
+    """Operations of one linear layer, forward."""
+    return 2 * tokens * inner * outer
+
+
+def block(queries, memory, width, mlp=4):
+    """Operations of a transformer block, forward: projections, attention, MLP."""
+    projections = 2 * linear(queries, width, width) + 2 * linear(memory, width, width)
+    attention = 2 * (2 * queries * memory * width)
+    return projections + attention + 2 * linear(queries, width, mlp * width)
+
+
+def test_the_count_of_operations_by_hand():
+    """Image 16: one 2x2 merge of 12 inputs per token. Backward costs twice the forward, the stem's input none."""
+    module = objective()
+    encoder = sum(DEPTH * block(n, n, WIDTH) for n in (64, 16, 3))
+    narrow = linear(83, WIDTH, 8)
+    decoder = block(64, 16, 8) + block(64, 67, 8) + 2 * linear(64, 8, 12)
+    stem = linear(83, 12, WIDTH)
+    # The first block's queries, and what they look from, are the same in every row but computed for each.
+    expected = BATCH * (3 * (encoder + narrow + decoder) + 2 * stem)
+    assert count_flops(lambda: module(clips(), masks())[0].backward()) == expected
+
+
+def test_fused_attention_is_counted_too():
+    query = torch.randn(1, 2, 5, 4)
+    attention = torch.nn.functional.scaled_dot_product_attention
+    assert count_flops(lambda: attention(query, query, query)) == 2 * (2 * 2 * 5 * 5 * 4)
+
+
+def test_the_peak_is_a_rate():
+    assert matmul_peak(size=64, seconds=0.01) > 1e6
+
+
+def numbered(path, lengths):
+    """A store whose frames carry their own index in the first pixel."""
+    index = 0
+    with FrameStoreWriter(path, image_size=16) as writer:
+        for length in lengths:
+            frames = np.zeros((length, 16, 16, 3), np.uint8)
+            frames[:, 0, 0, 0] = np.arange(index, index + length)
+            index += length
+            writer.add_episode(frames)
+    return FrameStore.open(path)
+
+
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6).filter(lambda lengths: max(lengths) > 1),
+    max_gap=st.integers(1, 12),
+    seed=st.integers(0, 5),
+)
+def test_pairs_lie_in_one_episode_and_in_order(tmp_path_factory, lengths, max_gap, seed):
+    store = numbered(tmp_path_factory.mktemp("pairs") / "store", lengths)
+    now, later = PairSampler(store, batch=50, max_gap=max_gap, seed=seed).draw()
+    assert (store.episode_of_frame[now] == store.episode_of_frame[later]).all()
+    assert ((later - now >= 1) & (later - now <= max_gap)).all()
+
+
+def test_samples_are_the_frames_that_were_drawn(tmp_path):
+    store = numbered(tmp_path / "store", [5, 3])
+    ours, twin = (PairSampler(store, batch=20, max_gap=3, seed=1) for _ in range(2))
+    clip = ours.sample()
+    assert clip.shape == (20, 2, 16, 16, 3)
+    assert np.stack(twin.draw(), 1).tolist() == clip[:, :, 0, 0, 0].tolist()
+    assert not torch.equal(ours.sample(), clip)
+
+
+def test_every_gap_and_start_is_drawn(tmp_path):
+    now, later = PairSampler(numbered(tmp_path / "store", [3, 1]), batch=300, max_gap=9, seed=0).draw()
+    drawn, counts = np.unique(np.stack([now, later], 1), axis=0, return_counts=True)
+    assert drawn.tolist() == [[0, 1], [0, 2], [1, 2]]
+    np.testing.assert_allclose(counts / 300, [0.25, 0.25, 0.5], atol=0.08)
+
+
+def test_episodes_of_one_frame_are_refused(tmp_path):
+    with pytest.raises(UserError, match="no pairs"):
+        PairSampler(numbered(tmp_path / "store", [1, 1]), batch=1, max_gap=1, seed=0)
+
+
+def test_the_picture_lays_columns_side_by_side():
+    red, blue = np.zeros((2, 64, 64, 3), np.uint8), np.zeros((2, 64, 64, 3), np.uint8)
+    red[..., 0], blue[..., 2] = 255, 255
+    picture = picture_grid({"a": red, "b": blue})
+    assert picture.shape == (20 + 4 + 2 * 132, 4 + 2 * 132, 3)
+    assert picture[24 + 127, 4 + 127].tolist() == [255, 0, 0]
+    assert picture[24 + 132, 4 + 132].tolist() == [0, 0, 255]
+    assert picture[24 + 130, 4 + 130].tolist() == [250, 250, 250]
+    assert (picture[:20] < 100).any()  # the labels

@@ -1,0 +1,204 @@
+"""Training end to end, tiny: the encoder learns, runs are whole, budgets and mistakes are honoured."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+import tyro
+from PIL import Image
+
+from goalsight.errors import UserError
+from goalsight.pretrain import encoder as encoders
+from goalsight.pretrain import trainer as trainers
+from goalsight.pretrain.budget import Budget, learning_rate
+from goalsight.pretrain.encoder import EncoderConfig, EncoderFeatures, load_encoder, random_encoder
+from goalsight.pretrain.frames import FrameStore, FrameStoreWriter
+from goalsight.pretrain.train import Pretrain, pretrain
+from goalsight.runs import Run
+
+SIZE, SIDE = 16, 4  # of the frames and of the square in them [pixels]
+
+
+def moving_squares(path, episodes=40, length=10, seed=0):
+    """A red square drifts over a textured background that differs from episode to episode."""
+    rng = np.random.default_rng(seed)
+    with FrameStoreWriter(path, image_size=SIZE) as writer:
+        for _ in range(episodes):
+            background = rng.integers(60, 120, (SIZE, SIZE, 3), dtype=np.uint8)
+            place, speed = rng.uniform(0, SIZE - SIDE, 2), rng.uniform(-1.5, 1.5, 2)
+            frames, places = [], []
+            for _ in range(length):
+                speed = np.where((place + speed < 0) | (place + speed > SIZE - SIDE), -speed, speed)
+                place = place + speed
+                y, x = place.round().astype(int)
+                frame = background.copy()
+                frame[y : y + SIDE, x : x + SIDE] = (220, 30, 30)
+                frames.append(frame)
+                places.append([y, x])
+            writer.add_episode(np.stack(frames), {"square": np.array(places, np.float32)}, "moving squares")
+    return FrameStore.open(path)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A preset that trains in seconds, under the name nano."""
+    monkeypatch.setitem(encoders.ENCODERS, "nano", EncoderConfig(SIZE, 32, 2, 2))
+
+
+@pytest.fixture
+def squares(tmp_path):
+    moving_squares(tmp_path / "squares")
+    return tmp_path / "squares"
+
+
+def config(data, out, **options):
+    options = {"steps": 5, "batch": 8, "image_size": SIZE, "threads": 1, "cache": out.parent / "cache", **options}
+    return Pretrain(data=(data,), out=out, **options)
+
+
+def ridge_error(features, places):
+    """Mean error of ridge regression on the second half of the frames, fitted on the first [pixels]."""
+    x = features.reshape(len(features), -1)
+    half = len(x) // 2
+    x = x - x[:half].mean(0)
+    x /= x[:half].std()
+    mean = places[:half].mean(0)
+    errors = []
+    for strength in (1e-3, 1e-2, 1e-1):
+        kernel = x[:half] @ x[:half].T
+        kernel += strength * np.trace(kernel) / half * np.eye(half)
+        predicted = x[half:] @ (x[:half].T @ np.linalg.solve(kernel, places[:half] - mean)) + mean
+        errors.append(np.linalg.norm(predicted - places[half:], axis=1).mean())
+    return min(errors)
+
+
+def test_prediction_beats_copying_and_features_beat_random_ones(tmp_path, small):
+    store = moving_squares(tmp_path / "squares", episodes=80)
+    run = Run.open(pretrain(config(store.path, tmp_path / "run", steps=150, batch=16, lr=3e-3, max_gap=4)))
+    summary = run.summary
+    assert summary["psnr_next_changed"] > summary["psnr_copy_changed"] + 1
+    frames, places = store.frames(np.arange(store.num_frames)), np.array(store.labels["square"])
+    error, random = (
+        ridge_error(EncoderFeatures(encoder)(frames), places)
+        for encoder in (load_encoder(run.path), random_encoder("nano", SIZE))
+    )
+    assert error < 0.8 * random
+
+
+def test_a_run_holds_everything(tmp_path, squares, small, capsys):
+    path = pretrain(config(squares, tmp_path / "run", steps=20))
+    store, run = FrameStore.open(squares), Run.open(path)
+    assert run.manifest["status"] == "finished"
+    assert run.manifest["sources"] == {"data": store.content_hash}
+    assert run.config["steps"] == 20
+    assert [row["step"] for row in run.metrics()] == [10, 20]
+    assert {"pretrain/loss", "pretrain/psnr_next", "pretrain/pairs_per_s", "pretrain/lr"} <= set(run.metrics()[0])
+    assert run.checkpoint().name == "000020"
+    assert load_encoder(path).content_hash() == run.summary["encoder"]
+    assert run.summary["flops"] == 20 * 8 * run.summary["flops_per_pair"] > 0
+    with Image.open(path / "pictures" / "seen-000020.png") as picture:
+        assert picture.size == (6 * 132 + 4, 6 * 132 + 24)  # six columns, six pairs
+    assert str(path) in capsys.readouterr().out
+
+
+def test_the_same_seed_gives_the_same_bits(tmp_path, squares, small):
+    hashes = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        hashes.append(load_encoder(pretrain(config(squares, tmp_path / name, seed=seed))).content_hash())
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_json_is_all_that_stdout_holds(tmp_path, squares, small, capsys):
+    pretrain(config(squares, tmp_path / "run", json=True))
+    assert json.loads(capsys.readouterr().out)["steps"] == 5
+
+
+def test_a_budget_of_operations_is_not_overdrawn_by_more_than_a_step(tmp_path, squares, small):
+    pretrain(config(squares, tmp_path / "one", steps=1))
+    step = Run.open(tmp_path / "one").summary["flops"]
+    pretrain(config(squares, tmp_path / "run", steps=None, flops=3.5 * step))
+    assert Run.open(tmp_path / "run").summary["steps"] == 4
+
+
+def test_a_budget_of_seconds_ends(tmp_path, squares, small):
+    pretrain(config(squares, tmp_path / "run", steps=None, seconds=0.5))
+    assert 0.5 <= Run.open(tmp_path / "run").summary["seconds"] < 5
+
+
+def test_an_interruption_leaves_a_run_that_loads(tmp_path, squares, small, monkeypatch):
+    step = trainers.Trainer._step
+
+    def interrupted_at_the_third(self, *arguments):
+        if self.steps == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, *arguments)
+
+    monkeypatch.setattr(trainers.Trainer, "_step", interrupted_at_the_third)
+    path = pretrain(config(squares, tmp_path / "run", steps=1000))
+    run = Run.open(path)
+    assert run.manifest["status"] == "interrupted"
+    assert run.summary["steps"] == 3
+    assert load_encoder(path).content_hash() == run.summary["encoder"]
+
+
+def test_a_loss_that_is_no_number_is_one_line_and_costs_no_checkpoint(tmp_path, squares, small, monkeypatch):
+    step = trainers.Trainer._step
+
+    def spoilt_after_two(self, *arguments):
+        if self.steps == 2:
+            with torch.no_grad():
+                self.encoder.norm.weight.fill_(float("nan"))
+        return step(self, *arguments)
+
+    monkeypatch.setattr(trainers.Trainer, "_step", spoilt_after_two)
+    with pytest.raises(UserError, match="the loss became nan at step 2") as caught:
+        pretrain(config(squares, tmp_path / "run", save_every=0.0))
+    assert "\n" not in str(caught.value)
+    assert Run.open(tmp_path / "run").manifest["status"] == "interrupted"
+    tensors, _ = Run.open(tmp_path / "run").load()
+    assert all(value.isfinite().all() for value in tensors.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"size": "nanno"}, 'did you mean "nano"'),
+        ({"objective": "mask"}, 'did you mean "masked"'),
+        ({"image_size": 60}, "choices: 16, 32, 64"),
+        ({"device": "gpu"}, "choices: auto, cpu, cuda"),
+        ({"steps": 0}, "budget in steps must be positive"),
+        ({"steps": None, "flops": -1.0}, "budget in flops must be positive"),
+        ({"batch": 0}, "batch must be at least 1"),
+        ({"lr": 0.0}, "lr must lie in"),
+        ({"fps": float("nan")}, "fps must not be negative"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_no_run(tmp_path, squares, options, words):
+    with pytest.raises(UserError, match=words) as caught:
+        pretrain(config(squares, tmp_path / "run", **options))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_line_takes_several_paths_and_scientific_budgets():
+    asked = tyro.cli(Pretrain, args=["--data", "a.mp4", "b", "--flops", "1e14", "--size", "tiny"])
+    assert [str(path) for path in asked.data] == ["a.mp4", "b"]
+    assert asked.flops == 1e14
+
+
+def test_the_learning_rate_rises_then_falls():
+    assert [learning_rate(spent, 2.0, warmup=0.2) for spent in (0.0, 0.1, 0.2)] == [0.0, 1.0, 2.0]
+    assert learning_rate(0.6, 2.0, warmup=0.2) == pytest.approx(1.0)
+    assert learning_rate(1.0, 2.0, warmup=0.2) == pytest.approx(0.0)
+    assert learning_rate(1.7, 2.0, warmup=0.2) == pytest.approx(0.0)
+
+
+def test_the_budget_nearest_its_end_counts():
+    budget = Budget(seconds=10, steps=100, flops=1e9)
+    assert budget.spent(seconds=2, steps=50, flops=1e8) == 0.5
+    assert budget.spent(seconds=9, steps=50, flops=1e8) == 0.9
+    with pytest.raises(UserError, match="give a budget"):
+        Budget()
