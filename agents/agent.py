@@ -10,7 +10,8 @@ from gymnasium import spaces
 from torch import Tensor
 
 from goalsight.agents.features import Eye, FrozenFeatures, Reduction
-from goalsight.agents.networks import GoalActor, GoalPolicy, Sight
+from goalsight.agents.inputs import Sight
+from goalsight.agents.networks import GoalActor, GoalPolicy
 from goalsight.agents.policies import Actions, Mask, Observation
 from goalsight.errors import UserError
 from goalsight.runs import Run
@@ -76,11 +77,9 @@ class Agent:
 
 def agent_tensors(policy: GoalPolicy, features: FrozenFeatures | None) -> dict[str, Tensor]:
     """Return all that a checkpoint keeps: the policy's networks and the frozen part of the encoder."""
-    from goalsight.pretrain.encoder import encoder_tensors
-
     tensors: dict[str, Tensor] = dict(policy.state_dict())
     if features is not None and features.reduction is not None:
-        tensors |= encoder_tensors(features.encoder)
+        tensors |= {f"{ENCODER}{name}": weight for name, weight in features.encoder.state_dict().items()}
         tensors |= {MEAN: features.reduction.mean, BASIS: features.reduction.basis}
     return tensors
 

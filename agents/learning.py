@@ -1,28 +1,24 @@
 """Training from end to end: environments, features, replay and agent put together, watched and saved."""
 
 import os
-import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
-from tqdm import tqdm
 
-from goalsight.agents.agent import Agent, agent_meta, agent_tensors
+from goalsight.agents.agent import Agent
 from goalsight.agents.calibration import calibrate
 from goalsight.agents.features import FrozenFeatures, find_encoder
-from goalsight.agents.networks import PIXELS, PRIVILEGED, STATE, GoalPolicy
+from goalsight.agents.inputs import PIXELS, PRIVILEGED, STATE
+from goalsight.agents.networks import GoalPolicy
 from goalsight.agents.presets import TrainPreset
 from goalsight.agents.replay import GoalReplayBuffer
-from goalsight.agents.rollout import rollout
 from goalsight.agents.sac import GoalSAC
 from goalsight.agents.vec_env import GoalVecEnv
+from goalsight.agents.watch import Watch
 from goalsight.envs.registration import make_vector, resolve
 from goalsight.errors import UserError, choose
 from goalsight.pretrain.precision import fast_dtype
@@ -31,13 +27,10 @@ from goalsight.runs import Run
 if TYPE_CHECKING:
     from goalsight.agents.train import Train
 
-# Three ranges of seeds that never meet, nor those of the final evaluation, which begin at 10,000.
-CHECK_SEED = 5_000_000  # evaluations while training, which choose the best checkpoint
+# Ranges of seeds that never meet those of evaluations.
 TRAIN_SEED = 20_000_000
 PLAY_SEED = 900_000_000  # the random play before training
 SEEDS_PER_RUN = 10_000
-RECENT = 100  # training episodes over which success is averaged
-SAVE_EVERY = 120.0  # between checkpoints that are not the best so far [s]
 
 
 class Learner:
@@ -155,7 +148,7 @@ class Learner:
             gamma=preset.gamma,
             train_freq=1,
             gradient_steps=max(1, round(preset.updates_per_step * preset.num_envs)),
-            replay_buffer_class=GoalReplayBuffer,  # type: ignore[arg-type]
+            replay_buffer_class=GoalReplayBuffer,
             replay_buffer_kwargs={
                 "compute_reward": compute_reward,
                 "horizon": horizon,
@@ -163,7 +156,7 @@ class Learner:
                 "seed": config.seed,
             },
             ent_coef=f"auto_{preset.temperature}",
-            target_entropy=preset.target_entropy,  # type: ignore[arg-type]
+            target_entropy=preset.target_entropy,
             seed=config.seed,
             device=config.device,
             policy_kwargs={
@@ -183,15 +176,13 @@ class Learner:
     def learn(self, run: Run, stopped: Callable[[], bool]) -> dict[str, Any]:
         """Train into `run` until the steps are done, the target is reached or `stopped()`; return the summary."""
         with Watch(self, run, stopped) as watch:
-            self.sac.learn(self.preset.steps, callback=watch, log_interval=None)
+            self.sac.learn(self.preset.steps, callback=watch, log_interval=1)
             watch.save(best=False)
         return {**self.facts, **watch.summary()}
 
     def agent(self) -> Agent:
         """Return the agent as it is now."""
-        return Agent(
-            self.sac.actor, self.features, env_id=self.env_id, env_kwargs=self.env_kwargs, facts=self.facts
-        )
+        return Agent(self.sac.actor, self.features, env_id=self.env_id, env_kwargs=self.env_kwargs, facts=self.facts)
 
     def verdict(self, summary: dict[str, Any]) -> str:
         """Return the summary as a sentence."""
@@ -201,109 +192,3 @@ class Learner:
             f"{self.env_id}: {reached} after {summary['env_steps']:,} env steps, {summary['seconds']:.0f} s "
             f"(obs {self.facts['obs']}, critic {self.facts['critic']}, encoder {self.facts['encoder']})"
         )
-
-
-class Watch(BaseCallback):
-    """Shows, evaluates, logs and saves a training run while it goes on."""
-
-    def __init__(self, learner: Learner, run: Run, stopped: Callable[[], bool]) -> None:
-        super().__init__()
-        self._learner, self._run, self._stopped = learner, run, stopped
-        self._preset = learner.preset
-        self._env = make_vector(
-            learner.env_id,
-            min(self._preset.eval_episodes, 50),
-            **learner.env_kwargs,
-            num_threads=learner.threads,
-        )
-        self._recent: deque[bool] = deque(maxlen=RECENT)
-        self._next = self._preset.eval_every
-        self._evaluations: list[float] = []
-        self._best: float | None = None
-        self._began = self._saved = time.monotonic()
-        self._saved_step = -1
-        self._diverged = 0
-        self._reached = False
-        self._bar = tqdm(total=self._preset.steps, desc=f"train {learner.task}", unit="step", unit_scale=True)
-
-    def __enter__(self) -> "Watch":
-        """Nothing more to open."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the bar and the evaluation's environments."""
-        self._bar.close()
-        self._env.close()
-
-    def _on_step(self) -> bool:
-        for info in self.locals["infos"]:
-            if "terminal_observation" in info:
-                self._diverged += info["diverged"]
-                self._recent.append(info["is_success"])
-        self._bar.update(self.num_timesteps - self._bar.n)
-        if self.num_timesteps >= self._next:
-            self._next += self._preset.eval_every
-            self._evaluate()
-        return not (self._reached or self._stopped())
-
-    def _evaluate(self) -> None:
-        episodes = rollout(
-            self._env,
-            self._learner.agent(),
-            episodes=self._preset.eval_episodes,
-            seed=CHECK_SEED,
-            stop=self._stopped,
-        )
-        if len(episodes) < self._preset.eval_episodes:
-            return
-        success = float(episodes.success.mean())
-        self._evaluations.append(success)
-        recent = float(np.mean(self._recent)) if self._recent else float("nan")
-        self._run.log(
-            self.num_timesteps,
-            {
-                "eval/success": success,
-                "eval/return": float(episodes.returns.mean()),
-                "train/success": recent,
-                "train/env_steps": self.num_timesteps,
-                "train/updates": self._learner.sac.updates,
-                **self._learner.sac.losses(),
-            },
-        )
-        self._bar.set_postfix(train=f"{recent:.0%}", eval=f"{success:.0%}")
-        best = self._best is None or success >= self._best
-        if best:
-            self._best = success
-        if best or time.monotonic() - self._saved > SAVE_EVERY:
-            self.save(best=best)
-        self._reached = len(self._evaluations) > 1 and min(self._evaluations[-2:]) >= self._preset.target_success
-
-    def save(self, *, best: bool) -> None:
-        """Publish the agent as it is now, unless this step has been."""
-        if self._saved_step == self.num_timesteps:
-            return
-        learner = self._learner
-        meta = agent_meta(
-            learner.sac.policy,
-            learner.features,
-            env_id=learner.env_id,
-            env_kwargs=learner.env_kwargs,
-            facts={**learner.facts, "env_steps": self.num_timesteps},
-        )
-        self._run.publish(
-            self.num_timesteps, agent_tensors(learner.sac.policy, learner.features), meta, best=best
-        )
-        self._saved, self._saved_step = time.monotonic(), self.num_timesteps
-
-    def summary(self) -> dict[str, Any]:
-        """Return what came of it."""
-        return {
-            "env_steps": self.num_timesteps,
-            "updates": self._learner.sac.updates,
-            "seconds": round(time.monotonic() - self._began, 1),
-            "best_success": self._best,
-            "last_success": self._evaluations[-1] if self._evaluations else None,
-            "train_success": float(np.mean(self._recent)) if self._recent else None,
-            "diverged_episodes": self._diverged,
-            "reached_target": self._reached,
-        }

@@ -1,8 +1,8 @@
 """Replay for image goals: every frame once, goals as indices, hindsight at no cost.
 
-An episode of T steps has T + 1 frames and one goal frame. They lie in one block of horizon + 2 rows: rows 0 to T are
-the frames, the last row is the goal's. A transition is two neighbouring rows and a goal is any row, so a relabelled goal
-image is an index and not a copy. Episodes are overwritten as wholes, oldest first.
+An episode of T steps has T + 1 frames and one goal frame. They lie in one block of horizon + 2 rows: rows 0 to T
+are the frames, the last row is the goal's. A transition is two neighbouring rows and a goal is any row, so a
+relabelled goal image is an index and not a copy. Episodes are overwritten as wholes, oldest first.
 """
 
 import sys
@@ -21,8 +21,6 @@ from goalsight.agents.memory import MB, check_memory
 # A goal is what a frame of the right kind would look like: key of the goal -> key of the frames it is drawn from.
 GOAL_KEYS = {"desired_goal": "achieved_goal", "goal_features": "features"}
 
-MOVED = 0.02  # what is achieved has moved when it came farther than this from its start [m]
-
 ComputeReward = Callable[[NDArray[np.float32], NDArray[np.float32], Any], NDArray[np.float32]]
 
 
@@ -32,27 +30,6 @@ class Rows(NamedTuple):
     block: NDArray[np.intp]  # the episode's block
     time: NDArray[np.intp]  # row of the observation; the next observation is one further
     goal: NDArray[np.intp]  # row of the goal; the block's last row is the goal that was asked for
-
-
-class Index(NamedTuple):
-    """Numbers the transitions of some episodes from 0 on."""
-
-    blocks: NDArray[np.intp]  # (E,) of the episodes
-    starts: NDArray[np.intp]  # (E,) number of each episode's first transition
-    size: int  # how many transitions there are
-
-    @classmethod
-    def of(cls, blocks: NDArray[np.intp], lengths: NDArray[np.intp]) -> "Index":
-        """Number the transitions of the episodes in `blocks`; `lengths` are those of all blocks."""
-        ends = np.cumsum(lengths[blocks])
-        return cls(blocks, ends - lengths[blocks], int(ends[-1]) if len(ends) else 0)
-
-    def locate(self, numbers: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return block and time of the transitions with these numbers, each (B,)."""
-        if not len(numbers):
-            return numbers, numbers
-        episode = np.searchsorted(self.starts, numbers, side="right") - 1
-        return self.blocks[episode], numbers - self.starts[episode]
 
 
 class GoalReplayBuffer(BaseBuffer):
@@ -72,8 +49,9 @@ class GoalReplayBuffer(BaseBuffer):
         compute_reward: pure and batched, (achieved (B, 3), desired (B, 3), info) -> (B,).
         horizon: longest episode [steps].
         relabelled: share of the goals that are replaced, in [0, 1].
-        moved: least share of the transitions that come from episodes in which what is achieved moved, in [0, 1].
-            An untouched object makes every relabelled goal one that is reached already.
+        distant: share of the transitions, in [0, 1], that are drawn where the goal is known to lie ahead: what was
+            achieved later in the episode did not count as reached yet. An object that is not touched makes every
+            other relabelled goal one that is reached already.
         seed: of the sampling.
 
     Raises:
@@ -92,10 +70,10 @@ class GoalReplayBuffer(BaseBuffer):
         compute_reward: ComputeReward,
         horizon: int = 50,
         relabelled: float = 0.8,
-        moved: float = 0.0,
+        distant: float = 0.0,
         seed: int = 0,
     ) -> None:
-        for name, share in (("relabelled", relabelled), ("moved", moved)):
+        for name, share in (("relabelled", relabelled), ("distant", distant)):
             if not 0.0 <= share <= 1.0:
                 raise ValueError(f"{name} must lie in [0, 1], got {share}")
         # One block per environment is being written; as many again keep something to sample.
@@ -103,7 +81,7 @@ class GoalReplayBuffer(BaseBuffer):
         super().__init__(blocks * horizon, observation_space, action_space, device, n_envs)
         self.horizon = horizon
         self.relabelled = relabelled
-        self.moved = moved
+        self.distant = distant
         self._compute_reward = compute_reward
         self._rng = np.random.default_rng(seed)
         self._goal_row = horizon + 1
@@ -111,7 +89,8 @@ class GoalReplayBuffer(BaseBuffer):
         self._goal_keys = [key for key in observation_space if key in GOAL_KEYS]
         self._reserve(blocks)
         self._lengths = np.zeros(blocks, dtype=np.intp)  # 0 where there is nothing to sample
-        self._moved = np.zeros(blocks, dtype=bool)
+        # Row of the first later frame whose goal the frame at `time` has not reached; 0 where there is none.
+        self._departure = np.zeros((blocks, horizon), dtype=np.intp)
         self._block = np.arange(n_envs)  # (n_envs,): the block each environment writes to
         self._time = np.zeros(n_envs, dtype=np.intp)  # (n_envs,): the row of its latest frame
         self._head = n_envs  # the next block to overwrite
@@ -123,7 +102,7 @@ class GoalReplayBuffer(BaseBuffer):
         shapes = {key: (blocks, self.horizon + 2, *self.obs_shape[key]) for key in self._frame_keys}  # type: ignore[call-overload]
         actions = (blocks, self.horizon, self.action_dim)
         sizes = [int(np.prod(shapes[key])) * dtypes[key].itemsize for key in self._frame_keys]
-        self.nbytes = sum(sizes) + 4 * int(np.prod(actions)) + 4 * blocks * self.horizon
+        self.nbytes = sum(sizes) + 4 * int(np.prod(actions))
         frames = blocks * (self.horizon + 2)
         print(
             f"replay: {self.nbytes / MB:,.0f} MB for {frames:,} frames of {blocks:,} episodes",
@@ -132,7 +111,6 @@ class GoalReplayBuffer(BaseBuffer):
         check_memory("the replay buffer", self.nbytes, "store fewer steps")
         self._frames = {key: torch.empty(shapes[key], dtype=dtypes[key]) for key in self._frame_keys}
         self._actions = torch.empty(actions)
-        self._rewards = torch.empty(blocks, self.horizon)
 
     # Writing ------------------------------------------------------------------------------------------------------
 
@@ -167,16 +145,13 @@ class GoalReplayBuffer(BaseBuffer):
                 goals = _tensor(obs[key][first])
                 self._frames[GOAL_KEYS[key]][self._block[first], self._goal_row] = goals
         self._actions[self._block, self._time] = _tensor(action.reshape(self.n_envs, -1)).float()
-        self._rewards[self._block, self._time] = _tensor(reward).float()
         self._time += 1
         self._write(next_obs, np.arange(self.n_envs), row=self._time)
         ended = np.flatnonzero(done)
         if len(ended):
-            self._end(ended, np.array([bool(infos[env].get("diverged", False)) for env in ended]))
+            self._end(ended, np.array([bool(infos[int(env)].get("diverged", False)) for env in ended]))
 
-    def _write(
-        self, obs: dict[str, NDArray[Any]], envs: NDArray[np.intp], row: int | NDArray[np.intp]
-    ) -> None:
+    def _write(self, obs: dict[str, NDArray[Any]], envs: NDArray[np.intp], row: int | NDArray[np.intp]) -> None:
         for key in self._frame_keys:
             self._frames[key][self._block[envs], row] = _tensor(obs[key][envs]).to(self._frames[key].dtype)
 
@@ -184,7 +159,7 @@ class GoalReplayBuffer(BaseBuffer):
         """Open the finished episodes to sampling and give their environments the oldest blocks."""
         kept = envs[~diverged]
         self._lengths[self._block[kept]] = self._time[kept]
-        self._moved[self._block[kept]] = self._travel(kept) > MOVED
+        self._departure[self._block[kept]] = self._departures(kept)
         self._time[envs] = 0
         if len(kept):
             ring = (self._head + np.arange(len(self._lengths))) % len(self._lengths)
@@ -196,17 +171,20 @@ class GoalReplayBuffer(BaseBuffer):
             self._head = int(free[-1] + 1) % len(self._lengths)
         self._index_sampled()
 
-    def _travel(self, envs: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Return how far what is achieved came from its start in the episodes that end now, (len(envs),)."""
-        achieved = self._frames["achieved_goal"][self._block[envs]].numpy()
-        written = np.arange(achieved.shape[1]) <= self._time[envs, None]  # (n, rows)
-        path = np.where(written[..., None], achieved, achieved[:, :1])
-        return np.linalg.norm(path - path[:, :1], axis=-1).max(1)
+    def _departures(self, envs: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return, for the episodes that end now, each transition's first later frame that it had not reached."""
+        rows = np.arange(self.horizon + 1)
+        achieved = self._frames["achieved_goal"][self._block[envs], : self.horizon + 1].numpy()  # (n, rows, 3)
+        earlier, later = np.broadcast_arrays(achieved[:, :-1, None], achieved[:, None])
+        away = self._compute_reward(earlier, later, {}) < 0  # (n, horizon, rows)
+        away &= (rows > rows[:-1, None]) & (rows <= self._time[envs, None, None])
+        return away.argmax(2)
 
     def _index_sampled(self) -> None:
-        self._all = Index.of(np.flatnonzero(self._lengths), self._lengths)
-        self._movers = Index.of(np.flatnonzero(self._lengths * self._moved), self._lengths)
-        self.pos = self._all.size
+        written = np.arange(self.horizon) < self._lengths[:, None]
+        self._all = np.flatnonzero(written)
+        self._leaving = np.flatnonzero(written & (self._departure > 0))
+        self.pos = len(self._all)
 
     def size(self) -> int:
         """Return how many transitions can be sampled."""
@@ -240,48 +218,43 @@ class GoalReplayBuffer(BaseBuffer):
         """
         if not self.pos:
             raise ValueError("nothing to sample: no episode has finished yet")
-        moved = round(self.moved * batch_size) if self._movers.size else 0
-        block, time = np.concatenate(
+        leaving = round(self.distant * batch_size) if len(self._leaving) else 0
+        chosen = np.concatenate(
             [
-                self._movers.locate(self._rng.integers(max(1, self._movers.size), size=moved)),
-                self._all.locate(self._rng.integers(self._all.size, size=batch_size - moved)),
-            ],
-            axis=1,
+                self._leaving[self._rng.integers(max(1, len(self._leaving)), size=leaving)],
+                self._all[self._rng.integers(len(self._all), size=batch_size - leaving)],
+            ]
         )
+        block, time = np.divmod(chosen, self.horizon)
         goal = np.full(batch_size, self._goal_row)
-        # Spread evenly, so that the share is exact in any part of the batch.
-        steps = np.floor(np.arange(batch_size + 1) * self.relabelled + 1e-9)
-        chosen = np.flatnonzero(np.diff(steps))
-        goal[chosen] = self._rng.integers(time[chosen] + 1, self._lengths[block[chosen]] + 1)
+        # The rows are drawn independently, so the first ones are as good as any.
+        share = max(leaving, round(self.relabelled * batch_size))
+        first = time[:share] + 1
+        first[:leaving] = self._departure[block[:leaving], time[:leaving]]
+        goal[:share] = self._rng.integers(first, self._lengths[block[:share]] + 1)
         return Rows(block, time, goal)
 
     def _gather(self, rows: Rows) -> DictReplayBufferSamples:
         start = rows.block * (self.horizon + 2)
-        now = torch.from_numpy(start + rows.time)
-        goal = torch.from_numpy(start + rows.goal)
+        now, goal = torch.from_numpy(start + rows.time), torch.from_numpy(start + rows.goal)
         flat = {key: store.flatten(0, 1) for key, store in self._frames.items()}
         goals = {key: flat[GOAL_KEYS[key]].index_select(0, goal) for key in self._goal_keys}
         obs = {key: store.index_select(0, now) for key, store in flat.items()} | goals
         next_obs = {key: store.index_select(0, now + 1) for key, store in flat.items()} | goals
+        reached, asked = next_obs["achieved_goal"].numpy(), goals["desired_goal"].numpy()
         step = torch.from_numpy(rows.block * self.horizon + rows.time)
-        rewards = self._rewards.flatten().index_select(0, step)
-        relabelled = np.flatnonzero(rows.goal != self._goal_row)
-        if len(relabelled):
-            achieved = next_obs["achieved_goal"].numpy()[relabelled]
-            desired = goals["desired_goal"].numpy()[relabelled]
-            rewards[torch.from_numpy(relabelled)] = _tensor(
-                self._compute_reward(achieved, desired, {})
-            ).float()
         return DictReplayBufferSamples(
             observations={key: value.to(self.device) for key, value in obs.items()},
             actions=self._actions.flatten(0, 1).index_select(0, step).to(self.device),
             next_observations={key: value.to(self.device) for key, value in next_obs.items()},
             dones=torch.zeros(len(now), 1, device=self.device),
-            rewards=rewards[:, None].to(self.device),
+            rewards=_tensor(self._compute_reward(reached, asked, {})).float()[:, None].to(self.device),
         )
 
-    def _get_samples(self, batch_inds: NDArray[np.intp], env: Any = None) -> DictReplayBufferSamples:
-        block, time = self._all.locate(batch_inds)
+    def _get_samples(  # type: ignore[override]
+        self, batch_inds: NDArray[np.intp], env: Any = None
+    ) -> DictReplayBufferSamples:
+        block, time = np.divmod(self._all[batch_inds], self.horizon)
         return self._gather(Rows(block, time, np.full(len(batch_inds), self._goal_row)))
 
 

@@ -13,7 +13,7 @@ from stable_baselines3.common.type_aliases import DictReplayBufferSamples, Rollo
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from goalsight.agents.networks import GoalPolicy
+from goalsight.agents.networks import GoalActor, GoalPolicy, TwinCritic
 
 
 class GoalSAC(SAC):
@@ -30,8 +30,10 @@ class GoalSAC(SAC):
         **kwargs: those of `stable_baselines3.SAC`.
     """
 
-    clip = False
-    policy: GoalPolicy  # type: ignore[assignment]
+    policy: GoalPolicy
+    actor: GoalActor  # type: ignore[assignment]
+    critic: TwinCritic  # type: ignore[assignment]
+    critic_target: TwinCritic  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -67,6 +69,8 @@ class GoalSAC(SAC):
     def train(self, gradient_steps: int, batch_size: int = 256) -> None:
         """Do `gradient_steps` updates of `batch_size` transitions each."""
         assert self.replay_buffer is not None
+        if not self.replay_buffer.size():
+            return  # no episode has finished yet
         self.policy.set_training_mode(True)
         for _ in range(gradient_steps):
             batch: DictReplayBufferSamples = self.replay_buffer.sample(batch_size)  # type: ignore[assignment]
@@ -88,7 +92,6 @@ class GoalSAC(SAC):
             next_actions, next_log_prob = self.actor.action_log_prob(next_obs, goal)
             soft = self.critic_target.values(next_obs, next_actions).amin(0) - temperature * next_log_prob
             target = batch.rewards[:, 0] + self.gamma * (1 - batch.dones[:, 0]) * soft
-            if self.clip: target=target.clamp(-1/(1-self.gamma),0.0)
         values = self.critic.values(obs, batch.actions)
         critic_loss = 0.5 * (values - target).square().mean(1).sum()
         _descend(self.critic.optimizer, critic_loss)
@@ -147,7 +150,7 @@ class GoalSAC(SAC):
         env: VecEnv,
         callback: BaseCallback,
         train_freq: TrainFreq,
-        replay_buffer: BaseBuffer,  # type: ignore[override]
+        replay_buffer: BaseBuffer,
         action_noise: ActionNoise | None = None,
         learning_starts: int = 0,
         log_interval: int | None = None,

@@ -30,6 +30,8 @@ class Train:
     """Environment steps; the task's preset unless given."""
     num_envs: int | None = None
     """Environments at once; the preset's unless given."""
+    warmup: int | None = None
+    """Environment steps at random before learning; the preset's unless given."""
     updates_per_step: float | None = None
     """Gradient steps per environment step; the preset's unless given."""
     learning_rate: float | None = None
@@ -85,6 +87,7 @@ class Train:
 _OVERRIDES = (
     "steps",
     "num_envs",
+    "warmup",
     "updates_per_step",
     "learning_rate",
     "eval_every",

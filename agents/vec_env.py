@@ -21,8 +21,8 @@ PIXELS, GOAL_PIXELS = "pixels", "goal_pixels"
 class GoalVecEnv(VecEnv):
     """The environments as stable-baselines3 wants them.
 
-    With `features`, `pixels` and `goal_pixels` become `features` and `goal_features`. A goal image stays the same for an
-    episode, so it is encoded when the episode begins, in one batch with the frames.
+    With `features`, `pixels` and `goal_pixels` become `features` and `goal_features`. A goal image stays the same
+    for an episode, so it is encoded when the episode begins, in one batch with the frames.
 
     Args:
         env: the environments; resets a finished one within the step.
@@ -42,7 +42,8 @@ class GoalVecEnv(VecEnv):
         self.env = env
         self._features = features
         self._goal_features: NDArray[np.float16] | None = None
-        parts = {k: v for k, v in env.single_observation_space.spaces.items() if k not in (PIXELS, GOAL_PIXELS)}
+        space: Any = env.single_observation_space
+        parts = {k: v for k, v in space.spaces.items() if k not in (PIXELS, GOAL_PIXELS)}
         if features is not None:
             if feature_space is None:
                 raise ValueError("features need a feature_space")

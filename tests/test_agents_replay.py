@@ -153,25 +153,23 @@ def test_unfinished_episodes_are_not_sampled():
     buffer = make(1, 3)
     play(buffer, [[4]])
     full = buffer.size()
-    buffer.add(
-        *(frame(np.array([7]), np.array([t])) for t in (0, 1)), np.zeros((1, 2)), np.zeros(1), [False], [{}]
-    )
+    buffer.add(*(frame(np.array([7]), np.array([t])) for t in (0, 1)), np.zeros((1, 2)), np.zeros(1), [False], [{}])
     assert buffer.size() == full == 4
 
 
 def test_each_frame_is_stored_once():
     buffer = make(2, 4)
-    # 4 blocks of 7 rows, each of 2 + 3 floats and 8 halves; 5 actions of 2 floats and 5 rewards a block.
-    assert buffer.nbytes == 4 * (7 * (5 * 4 + 8 * 2) + 5 * 2 * 4 + 5 * 4)
+    # 4 blocks of 7 rows, each of 2 + 3 floats and 8 halves, and 5 actions of 2 floats.
+    assert buffer.nbytes == 4 * (7 * (5 * 4 + 8 * 2) + 5 * 2 * 4)
     assert "goal_features" not in buffer._frames
     assert "desired_goal" not in buffer._frames
 
 
 def test_size_is_said_before_it_is_taken_and_refused_above_what_is_free(monkeypatch, capsys):
     monkeypatch.setattr(memory, "free_memory", lambda: 1_000_000)
-    with pytest.raises(UserError, match=r"replay buffer needs 25 MB, of which 1 MB are free; store fewer"):
+    with pytest.raises(UserError, match=r"replay buffer needs 23 MB, of which 1 MB are free; store fewer"):
         make(1, 80_000)
-    assert capsys.readouterr().err == "replay: 25 MB for 560,000 frames of 80,000 episodes\n"
+    assert capsys.readouterr().err == "replay: 23 MB for 560,000 frames of 80,000 episodes\n"
 
 
 def test_sampling_follows_the_seed():

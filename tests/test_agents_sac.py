@@ -10,7 +10,8 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.logger import Logger
 from torch.nn import functional as F
 
-from goalsight.agents.networks import PIXELS, PRIVILEGED, STATE, FirstLayer, GoalPolicy
+from goalsight.agents.inputs import PIXELS, PRIVILEGED, STATE, FirstLayer
+from goalsight.agents.networks import GoalPolicy
 from goalsight.agents.replay import GoalReplayBuffer
 from goalsight.agents.sac import GoalSAC
 from goalsight.agents.vec_env import GoalVecEnv

@@ -115,7 +115,9 @@ def test_time_limits_and_divergence_are_told_apart_from_ends():
     assert env.seeds == [70, 71]
     _, _, dones, infos = venv.step(np.zeros((2, 3), np.float32))
     assert dones.all()
-    assert infos[0]["TimeLimit.truncated"] and infos[0]["diverged"] and not infos[0]["is_success"]
+    assert infos[0]["TimeLimit.truncated"]
+    assert infos[0]["diverged"]
+    assert not infos[0]["is_success"]
     venv.reset()
     assert env.seeds is None  # seeds serve one reset
 

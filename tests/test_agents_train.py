@@ -1,0 +1,177 @@
+"""Training from end to end, thin: a run that can be loaded, acts the same twice, and repeats to the bit."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from goalsight.agents.agent import load_agent
+from goalsight.agents.presets import PRESETS, preset_for
+from goalsight.agents.rollout import rollout
+from goalsight.agents.train import Train, train
+from goalsight.agents.watch import Watch
+from goalsight.envs.registration import make_vector
+from goalsight.envs.tasks import TASKS
+from goalsight.errors import UserError
+from goalsight.pretrain.encoder import random_encoder
+from goalsight.runs import Run
+
+TINY = {
+    "num_envs": 4,
+    "warmup": 200,
+    "steps": 320,
+    "eval_every": 240,
+    "eval_episodes": 4,
+    "threads": 1,
+    "image_size": 16,
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    return Run.open(train(Train(**TINY, out=tmp_path_factory.mktemp("runs") / "pixels")))
+
+
+def test_a_run_says_what_was_done(run):
+    assert run.manifest["status"] == "finished"
+    assert run.config["critic"] == "state"
+    assert run.config["encoder"] == "random"
+    assert run.config["preset"]["steps"] == 320
+    assert run.manifest["sources"] == {"encoder": random_encoder(image_size=16).content_hash()}
+    (row,) = run.metrics()
+    assert row["step"] == 240
+    assert {"eval/success", "train/success", "train/critic_loss", "train/temperature", "wall_s"} <= set(row)
+    assert run.summary["env_steps"] == 320
+    assert run.summary["updates"] == 30  # one in four of the 120 steps after the warm-up
+    assert (run.path / "checkpoints" / "best").read_text().strip() == "000240"
+    assert (run.path / "checkpoints" / "last").read_text().strip() == "000320"
+
+
+def test_a_loaded_agent_acts_on_images_and_the_same_way_twice(run):
+    agent = load_agent(run.path, "last")
+    assert agent.env_id == "goalsight/PandaReach-v0"
+    assert agent.facts == {
+        "env": "goalsight/PandaReach-v0",
+        "obs": "pixels",
+        "critic": "state",
+        "encoder": "random",
+        "tune_blocks": 0,
+        "env_steps": 320,
+    }
+    env = make_vector(agent.env_id, 3, **agent.env_kwargs, num_threads=1)
+    obs, _ = env.reset(seed=1)
+    agent.reset(obs, np.ones(3, dtype=bool))
+    actions = agent.act(obs, env)
+    assert actions.shape == env.action_space.shape
+    assert np.abs(actions).max() <= 1
+    assert np.array_equal(actions, agent.act(obs, env))
+    # What it does depends on the goal's image and not on where the goal is.
+    elsewhere = obs | {"desired_goal": obs["desired_goal"] + 1}
+    assert np.array_equal(actions, agent.act(elsewhere, env))
+    agent.reset(obs | {"goal_pixels": obs["pixels"]}, np.array([True, False, False]))
+    other = agent.act(obs, env)
+    assert not np.array_equal(other[0], actions[0])
+    assert np.array_equal(other[1:], actions[1:])
+    episodes = rollout(env, agent, episodes=4, seed=0, steps=3)
+    assert len(episodes) == 4
+    env.close()
+
+
+def test_the_same_seed_gives_the_same_weights(run, tmp_path):
+    again = Run.open(train(Train(**TINY, out=tmp_path / "again")))
+    first, second = run.load("last")[0], again.load("last")[0]
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    other = Run.open(train(Train(**TINY, out=tmp_path / "other", seed=1)))
+    assert not torch.equal(first["actor.last.weight"], other.load("last")[0]["actor.last.weight"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"obs": "state"}, {"critic": "pixels"}, {"tune_blocks": 1}],
+    ids=["state", "critic-pixels", "tuned"],
+)
+def test_other_ways_to_see(options, tmp_path):
+    small = TINY | {"steps": 240, "warmup": 200, "eval_every": 240}
+    path = train(Train(**small, **options, out=tmp_path / "run"))
+    agent = load_agent(path)
+    env = make_vector(agent.env_id, 2, **agent.env_kwargs, num_threads=1)
+    assert len(rollout(env, agent, episodes=2, seed=0, steps=2)) == 2
+    assert agent.facts["critic"] == ("state" if "obs" in options else options.get("critic", "state"))
+    env.close()
+
+
+def test_stopping_early_leaves_a_run_that_can_be_loaded(tmp_path, monkeypatch):
+    evaluate = Watch._evaluate
+
+    def ask_to_stop(self: Watch) -> None:
+        evaluate(self)
+        self._stopped.__closure__[0].cell_contents.requested = True
+
+    monkeypatch.setattr(Watch, "_evaluate", ask_to_stop)
+    path = train(Train(**TINY | {"eval_every": 120, "obs": "state"}, out=tmp_path / "run"))
+    run = Run.open(path)
+    assert run.manifest["status"] == "interrupted"
+    assert run.summary["env_steps"] == 120
+    assert load_agent(path).facts["env_steps"] == 120
+
+
+def test_training_ends_when_two_evaluations_in_a_row_reach_the_target(tmp_path):
+    # Any success is at least the smallest positive target; a target that is met by zero would be no target.
+    config = Train(**TINY | {"eval_every": 80, "obs": "state", "target_success": 1e-9}, out=tmp_path / "run")
+    summary = Run.open(train(config)).summary
+    rows = [row["eval/success"] for row in Run.open(tmp_path / "run").metrics()]
+    reached = [i for i in range(1, len(rows)) if min(rows[i - 1 : i + 1]) > 0]
+    assert summary["reached_target"] == bool(reached)
+
+
+def test_presets_cover_every_task():
+    assert {task for task, _ in PRESETS} == set(TASKS)
+    assert preset_for("reach", "pixels").steps < preset_for("push", "pixels").steps
+    assert preset_for("a task from elsewhere", "state") == preset_for("push", "state")
+    assert Train(steps=77, learning_rate=0.5).preset("reach").learning_rate == 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"env": "goalsight/PandaPusch-v0"}, 'did you mean "PandaPush-v0"'),
+        ({"critic": "stat"}, 'no critic "stat"; did you mean "state"'),
+        ({"encoder": "none"}, "obs pixels needs an encoder"),
+        ({"encoder": "random", "obs": "state"}, "obs state needs no encoder"),
+        ({"encoder": "nowhere/at-all"}, "nowhere/at-all does not exist"),
+        ({"steps": 0}, "steps must be positive, got 0"),
+        ({"tune_blocks": 9}, "4 blocks; the head can take 0 to 4"),
+        ({"device": "gpu"}, 'no device "gpu"'),
+        ({"camera": "frnt"}, "front"),
+        ({"obs": "pixel"}, 'no observation mode "pixel"; did you mean "pixels"'),
+        ({"threads": -1}, "threads must be at least 1"),
+        ({"obs": "state", "steps": 2_000_000_000}, "store fewer steps"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(options, message, tmp_path):
+    with pytest.raises(UserError) as error:
+        train(Train(**TINY | options, out=tmp_path / "run"))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_encoder_for_other_images_is_refused(tmp_path, monkeypatch):
+    from goalsight.pretrain import encoder
+
+    monkeypatch.setattr(encoder, "load_encoder", lambda source: random_encoder(image_size=32))
+    with pytest.raises(UserError, match="takes frames of 32 px, the environment gives 16 px"):
+        train(Train(**TINY, encoder="some/run", out=tmp_path / "run"))
+
+
+def test_a_damaged_agent_is_refused(run, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    meta = copy / "checkpoints" / "000240" / "meta.json"
+    meta.write_text(json.dumps(json.loads(meta.read_text()) | {"hidden": [8, 8]}))
+    with pytest.raises(UserError, match="does not fit its description"):
+        load_agent(copy, "best")
