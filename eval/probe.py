@@ -36,7 +36,7 @@ class Probe:
     """A pretraining run."""
     data: Path
     """Recorded play: a collect run, or a frame store with positions."""
-    frames: int = 6_000
+    frames: int = 10_000
     """Frames to use, at most."""
     seed: int = 0
     """Of the split into episodes and of the random encoder."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 SLICE = 1024  # columns multiplied at once
-STRENGTHS = tuple(10.0**k for k in range(-6, 3))  # relative to the mean variance of a direction
+STRENGTHS = tuple(10.0**k for k in range(-6, 2))  # relative to the mean variance of a direction
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,14 @@ class Ridge:
 
     def solve(self, strength: float) -> NDArray[np.float64]:
         """Weights of the dual form (n, K) or of the primal form (D, K)."""
+        import torch
+
         right = self._y if self.dual else self._x.T @ self._y
-        penalty = strength * self._unit * np.eye(len(self._gram))
-        return np.linalg.solve(self._gram + penalty, right.astype(np.float64))
+        penalised = torch.from_numpy(self._gram.copy())
+        penalised.diagonal().add_(strength * self._unit)
+        # NumPy has no Cholesky solver, and its general one takes twice as long.
+        factor = torch.linalg.cholesky(penalised)
+        return torch.cholesky_solve(torch.from_numpy(right.astype(np.float64)), factor).numpy()
 
     def design(self, x: Floats) -> NDArray[np.float64]:
         """What the weights are multiplied with to predict: (m, n) in the dual form, (m, D) in the primal one."""
