@@ -31,9 +31,7 @@ def check_memory(what: str, needed: int, advice: str) -> None:
     """
     free = free_memory()
     if needed > free:
-        raise UserError(
-            f"{what} needs {needed / MB:,.0f} MB, of which {free / MB:,.0f} MB are free; {advice}"
-        )
+        raise UserError(f"{what} needs {needed / MB:,.0f} MB, of which {free / MB:,.0f} MB are free; {advice}")
 
 
 def _available_to_machine() -> int | None:
