@@ -33,10 +33,10 @@ class Pretrain:
     """Real video is thinned to about this rate [frames/s]; 0 keeps every frame."""
     max_gap: int = 8
     """Frame t+k is at most this far after frame t [frames]."""
-    batch: int = 64
+    batch: int = 16
     """Pairs of frames per step."""
-    lr: float = 1e-3
-    """Largest learning rate."""
+    lr: float | None = None
+    """Largest learning rate; 0.24 / the encoder's width unless given."""
     seconds: float | None = None
     """Budget of wall-clock time [s]; 120 where no budget is given."""
     steps: int | None = None
@@ -68,7 +68,7 @@ class Pretrain:
         for name in ("fps", "threads", "seed", "picture_every", "save_every"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"{name} must not be negative, got {getattr(self, name)}")
-        if not 0 < self.lr < 1:
+        if self.lr is not None and not 0 < self.lr < 1:
             raise UserError(f"lr must lie in (0, 1), got {self.lr}")
 
 

@@ -31,9 +31,9 @@ class Masked:
 
     hide_self: float = 0.75  # share of frame t's tokens hidden where it is rebuilt from itself
     hide_next: float = 0.95  # share of frame t+k's tokens hidden where it is predicted from frame t
-    decoder_width: int = 96  # features per token
+    decoder_width: int = 64  # features per token
     decoder_depth: int = 2  # cross-attention blocks
-    decoder_heads: int = 3  # attention heads
+    decoder_heads: int = 2  # attention heads
 
     def __post_init__(self) -> None:
         """Refuse shares that hide nothing or everything."""
