@@ -29,7 +29,7 @@ class TrainPreset:
     target_success: float = 0.98  # training ends when two evaluations in a row reach it
 
 
-REACH = TrainPreset(steps=16_000, eval_every=1_600)
+REACH = TrainPreset(steps=24_000, eval_every=1_600)
 PUSH = TrainPreset(steps=100_000)
 PICK_PLACE = TrainPreset(steps=250_000, eval_every=10_000, target_entropy=-2.0)
 
