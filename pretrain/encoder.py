@@ -23,7 +23,7 @@ from goalsight.pretrain.precision import autocast
 from goalsight.pretrain.transformer import Block, grid_positions, initialise
 from goalsight.runs import Run, read_checkpoint
 
-STEM_GAIN = 5.0  # at the start, so that what a patch shows weighs as much in its token as where it lies
+STEM_GAIN = 2.5  # at the start, so that what a patch shows weighs as much in its token as where it lies
 PREFIX = "encoder."  # of the encoder's weights in a checkpoint: it is the objective's `encoder`
 
 

@@ -77,7 +77,7 @@ def ridge_error(features, places):
 
 def test_prediction_beats_copying_and_features_beat_random_ones(tmp_path, small):
     store = moving_squares(tmp_path / "squares", episodes=80)
-    run = Run.open(pretrain(config(store.path, tmp_path / "run", steps=300, batch=16, lr=3e-3, max_gap=4)))
+    run = Run.open(pretrain(config(store.path, tmp_path / "run", steps=150, batch=16, lr=3e-3, max_gap=4)))
     summary = run.summary
     assert summary["psnr_next_changed"] > summary["psnr_copy_changed"] + 1
     frames, places = store.frames(np.arange(store.num_frames)), np.array(store.labels["square"])
