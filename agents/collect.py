@@ -47,8 +47,8 @@ class Collect:
     """Environments played at once; what is recorded does not depend on it."""
     image_size: int = 64
     """Side of a frame [pixels]."""
-    camera: Literal["front", "wrist"] = "front"
-    """Which camera records."""
+    camera: str = "front"
+    """Which camera records: front, studio or wrist."""
     renderer: Literal["raytrace", "opengl"] = "raytrace"
     """What draws the frames."""
     film: int = 96

@@ -92,7 +92,7 @@ def rollout(
     steps: int | None = None,
     before_step: Callable[[Moment], None] | None = None,
     on_step: Callable[[Moment, Outcome], None] | None = None,
-    after_wave: Callable[[Episodes], None] | None = None,
+    after_wave: Callable[[Episodes], object] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Episodes:
     """Play `episodes` episodes and say what came of them.

@@ -1,5 +1,6 @@
 """Success over fixed evaluation seeds, always beside the floors: doing nothing, acting at random, the expert."""
 
+import contextlib
 import json
 import time
 from dataclasses import asdict, dataclass
@@ -13,6 +14,8 @@ from goalsight.eval.stats import Proportion, wilson
 from goalsight.eval.subject import FLOORS, Subject, floor, resolve_subject
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from goalsight.agents.rollout import Episodes
 
 EVALUATION_SEED = 10_000  # apart from the seeds of training and play, which begin at 0
@@ -60,13 +63,18 @@ def evaluate(config: Eval) -> dict[str, Any]:
     Raises:
         UserError: for an unknown run, policy or environment, or a folder that cannot be written.
     """
+    from tqdm import tqdm
+
     from goalsight.runs import atomic_write_json
 
     subject = resolve_subject(
         run=config.run, policy=config.policy, env=config.env, which=config.checkpoint, seed=config.seed
     )
     others = [floor(name, subject.env_id, subject.env_kwargs, seed=config.seed) for name in FLOORS]
-    judged = judge(subject, config)
+    others = [one for one in others if one.name != subject.name]
+    with tqdm(total=(1 + len(others)) * config.episodes, unit="episode", desc="eval", disable=None) as bar:
+        judged = judge(subject, config, bar)
+        floors = {one.name: judge(one, config, bar) for one in others}
     result = {
         "env": subject.env_id,
         "env_kwargs": subject.env_kwargs,
@@ -74,24 +82,30 @@ def evaluate(config: Eval) -> dict[str, Any]:
         "episodes": config.episodes,
         "seed": config.seed,
         **judged,
-        "floors": {one.name: judge(one, config) for one in others if one.name != subject.name},
+        "floors": floors,
         **provenance(),
     }
+    print(json.dumps(result, default=str) if config.json else table(result))
     if subject.run is not None:
         atomic_write_json(subject.run.path / RESULT, result)
-    print(json.dumps(result, default=str) if config.json else table(result))
     return result
 
 
-def judge(subject: Subject, config: Eval) -> dict[str, Any]:
+def judge(subject: Subject, config: Eval, bar: "tqdm[Any]") -> dict[str, Any]:
     """Play the episodes with one policy: success with its interval, mean return, divergences and seconds."""
     from goalsight.agents.rollout import rollout
 
     env = subject.make_env(min(config.num_envs, config.episodes))
     began = time.perf_counter()
-    episodes = rollout(env, subject.policy, episodes=config.episodes, seed=config.seed)
+    with contextlib.closing(env):
+        episodes = rollout(
+            env,
+            subject.policy,
+            episodes=config.episodes,
+            seed=config.seed,
+            after_wave=lambda finished: bar.update(len(finished)),
+        )
     seconds = time.perf_counter() - began
-    env.close()
     return summarise(episodes, seconds)
 
 

@@ -85,9 +85,9 @@ def probe(config: Probe) -> dict[str, Any]:
     errors["mean position"] = distances(np.broadcast_to(targets["train"].mean(axis=0), truth.shape), truth)
     counts = {name: len(rows) for name, rows in parts.items()} | {"left out": int(fallen.sum())}
     result = _result(config, encoder, store, counts, errors)
+    print(json.dumps(result, default=str) if config.json else table(result))
     if (config.encoder / "manifest.json").exists():
         atomic_write_json(config.encoder / RESULT, result)
-    print(json.dumps(result, default=str) if config.json else table(result))
     return result
 
 

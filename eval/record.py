@@ -1,5 +1,6 @@
 """Film a policy: view and goal side by side, success marked, as a video that plays everywhere."""
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from goalsight.eval.film import Caption, compose
 from goalsight.eval.subject import Subject, resolve_subject
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from goalsight.envs.vector import GoalVectorEnv
 
 AT_ONCE = 4  # episodes whose frames are held in memory together
@@ -46,8 +49,8 @@ class Record:
     """The mp4 file; by default videos/ of the run, or under runs/videos/."""
     size: int = 480
     """Side of the view and of the goal [pixels]."""
-    camera: Literal["front", "wrist"] = "front"
-    """Which camera films; the agent keeps seeing its own."""
+    camera: str = "front"
+    """Which camera films: front, studio (the whole arm) or wrist; the agent keeps seeing its own."""
     renderer: Literal["raytrace", "opengl"] | None = None
     """What draws the film; the environment's own choice unless given."""
     fps: int = 15
@@ -81,6 +84,8 @@ def record(config: Record) -> Path:
     Raises:
         UserError: for an unknown run, policy or environment, or a file that cannot be written.
     """
+    from tqdm import tqdm
+
     subject = resolve_subject(
         run=config.run, policy=config.policy, env=config.env, which=config.checkpoint, seed=config.seed
     )
@@ -89,8 +94,12 @@ def record(config: Record) -> Path:
     # One step more, so that the state after the last action can be filmed before the environment resets.
     env = subject.make_env(min(AT_ONCE, config.episodes), max_episode_steps=horizon + 1, **changes)
     path = config.out or _default_path(config, subject)
-    with VideoWriter(path, fps=config.fps) as video:
-        camera = _Crew(config, subject, env, horizon, video)
+    with (
+        contextlib.closing(env),
+        VideoWriter(path, fps=config.fps) as video,
+        tqdm(total=config.episodes * (horizon + 1), unit="moment", desc="film", disable=None) as bar,
+    ):
+        camera = _Crew(config, subject, env, horizon, video, bar)
         rollout(
             env,
             subject.policy,
@@ -100,7 +109,6 @@ def record(config: Record) -> Path:
             before_step=camera.take,
             after_wave=camera.cut,
         )
-    env.close()
     files = [path, *([write_gif(path, config.fps)] if config.gif else [])]
     result = {"video": path, "frames": video.frames, "success": camera.success, "files": files}
     solved = f"{sum(camera.success)} of {len(camera.success)} episodes reach their goal"
@@ -121,9 +129,16 @@ class _Crew:
     """Holds the shots of a few episodes that run together, then writes them one episode after the other."""
 
     def __init__(
-        self, config: Record, subject: Subject, env: "GoalVectorEnv", horizon: int, video: VideoWriter
+        self,
+        config: Record,
+        subject: Subject,
+        env: "GoalVectorEnv",
+        horizon: int,
+        video: VideoWriter,
+        bar: "tqdm[Any]",
     ) -> None:
-        self._config, self._subject, self._env, self._horizon, self._video = config, subject, env, horizon, video
+        self._config, self._subject, self._env, self._horizon = config, subject, env, horizon
+        self._video, self._bar = video, bar
         self._goals: list[NDArray[np.uint8]] = []
         self._shots: list[list[_Shot]] = []
         self._held = np.zeros(env.num_envs, dtype=np.intp)  # moments for which each goal has been reached so far
@@ -143,6 +158,7 @@ class _Crew:
         if len(ids):
             for env, view in zip(ids, self._env.render_frames(**look, ids=ids), strict=True):
                 self._shots[env].append(_Shot(moment.time, view, bool(reached[env])))
+        self._bar.update(int(moment.active.sum()))
 
     def cut(self, episodes: Episodes) -> None:
         """Write the wave's episodes; the last shot of each stands for a while."""

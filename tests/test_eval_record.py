@@ -81,6 +81,7 @@ def test_doing_nothing_never_succeeds_and_json_says_so(tmp_path, capsys):
         ({"episodes": 0}, "episodes must be at least 1"),
         ({"seed": -3}, "seed must not be negative"),
         ({"out": "film.avi"}, "ends in .mp4"),
+        ({"camera": "frnt"}, 'did you mean "front"'),
         ({"policy": "expat"}, 'did you mean "expert"'),
         ({"env": "PandaRech-v0"}, 'did you mean "PandaReach-v0"'),
     ],
