@@ -142,7 +142,7 @@ def test_presets_cover_every_task():
         ({"encoder": "random", "obs": "state"}, "obs state needs no encoder"),
         ({"encoder": "nowhere/at-all"}, "nowhere/at-all does not exist"),
         ({"steps": 0}, "steps must be positive, got 0"),
-        ({"tune_blocks": 9}, "4 blocks; the head can take 0 to 4"),
+        ({"tune_blocks": 9}, "3 blocks; the head can take 0 to 3"),
         ({"device": "gpu"}, 'no device "gpu"'),
         ({"camera": "frnt"}, "front"),
         ({"obs": "pixel"}, 'no observation mode "pixel"; did you mean "pixels"'),
