@@ -86,7 +86,7 @@ class MaskedPrediction(Objective):
             self.pixels = nn.Linear(width, 3 * (encoder.config.image_size // 8) ** 2)
         # Tokens of frame t and of frame t+k are told apart by one learnt vector each.
         self.frame_mark = nn.Parameter(torch.zeros(2, width))
-        self.query = nn.Parameter(torch.zeros(width))
+        self.blank = nn.Parameter(torch.zeros(width))
         self.register_buffer("positions", grid_positions(width), persistent=False)
         generator = torch.Generator().manual_seed(seed + 1)
         for part in (self.narrow, self.blocks):
@@ -121,11 +121,16 @@ class MaskedPrediction(Objective):
         part_of_now = self._remember(now, hidden_now.visible, frame=0)
         all_of_now = self._remember(now, None, frame=0)
         part_of_later = self._remember(later, hidden_later.visible, frame=1)
+        blank = (self.blank + self.positions).expand(len(clip), -1, -1)
+        # What is hidden of frame t+k starts from what frame t shows there: a small object that lies still has
+        # only to be passed on, and is learnt long before attention has learnt to find it.
         return Prediction(
             now=now.float() / 255,
             later=later.float() / 255,
-            rebuilt=self._decode(part_of_now, frame=0),
-            predicted=self._decode(torch.cat([all_of_now, part_of_later], 1), frame=1),
+            rebuilt=self._decode(_put(part_of_now, hidden_now, blank), part_of_now),
+            predicted=self._decode(
+                _put(part_of_later, hidden_later, all_of_now), torch.cat([all_of_now, part_of_later], 1)
+            ),
             hidden_now=hidden_now,
             hidden_later=hidden_later,
         )
@@ -151,12 +156,16 @@ class MaskedPrediction(Objective):
         positions = self.positions if visible is None else self.positions[visible]
         return self.narrow(self.encoder.encode(patches, visible)) + positions + self.frame_mark[frame]
 
-    def _decode(self, memory: Tensor, *, frame: int) -> Tensor:
-        """(B, M, decoder width) -> patches (B, 64, P)."""
-        tokens = (self.query + self.positions + self.frame_mark[frame]).expand(len(memory), -1, -1)
+    def _decode(self, tokens: Tensor, memory: Tensor) -> Tensor:
+        """(B, 64, decoder width), (B, M, decoder width) -> patches (B, 64, P)."""
         for block in self.blocks:
             tokens = block(tokens, memory)
         return self.pixels(self.norm(tokens)).float() + 0.5
+
+
+def _put(visible: Tensor, hidden: Hidden, rest: Tensor) -> Tensor:
+    """Put visible tokens (B, K, D) in their places among the rest (B, 64, D)."""
+    return rest.scatter(1, hidden.visible.unsqueeze(2).expand_as(visible), visible.to(rest.dtype))
 
 
 def _greyed(patches: Tensor, hidden: Hidden) -> Tensor:
