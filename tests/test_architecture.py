@@ -27,7 +27,13 @@ ARROWS = {
 }
 # The front door's modules that know no room, and that rooms may therefore use.
 LEAVES = {f"goalsight.{name}" for name in ("checkpoints", "errors", "files", "interruption", "machine", "runs")}
-DOORS = {"assets": set(), "envs": {"goalsight.errors", "goalsight.machine"}, "pretrain": LEAVES, "agents": LEAVES, "eval": LEAVES}
+DOORS = {
+    "assets": set(),
+    "envs": {"goalsight.errors", "goalsight.machine"},
+    "pretrain": LEAVES,
+    "agents": LEAVES,
+    "eval": LEAVES,
+}
 HEAVY = {
     "PIL",
     "av",
