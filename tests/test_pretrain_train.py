@@ -23,11 +23,12 @@ SIZE, SIDE = 16, 4  # of the frames and of the square in them [pixels]
 
 
 def moving_squares(path, episodes=40, length=10, seed=0):
-    """A red square drifts over a textured background that differs from episode to episode."""
+    """A square of a strong colour drifts over a chequered background; both differ from episode to episode."""
     rng = np.random.default_rng(seed)
     with FrameStoreWriter(path, image_size=SIZE) as writer:
         for _ in range(episodes):
-            background = rng.integers(60, 120, (SIZE, SIZE, 3), dtype=np.uint8)
+            background = rng.integers(60, 190, (4, 4, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
+            colour = rng.choice([0, 255], 3)  # so that no sum over pixels tells where the square is
             place, speed = rng.uniform(0, SIZE - SIDE, 2), rng.uniform(-1.5, 1.5, 2)
             frames, places = [], []
             for _ in range(length):
@@ -35,7 +36,7 @@ def moving_squares(path, episodes=40, length=10, seed=0):
                 place = place + speed
                 y, x = place.round().astype(int)
                 frame = background.copy()
-                frame[y : y + SIDE, x : x + SIDE] = (220, 30, 30)
+                frame[y : y + SIDE, x : x + SIDE] = colour
                 frames.append(frame)
                 places.append([y, x])
             writer.add_episode(np.stack(frames), {"square": np.array(places, np.float32)}, "moving squares")
