@@ -14,7 +14,7 @@ from goalsight.errors import UserError
 from goalsight.pretrain import encoder as encoders
 from goalsight.pretrain import trainer as trainers
 from goalsight.pretrain.budget import Budget, learning_rate
-from goalsight.pretrain.encoder import EncoderConfig, load_encoder
+from goalsight.pretrain.encoder import EncoderConfig, EncoderFeatures, load_encoder, random_encoder
 from goalsight.pretrain.frames import FrameStore, FrameStoreWriter
 from goalsight.pretrain.train import Pretrain, pretrain
 from goalsight.runs import Run
@@ -60,10 +60,32 @@ def config(data, out, **options):
     return Pretrain(data=(data,), out=out, **options)
 
 
-def test_prediction_beats_copying(tmp_path, small):
+def ridge_error(features, places):
+    """Mean error of ridge regression on the second half of the frames, fitted on the first [pixels]."""
+    x = features.reshape(len(features), -1)
+    half = len(x) // 2
+    x = x - x[:half].mean(0)
+    x /= x[:half].std()
+    mean = places[:half].mean(0)
+    errors = []
+    for strength in (1e-3, 1e-2, 1e-1):
+        kernel = x[:half] @ x[:half].T
+        kernel += strength * np.trace(kernel) / half * np.eye(half)
+        predicted = x[half:] @ (x[:half].T @ np.linalg.solve(kernel, places[:half] - mean)) + mean
+        errors.append(np.linalg.norm(predicted - places[half:], axis=1).mean())
+    return min(errors)
+
+
+def test_prediction_beats_copying_and_features_beat_random_ones(tmp_path, small):
     store = moving_squares(tmp_path / "squares", episodes=80)
     run = Run.open(pretrain(config(store.path, tmp_path / "run", steps=150, batch=16, lr=3e-3, max_gap=4)))
     assert run.summary["psnr_next_changed"] > run.summary["psnr_copy_changed"] + 1
+    frames, places = store.frames(np.arange(store.num_frames)), np.array(store.labels["square"])
+    error, random = (
+        ridge_error(EncoderFeatures(encoder)(frames), places)
+        for encoder in (load_encoder(run.path), random_encoder("nano", SIZE))
+    )
+    assert error < 0.85 * random
 
 
 def test_a_run_holds_everything(tmp_path, squares, small, capsys):
