@@ -49,9 +49,6 @@ class GoalReplayBuffer(BaseBuffer):
         compute_reward: pure and batched, (achieved (B, 3), desired (B, 3), info) -> (B,).
         horizon: longest episode [steps].
         relabelled: share of the goals that are replaced, in [0, 1].
-        distant: share of the transitions, in [0, 1], that are drawn where the goal is known to lie ahead: what was
-            achieved later in the episode did not count as reached yet. An object that is not touched makes every
-            other relabelled goal one that is reached already.
         seed: of the sampling.
 
     Raises:
@@ -70,18 +67,15 @@ class GoalReplayBuffer(BaseBuffer):
         compute_reward: ComputeReward,
         horizon: int = 50,
         relabelled: float = 0.8,
-        distant: float = 0.0,
         seed: int = 0,
     ) -> None:
-        for name, share in (("relabelled", relabelled), ("distant", distant)):
-            if not 0.0 <= share <= 1.0:
-                raise ValueError(f"{name} must lie in [0, 1], got {share}")
+        if not 0.0 <= relabelled <= 1.0:
+            raise ValueError(f"relabelled must lie in [0, 1], got {relabelled}")
         # One block per environment is being written; as many again keep something to sample.
         blocks = max(-(-buffer_size // horizon), 2 * n_envs)
         super().__init__(blocks * horizon, observation_space, action_space, device, n_envs)
         self.horizon = horizon
         self.relabelled = relabelled
-        self.distant = distant
         self._compute_reward = compute_reward
         self._rng = np.random.default_rng(seed)
         self._goal_row = horizon + 1
@@ -89,8 +83,6 @@ class GoalReplayBuffer(BaseBuffer):
         self._goal_keys = [key for key in observation_space if key in GOAL_KEYS]
         self._reserve(blocks)
         self._lengths = np.zeros(blocks, dtype=np.intp)  # 0 where there is nothing to sample
-        # Row of the first later frame whose goal the frame at `time` has not reached; 0 where there is none.
-        self._departure = np.zeros((blocks, horizon), dtype=np.intp)
         self._block = np.arange(n_envs)  # (n_envs,): the block each environment writes to
         self._time = np.zeros(n_envs, dtype=np.intp)  # (n_envs,): the row of its latest frame
         self._head = n_envs  # the next block to overwrite
@@ -159,7 +151,6 @@ class GoalReplayBuffer(BaseBuffer):
         """Open the finished episodes to sampling and give their environments the oldest blocks."""
         kept = envs[~diverged]
         self._lengths[self._block[kept]] = self._time[kept]
-        self._departure[self._block[kept]] = self._departures(kept)
         self._time[envs] = 0
         if len(kept):
             ring = (self._head + np.arange(len(self._lengths))) % len(self._lengths)
@@ -171,20 +162,10 @@ class GoalReplayBuffer(BaseBuffer):
             self._head = int(free[-1] + 1) % len(self._lengths)
         self._index_sampled()
 
-    def _departures(self, envs: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Return, for the episodes that end now, each transition's first later frame that it had not reached."""
-        rows = np.arange(self.horizon + 1)
-        achieved = self._frames["achieved_goal"][self._block[envs], : self.horizon + 1].numpy()  # (n, rows, 3)
-        earlier, later = np.broadcast_arrays(achieved[:, :-1, None], achieved[:, None])
-        away = self._compute_reward(earlier, later, {}) < 0  # (n, horizon, rows)
-        away &= (rows > rows[:-1, None]) & (rows <= self._time[envs, None, None])
-        return away.argmax(2)
-
     def _index_sampled(self) -> None:
-        written = np.arange(self.horizon) < self._lengths[:, None]
-        self._all = np.flatnonzero(written)
-        self._leaving = np.flatnonzero(written & (self._departure > 0))
-        self.pos = len(self._all)
+        """Number the transitions that can be sampled: block * horizon + time of each."""
+        self._sampled = np.flatnonzero(np.arange(self.horizon) < self._lengths[:, None])
+        self.pos = len(self._sampled)
 
     def size(self) -> int:
         """Return how many transitions can be sampled."""
@@ -218,21 +199,17 @@ class GoalReplayBuffer(BaseBuffer):
         """
         if not self.pos:
             raise ValueError("nothing to sample: no episode has finished yet")
-        leaving = round(self.distant * batch_size) if len(self._leaving) else 0
-        chosen = np.concatenate(
-            [
-                self._leaving[self._rng.integers(max(1, len(self._leaving)), size=leaving)],
-                self._all[self._rng.integers(len(self._all), size=batch_size - leaving)],
-            ]
-        )
-        block, time = np.divmod(chosen, self.horizon)
-        goal = np.full(batch_size, self._goal_row)
-        # The rows are drawn independently, so the first ones are as good as any.
-        share = max(leaving, round(self.relabelled * batch_size))
-        first = time[:share] + 1
-        first[:leaving] = self._departure[block[:leaving], time[:leaving]]
-        goal[:share] = self._rng.integers(first, self._lengths[block[:share]] + 1)
-        return Rows(block, time, goal)
+        rows = self._rows(self._rng.integers(self.pos, size=batch_size))
+        # The transitions are drawn independently, so the first ones are as good as any.
+        share = round(self.relabelled * batch_size)
+        last = self._lengths[rows.block[:share]]
+        rows.goal[:share] = self._rng.integers(rows.time[:share] + 1, last + 1)
+        return rows
+
+    def _rows(self, numbers: NDArray[np.intp]) -> Rows:
+        """Return the rows of transitions 0 to size() - 1, with the goals that were asked for."""
+        block, time = np.divmod(self._sampled[numbers], self.horizon)
+        return Rows(block, time, np.full(len(numbers), self._goal_row))
 
     def _gather(self, rows: Rows) -> DictReplayBufferSamples:
         start = rows.block * (self.horizon + 2)
@@ -254,8 +231,7 @@ class GoalReplayBuffer(BaseBuffer):
     def _get_samples(  # type: ignore[override]
         self, batch_inds: NDArray[np.intp], env: Any = None
     ) -> DictReplayBufferSamples:
-        block, time = np.divmod(self._all[batch_inds], self.horizon)
-        return self._gather(Rows(block, time, np.full(len(batch_inds), self._goal_row)))
+        return self._gather(self._rows(batch_inds))
 
 
 def _dtype(space: spaces.Space[Any]) -> torch.dtype:
