@@ -1,21 +1,20 @@
 """How an observation enters a network: what is seen of it is data, so a critic may see more than an actor.
 
-A network that sees pixels gets [vectors, f, g, g - f], where f and g are the features of the view and of the goal
-image. f, g and g - f enter one linear layer, so W1 f + W2 g + W3 (g - f) is computed as (W1 - W3) f + (W2 + W3) g:
-a third of the products less, the same gradients, and g's part serves two neighbouring frames.
+A network that sees pixels gets [vectors, f, g, g - f], where f and g are its glances at the view and at the goal
+image. One glance serves both, so what is learnt about views holds for goals, of which there are far fewer.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 Obs = dict[str, Tensor]
+GLANCE = 64  # numbers taken from an image
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,34 @@ class Vectors(nn.Module):
         return torch.cat([parts, named["desired_goal"] - named["achieved_goal"]], 1)
 
 
+class Glance(nn.Module):
+    """A few numbers from an image's stored features: a projection, normalised and bounded.
+
+    The shape is that of Yarats et al. 2021 (DrQ, section 4.1, the encoder's last layer). Against features that
+    enter the first layer as they are it halves the error of positions on images not trained on.
+
+    Args:
+        space: of the stored features.
+        width: outputs.
+        eye: turns stored features into those that are seen, where a part of the encoder is trained.
+    """
+
+    def __init__(self, space: spaces.Box, width: int, eye: nn.Module | None = None) -> None:
+        super().__init__()
+        self.eye = eye
+        example = torch.zeros(1, *space.shape)
+        size = (example if eye is None else eye(example)).numel()
+        self.project = nn.Linear(size, width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Stored features (B, ...) -> (B, width) in [-1, 1]."""
+        # From float16 straight to bfloat16 has no fast kernel on the CPU; by way of float32 it is five times faster.
+        seen = features.float()
+        seen = seen if self.eye is None else self.eye(seen)
+        return torch.tanh(self.norm(self.project(seen.flatten(1))))
+
+
 class FirstLayer(nn.Module):
     """The linear layer that an observation enters.
 
@@ -67,7 +94,7 @@ class FirstLayer(nn.Module):
         sight: what is seen.
         width: outputs.
         extra: further inputs, such as an action's.
-        eye: turns stored features into those that are seen; flattened as they are when absent.
+        eye: see `Glance`.
     """
 
     def __init__(
@@ -76,37 +103,21 @@ class FirstLayer(nn.Module):
         super().__init__()
         self.sight = sight
         self.vectors = Vectors(space, sight.vectors)
-        self.eye = eye if sight.tokens else None
-        size = 0
-        if sight.tokens:
-            example = torch.zeros(1, *(space["features"].shape or ()))
-            size = (example if eye is None else eye(example)).numel()
-        inputs = self.vectors.width + extra + 3 * size
-        self.plain = nn.Linear(self.vectors.width + extra, width)
-        # Weights of f, g and g - f; not one tensor, whose slices would each have a gradient of the whole.
-        self.tokens = nn.ParameterList(torch.empty(width, size) for _ in range(3 if size else 0))
-        for weight in (self.plain.weight, self.plain.bias, *self.tokens):
-            nn.init.uniform_(weight, -1 / math.sqrt(inputs), 1 / math.sqrt(inputs))
-
-    def image(self, features: Tensor) -> Tensor:
-        """Return what is seen of stored features (B, ...) as (B, D)."""
-        # From float16 straight to bfloat16 has no fast kernel on the CPU; by way of float32 it is five times faster.
-        seen = features.float()
-        return (seen if self.eye is None else self.eye(seen)).flatten(1)
+        features: Any = space["features"] if sight.tokens else None
+        self.glance = Glance(features, GLANCE, eye) if sight.tokens else None
+        self.linear = nn.Linear(self.vectors.width + extra + (3 * GLANCE if sight.tokens else 0), width)
 
     def goal(self, obs: Obs) -> Tensor | None:
-        """Return the goal image's share (B, width), for `forward` of any frame that has this goal."""
-        if not self.tokens:
-            return None
-        return F.linear(self.image(obs["goal_features"]), self.tokens[1] + self.tokens[2])
+        """Return the glance at the goal image, for `forward` of any frame that has this goal."""
+        return None if self.glance is None else self.glance(obs["goal_features"])
 
     def forward(self, obs: Obs, extra: Tensor | None = None, goal: Tensor | None = None) -> Tensor:
-        """Return (B, width); `goal` saves computing the goal's share again."""
-        vectors = self.vectors(obs)
-        hidden = self.plain(vectors if extra is None else torch.cat([vectors, extra], 1))
-        if not self.tokens:
-            return hidden
-        view = F.linear(self.image(obs["features"]), self.tokens[0] - self.tokens[2])
-        share = self.goal(obs) if goal is None else goal
-        assert share is not None
-        return hidden + view + share
+        """Return (B, width); `goal` saves looking at the goal image again."""
+        parts = [self.vectors(obs)]
+        if extra is not None:
+            parts.append(extra)
+        if self.glance is not None:
+            view = self.glance(obs["features"])
+            wanted = self.glance(obs["goal_features"]) if goal is None else goal
+            parts += [view, wanted, wanted - view]
+        return self.linear(torch.cat(parts, 1))

@@ -88,7 +88,7 @@ class GoalSAC(SAC):
             if with_actor:
                 actions, log_prob = self.actor.action_log_prob(obs, goal)
         with torch.no_grad():
-            # Both frames have one goal: its share of the actor's first layer is computed once.
+            # Both frames have one goal: the actor looks at its image once.
             next_actions, next_log_prob = self.actor.action_log_prob(next_obs, goal)
             soft = self.critic_target.values(next_obs, next_actions).amin(0) - temperature * next_log_prob
             target = batch.rewards[:, 0] + self.gamma * (1 - batch.dones[:, 0]) * soft

@@ -46,14 +46,19 @@ def make_policy(**kwargs) -> GoalPolicy:
     return GoalPolicy(SPACE, ACTIONS, lambda _: 1e-3, **options)
 
 
-def test_first_layer_is_linear_in_view_goal_and_their_difference():
+def test_first_layer_sees_view_goal_and_their_difference_by_one_glance():
     layer = FirstLayer(SPACE, PIXELS, 5)
     obs = observations(7, 0)
-    f, g = obs["features"].flatten(1), obs["goal_features"].flatten(1)
+
+    def glance(features: torch.Tensor) -> torch.Tensor:
+        projected = F.linear(features.flatten(1), layer.glance.project.weight, layer.glance.project.bias)
+        mean, spread = projected.mean(1, keepdim=True), projected.std(1, correction=0, keepdim=True)
+        return torch.tanh((projected - mean) / spread)
+
+    f, g = glance(obs["features"]), glance(obs["goal_features"])
     inputs = torch.cat([obs["observation"], f, g, g - f], 1)
-    weight = torch.cat([layer.plain.weight, *layer.tokens], 1)
-    assert torch.allclose(layer(obs), F.linear(inputs, weight, layer.plain.bias), atol=1e-5)
-    assert torch.allclose(layer(obs, goal=layer.goal(obs)), layer(obs))
+    assert torch.allclose(layer(obs), F.linear(inputs, layer.linear.weight, layer.linear.bias), atol=1e-4)
+    assert torch.equal(layer(obs, goal=layer.goal(obs)), layer(obs))
 
 
 def test_vectors_are_centred_scaled_and_completed_by_the_way_to_the_goal():
