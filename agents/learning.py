@@ -1,6 +1,5 @@
 """Training from end to end: environments, features, replay and agent put together, watched and saved."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +20,7 @@ from goalsight.agents.vec_env import GoalVecEnv
 from goalsight.agents.watch import Watch
 from goalsight.envs.registration import make_vector, resolve
 from goalsight.errors import UserError, choose
+from goalsight.machine import usable_cores
 from goalsight.pretrain.precision import fast_dtype
 from goalsight.runs import Run
 
@@ -54,7 +54,7 @@ class Learner:
                 "camera": config.camera,
                 "renderer": config.renderer,
             }
-        self.threads = config.threads or len(os.sched_getaffinity(0))
+        self.threads = config.threads or usable_cores()
         if self.threads < 1:
             raise UserError(f"threads must be at least 1, or 0 for every CPU, got {config.threads}")
         choose("device", config.device, ("cpu", *(["cuda"] if torch.cuda.is_available() else [])))
@@ -99,6 +99,7 @@ class Learner:
             self.preset.num_envs,
             **self.env_kwargs,
             num_threads=self.threads,
+            max_episode_steps=self.preset.horizon,
             training_starts=True,
             privileged=config.obs == "pixels",
         )

@@ -11,6 +11,7 @@ class TrainPreset:
 
     steps: int  # environment steps, of all environments together
     num_envs: int = 32  # stepped at once
+    horizon: int | None = None  # steps of a training episode; the task's own when None
     updates_per_step: float = 0.25  # gradient steps per environment step
     batch_size: int = 256  # transitions per gradient step
     warmup: int = 1600  # environment steps at random before the first gradient step
@@ -30,7 +31,7 @@ class TrainPreset:
 
 
 REACH = TrainPreset(steps=24_000, eval_every=1_600)
-PUSH = TrainPreset(steps=100_000)
+PUSH = TrainPreset(steps=100_000, horizon=25)
 PICK_PLACE = TrainPreset(steps=250_000, eval_every=10_000, target_entropy=-2.0)
 
 PRESETS: dict[tuple[str, str], TrainPreset] = {

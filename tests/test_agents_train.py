@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from goalsight.agents.agent import load_agent
+from goalsight.agents.learning import Learner
 from goalsight.agents.presets import PRESETS, preset_for
 from goalsight.agents.rollout import rollout
 from goalsight.agents.train import Train, train
@@ -124,6 +125,15 @@ def test_training_ends_when_two_evaluations_in_a_row_reach_the_target(tmp_path):
     rows = [row["eval/success"] for row in Run.open(tmp_path / "run").metrics()]
     reached = [i for i in range(1, len(rows)) if min(rows[i - 1 : i + 1]) > 0]
     assert summary["reached_target"] == bool(reached)
+
+
+def test_training_episodes_are_as_long_as_the_preset_says():
+    horizon = PRESETS["push", "state"].horizon
+    assert horizon < TASKS["push"].max_episode_steps  # otherwise this shows nothing
+    asked = Train(env="goalsight/PandaPush-v0", obs="state", num_envs=2, steps=2 * horizon + 2, warmup=1000, threads=1)
+    with Learner(asked) as learner:
+        learner.sac.learn(asked.steps, log_interval=None)
+        assert learner.sac.replay_buffer.size() == 2 * horizon  # both episodes have ended
 
 
 def test_presets_cover_every_task():
