@@ -1,4 +1,4 @@
-"""Run mypy over the package, and fail if it passed over a file.
+"""Run mypy over the package and the benchmarks, and fail if it passed over a file of the package.
 
 The package lies in several top-level folders and mypy sees it through the links under .typing/; a file that
 is not linked, or a folder that is skipped, would silently go unchecked.
@@ -37,6 +37,8 @@ def main() -> int:
     for module in sorted(missed):
         print(f"mypy did not read {module}; is it linked under .typing/goalsight/ ?", file=sys.stderr)
     print(f"mypy read {len(expected_modules()) - len(missed)} of {len(expected_modules())} modules")
+    scripts = [str(path) for path in sorted((ROOT / "benchmarks").glob("*.py"))]
+    status = subprocess.run([sys.executable, "-m", "mypy", *scripts], cwd=ROOT, check=False).returncode or status
     return status or bool(missed)
 
 

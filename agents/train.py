@@ -1,5 +1,6 @@
 """`goalsight train`: an agent learns to reach the goals it is shown."""
 
+import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -54,6 +55,8 @@ class Train:
     """Where the networks are: cpu or cuda."""
     out: Path | None = None
     """Folder of the run; runs/train-<task>-<date> unless given."""
+    json: bool = False
+    """Print the summary as JSON."""
 
     def preset(self, task: str) -> TrainPreset:
         """Return the task's preset with what was asked for in its place.
@@ -120,5 +123,5 @@ def train(config: Train) -> Path:
         )
         summary: dict[str, Any] = learner.learn(run, lambda: stop.requested)
         run.finish(summary, status="interrupted" if stop.requested else "finished")
-    print(f"{learner.verdict(summary)}\n{run.path}")
+    print(json.dumps({"run": str(run.path), **summary}) if config.json else f"{learner.verdict(summary)}\n{run.path}")
     return run.path

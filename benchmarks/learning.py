@@ -5,6 +5,7 @@ where it was when it is started again.
 """
 
 import gc
+import importlib.util
 import shutil
 import sys
 from dataclasses import dataclass
@@ -227,6 +228,8 @@ def write(result: dict[str, Any], out: Path) -> None:
 
 def main(config: Learning) -> None:
     """Make what is missing and print the summary."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UserError("the plot needs matplotlib: pip install -c constraints.txt -e '.[bench]'")
     result = read_json(config.out) if config.out.exists() else {"encoders": {}, "runs": []}
     try:
         run_all(result, config)

@@ -16,6 +16,7 @@ import tyro
 from isolation import CommandError, Library, python_of, run_together
 from reporting import RESULTS, markdown_table, provenance, significant
 
+from goalsight.machine import usable_cores
 from goalsight.runs import atomic_write_json, atomic_write_text
 
 WORKER = Path(__file__).resolve().with_name("stepping.py")
@@ -106,7 +107,7 @@ class Row:
 
 def planned() -> list[Row]:
     """Return all that is measured: the peers in one process, as they are used, ours, the peers on every core."""
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     alone = [Row(library, env, obs) for env, library in PEERS.items() for obs in OBS]
     own = [Row(GOALSIGHT, "goalsight Push", obs, num_envs) for obs in OBS for num_envs in BATCHES]
     crowds = [Row(row.library, row.env, row.obs, processes=cores) for row in alone if cores > 1]

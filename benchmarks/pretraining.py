@@ -58,7 +58,7 @@ def step_times(trainer: Trainer, config: Pretraining) -> list[float]:
     times: list[float] = []
     for step in range(sys.maxsize):
         began = time.perf_counter()
-        trainer._step(clip, 0.5)  # in the middle of the budget, where the rate of learning is not zero
+        trainer.step(clip, 0.5)  # in the middle of the budget, where the rate of learning is not zero
         if step >= FEWEST:
             times.append(time.perf_counter() - began)
         if len(times) >= FEWEST and sum(times) >= config.seconds:
@@ -84,7 +84,7 @@ def measure(size: str, threads: int, config: Pretraining) -> dict[str, Any]:
     peaks = [matmul_peak(dtype, seconds=PEAK_SECONDS)]
     times = step_times(trainer, config)
     peaks.append(matmul_peak(dtype, seconds=PEAK_SECONDS))
-    flops_per_pair = trainer._flops_per_step() / config.batch
+    flops_per_pair = trainer.flops_per_step() / config.batch
     pairs_per_second = config.batch / statistics.median(times)
     return {
         "size": size,

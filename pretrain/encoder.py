@@ -225,13 +225,22 @@ def random_encoder(size: str = "nano", image_size: int = 64, seed: int = 0) -> V
 
 
 def load_encoder(source: Path) -> VideoEncoder:
-    """Read an encoder from a pretraining run (its last checkpoint) or from a checkpoint's folder.
+    """Read an encoder from a run that pretrained one or trained an agent with one, or from a checkpoint's folder.
+
+    Of a run the last checkpoint is taken.
 
     Raises:
         UserError: when there is no readable encoder.
     """
     source = Path(source)
-    folder = source if (source / "meta.json").exists() else Run.open(source).checkpoint("last")
+    folder = source
+    if not (source / "meta.json").exists():
+        run = Run.open(source)
+        if run.kind == "collect":
+            raise UserError(
+                f"{source} holds recorded play, not an encoder; make one: goalsight pretrain --data {source}"
+            )
+        folder = run.checkpoint("last")
     tensors, meta = read_checkpoint(folder)
     weights = {name.removeprefix(PREFIX): value for name, value in tensors.items() if name.startswith(PREFIX)}
     if "encoder" not in meta or not weights:

@@ -73,7 +73,7 @@ class Trainer:
         sampler = PairSampler(store, batch=config.batch, max_gap=config.max_gap, seed=config.seed)
         shown = PairSampler(store, batch=PICTURED, max_gap=config.max_gap, seed=config.seed + 1).sample()
         journal = Journal(self, run, shown)
-        flops_per_step = self._flops_per_step()
+        flops_per_step = self.flops_per_step()
         began = time.perf_counter()
         with tqdm(total=100, desc="pretrain", bar_format=BAR, disable=None) as bar:
             while not stop.requested:
@@ -82,7 +82,7 @@ class Trainer:
                 bar.update(min(100.0, 100 * spent) - bar.n)
                 if spent >= 1:
                     break
-                parts = self._step(sampler.sample(), spent)
+                parts = self.step(sampler.sample(), spent)
                 bar.set_postfix_str(journal.keep(parts), refresh=False)
         seconds = time.perf_counter() - began
         journal.close()
@@ -98,8 +98,19 @@ class Trainer:
             **journal.means(),
         }
 
-    def _step(self, clip: Tensor, spent: float) -> dict[str, float]:
-        """Take one step; return its metrics."""
+    def step(self, clip: Tensor, spent: float) -> dict[str, float]:
+        """Take one step.
+
+        Args:
+            clip: (B, 2, H, W, 3) uint8, frames t and t+k.
+            spent: share of the budget that is spent, in [0, 1]; decides the learning rate.
+
+        Returns:
+            its metrics.
+
+        Raises:
+            UserError: when the loss is no number any more.
+        """
         rate = learning_rate(spent, self.lr)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -117,7 +128,8 @@ class Trainer:
         self.steps += 1
         return {**parts, "pretrain/lr": rate}
 
-    def _flops_per_step(self) -> int:
+    def flops_per_step(self) -> int:
+        """Count the floating-point operations of a step, forward and backward; nothing is learnt."""
         size = self.config.image_size
         blank = torch.zeros(self.config.batch, 2, size, size, 3, dtype=torch.uint8, device=self.device)
         masks = torch.Generator(self.device).manual_seed(0)  # the training's own generator must not move

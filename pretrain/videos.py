@@ -84,8 +84,14 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
     for path in map(Path, paths):
         found = _sources_in(path) if path.exists() else []
         if not found:
-            what = "does not exist" if not path.exists() else "is not" if path.is_file() else "holds nothing of"
-            raise UserError(f"{path} {what}; give {KINDS}" if path.exists() else f"{path} {what}")
+            what = (
+                "cannot be watched"
+                if path.is_file()
+                else "holds nothing to watch"
+                if path.exists()
+                else "does not exist"
+            )
+            raise UserError(f"{path} {what}; give {KINDS}")
         sources += found
     if not sources:
         raise UserError(f"no data; give {KINDS}")

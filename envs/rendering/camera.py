@@ -1,6 +1,5 @@
 """One interface to pixels, whatever draws them."""
 
-import os
 from typing import Protocol
 
 import mujoco
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goalsight.errors import UserError, choose
+from goalsight.machine import usable_cores
 
 BACKENDS = ("raytrace", "opengl")
 QUALITIES = ("fast", "pretty")
@@ -94,13 +94,6 @@ def make_camera(
         width=width,
         height=height,
         quality=quality,
-        num_threads=num_threads or available_processors(),
+        num_threads=num_threads or usable_cores(),
         batch_size_hint=batch_size_hint,
     )
-
-
-def available_processors() -> int:
-    """Processors this process may run on, where the system can tell; all of them elsewhere."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
