@@ -33,6 +33,18 @@ PLAY_SEED = 900_000_000  # the random play before training
 SEEDS_PER_RUN = 10_000
 
 
+def settling(rate: float) -> Callable[[float], float]:
+    """A learning rate that is constant for half of the training and then falls linearly, to a twentieth at the end.
+
+    Args:
+        rate: at the start.
+
+    Returns:
+        the rate as a function of the share of the training that remains, as stable-baselines3 wants it.
+    """
+    return lambda remaining: rate * min(1.0, max(0.05, 2 * remaining))
+
+
 class Learner:
     """A training run, ready to learn. A context manager: threads and environments end with it.
 
@@ -63,7 +75,8 @@ class Learner:
 
     def __enter__(self) -> "Learner":
         """Make everything."""
-        torch.set_num_threads(self.threads)
+        # Batches this small gain nothing from a second thread, and the environments, which step meanwhile, need it.
+        torch.set_num_threads(1)
         try:
             self._build()
         except BaseException:
@@ -141,7 +154,7 @@ class Learner:
             random_actions=preset.random_actions,
             actor_every=preset.actor_every,
             bfloat16=fast_dtype(config.device) == torch.bfloat16,
-            learning_rate=preset.learning_rate,
+            learning_rate=settling(preset.learning_rate),
             buffer_size=preset.steps,
             learning_starts=preset.warmup,
             batch_size=preset.batch_size,

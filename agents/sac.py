@@ -72,6 +72,8 @@ class GoalSAC(SAC):
         if not self.replay_buffer.size():
             return  # no episode has finished yet
         self.policy.set_training_mode(True)
+        assert self.ent_coef_optimizer is not None
+        self._update_learning_rate([self.actor.optimizer, self.critic.optimizer, self.ent_coef_optimizer])
         for _ in range(gradient_steps):
             batch: DictReplayBufferSamples = self.replay_buffer.sample(batch_size)  # type: ignore[assignment]
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):

@@ -50,7 +50,7 @@ class Train:
     renderer: str = "raytrace"
     """raytrace or opengl."""
     threads: int = 0
-    """Threads; 0 takes every CPU."""
+    """Threads of the environments; 0 takes every CPU. Networks learn on one."""
     device: str = "cpu"
     """Where the networks are: cpu or cuda."""
     out: Path | None = None

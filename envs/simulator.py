@@ -26,7 +26,8 @@ IK_DAMPING = 0.01
 IK_TOLERANCE = 0.005  # a pose that inverse kinematics misses by more counts as out of reach [m]
 SETTLED = 0.02  # a goal state that moves farther than this while it comes to rest is drawn again [m]
 MAX_DRAWS = 200  # attempts at a valid layout before the task itself is to blame
-DOWN = np.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -1.0]])  # tool_in_world when pointing down
+# tool_in_world when pointing down. The fingers open along x: seen from the front the hand is at its narrowest.
+DOWN = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
 STAGE_POS = mujoco.mjtStage.mjSTAGE_POS
 BAD_STATE = [int(w) for w in (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL)]
 BAD_STATE += [int(w) for w in (mujoco.mjtWarning.mjWARN_BADQACC, mujoco.mjtWarning.mjWARN_BADCTRL)]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from goalsight.envs.scene import load_spec
 from goalsight.envs.tasks.base import Cube
 
-HOME = np.array([0, -0.08714108, 0, -2.54177861, 0, 2.45463753, 0.78539816])
+HOME = np.array([0, -0.08714108, 0, -2.54177861, 0, 2.45463753, -0.78539816])
 
 # Modified DH parameters (Craig) of joints 1 to 7: a [m], d [m], alpha [rad].
 DH = (

@@ -66,11 +66,12 @@ class Push(Task):
             near = xp.concat([near, cube[:, 2:]], axis=-1)
             near = self.object_region.clip(near)
             cube = xp.where(u[:, 8:9] < self.training_near_share, near, cube)
-        behind = goal[:, :2] - BESIDE * unit(goal[:, :2] - cube[:, :2])
+        # On the robot's side of the cube, where the hand hides nothing of it from the front.
+        beside = xp.stack([goal[:, 0] - BESIDE, goal[:, 1]], axis=-1)
         return Layout(
             tool=tool,
             goal=goal,
-            goal_tool=xp.concat([behind, xp.full_like(goal[:, 2:], LOW)], axis=-1),
+            goal_tool=xp.concat([beside, xp.full_like(goal[:, 2:], LOW)], axis=-1),
             grasped=xp.zeros(u.shape[0], dtype=xp.bool),
             objects={CUBE.name: cube},
             goal_objects={CUBE.name: goal},
