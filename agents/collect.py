@@ -71,7 +71,8 @@ def collect(config: Collect) -> Path:
         config: what to record.
 
     Returns:
-        the run's folder, with `frames/` (a frame store), `videos/play.mp4` and `summary.json`.
+        the run's folder, with `frames/` (a frame store), `videos/play.mp4` and `summary.json`. Labels of the
+        frames are positions [m], NaN where the picture does not reach.
 
     Raises:
         UserError: for an unknown environment, a folder that cannot be written, or no finished episode.
@@ -145,6 +146,7 @@ class Recorder:
         # Time is the second axis, so that an episode lies in one piece.
         self._pixels = np.zeros((env.num_envs, config.steps, size, size, 3), dtype=np.uint8)
         self._labels: dict[str, NDArray[np.float32]] = {}  # each (N, T, 3) [m]
+        self._in_picture: dict[str, NDArray[np.bool_]] = {}  # each (N, T)
         self._left_to_film = config.film
         self.frames = self.episodes = self.dropped = self.moved = 0
         self.behaviours = dict.fromkeys(BEHAVIOURS, 0)
@@ -155,6 +157,8 @@ class Recorder:
         for name, points in self._env.object_positions().items():
             kept = self._labels.setdefault(name, np.zeros((*self._pixels.shape[:2], 3), dtype=np.float32))
             kept[:, moment.time] = points
+            shown = self._in_picture.setdefault(name, np.zeros(self._pixels.shape[:2], dtype=bool))
+            shown[:, moment.time] = self._env.in_picture(points, camera=self._config.camera)
         self._bar.update(int(moment.active.sum()))
 
     def keep(self, finished: Episodes) -> None:
@@ -162,8 +166,10 @@ class Recorder:
         sound = np.flatnonzero(~finished.diverged)
         for env in sound:
             source = f"{self._config.env} play seed {self._config.seed + int(finished.index[env])}"
-            # Copies, because the store keeps labels until it is closed and the next wave overwrites these.
-            labels = {name: points[env].copy() for name, points in self._labels.items()}
+            labels = {
+                name: np.where(self._in_picture[name][env, :, None], points[env], np.float32(np.nan))
+                for name, points in self._labels.items()
+            }
             self._writer.add_episode(self._pixels[env], labels=labels, source=source)
             self.behaviours[BEHAVIOURS[self._policy.behaviour[env]]] += 1
         self.frames += len(sound) * self._config.steps

@@ -231,6 +231,18 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             points["object"] = world.objects[self.task.objects[0].name]
         return {name: point.astype(np.float32) for name, point in points.items()}
 
+    def in_picture(self, points: NDArray[Any], *, camera: str = "front") -> NDArray[np.bool_]:
+        """Whether points [m], (N, 3), one for each environment, lie within the square picture of a camera, (N,).
+
+        What stands before them is not looked for.
+        """
+        index = self.model.camera(camera_name(self.arm, self.model, camera)).id
+        offsets = points - self.batch.cam_xpos[:, index]
+        axes = self.batch.cam_xmat[:, index].reshape(-1, 3, 3)  # the camera's, as columns: right, up, backward
+        right, up, backward = np.einsum("nij,ni->jn", axes, offsets)
+        edge = -backward * np.tan(np.radians(self.model.cam_fovy[index]) / 2)
+        return np.maximum(np.abs(right), np.abs(up)) <= edge
+
     def render_frames(
         self, *, size: int = 480, camera: str = "front", ids: NDArray[np.int64] | None = None
     ) -> NDArray[np.uint8]:

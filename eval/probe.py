@@ -102,8 +102,8 @@ def _open_store(path: Path) -> "FrameStore":
 
 
 def out_of_sight(store: "FrameStore") -> NDArray[np.bool_]:
-    """Frames (num_frames,) in which something has fallen off the table: no picture of the table tells where to."""
-    return np.any([label[:, 2] < TABLE for label in store.labels.values()], axis=0)
+    """Frames (num_frames,) in which something lies beyond the picture's edge (NaN) or has fallen off the table."""
+    return ~np.all([label[:, 2] >= TABLE for label in store.labels.values()], axis=0)
 
 
 def split_episodes(

@@ -253,3 +253,20 @@ def test_a_task_of_ones_own_is_an_id_everywhere(tmp_path, monkeypatch):
         resolve("broken_tasks:mine/PandaOther-v0")
     with pytest.raises(UserError, match="registered already"):
         register_task(TASKS_BY_NAME["reach_high"])
+
+
+def test_what_lies_in_the_picture_is_known_from_the_lens():
+    env = GoalVectorEnv("push", num_envs=1)
+    env.reset(seed=0)
+    index = env.model.camera("front").id
+    eye, axes = env.batch.cam_xpos[:, index], env.batch.cam_xmat[0, index].reshape(3, 3)
+    edge = 0.8 * np.tan(np.radians(env.model.cam_fovy[index]) / 2)  # 0.8 m before the lens
+
+    def shown(right: float, up: float, ahead: float) -> bool:
+        return bool(env.in_picture(eye + axes @ [right, up, -ahead])[0])
+
+    assert shown(0, 0, 0.8)
+    assert shown(0.99 * edge, -0.99 * edge, 0.8)
+    assert not shown(1.01 * edge, 0, 0.8)
+    assert not shown(0, -1.01 * edge, 0.8)
+    assert not shown(0, 0, -0.8)

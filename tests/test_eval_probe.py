@@ -14,7 +14,7 @@ from goalsight.runs import Run
 CONFIG = EncoderConfig(image_size=16, width=16, depth=1, heads=1)
 
 
-def a_store(path, *, episodes=20, length=10, labels=True, fallen=0):
+def a_store(path, *, episodes=20, length=10, labels=True, fallen=0, beyond=0):
     """Episodes of a 3x3 square on grey, labelled with where it is [m], one pixel being 1 cm."""
     rng = np.random.default_rng(0)
     with FrameStoreWriter(path, image_size=16) as writer:
@@ -25,6 +25,7 @@ def a_store(path, *, episodes=20, length=10, labels=True, fallen=0):
                 frame[row - 1 : row + 2, column - 1 : column + 2] = (255, 0, 0)
             positions = np.column_stack([places / 100, np.full(length, 0.02)]).astype(np.float32)
             positions[:fallen, 2] = -0.7
+            positions[length - beyond :] = np.nan
             still = np.full((length, 3), 0.3, np.float32)
             writer.add_episode(frames, {"object": positions, "gripper": still} if labels else None)
     return FrameStore.open(path)
@@ -38,7 +39,7 @@ def an_encoder(path):
 
 
 def test_episodes_are_dealt_out_whole(tmp_path):
-    store = a_store(tmp_path / "store", fallen=2)
+    store = a_store(tmp_path / "store", fallen=2, beyond=1)
     parts = split_episodes(store, 100, 3, leave_out=out_of_sight(store))
     members = {name: set(store.episode_of_frame[rows]) for name, rows in parts.items()}
     # 20 episodes at shares of 0.6, 0.15 and 0.25, and 100 frames likewise.
@@ -46,6 +47,7 @@ def test_episodes_are_dealt_out_whole(tmp_path):
     assert {name: len(rows) for name, rows in parts.items()} == {"train": 60, "validation": 15, "test": 25}
     assert sum(len(episodes) for episodes in members.values()) == len(set.union(*members.values()))
     assert all((rows % 10 >= 2).all() for rows in parts.values()), "fallen objects are left out"
+    assert all((rows % 10 < 9).all() for rows in parts.values()), "and those beyond the picture's edge"
     again = split_episodes(store, 100, 3, leave_out=out_of_sight(store))
     assert all(np.array_equal(parts[name], again[name]) for name in SHARES)
 
