@@ -129,14 +129,14 @@ def test_a_budget_of_seconds_ends(tmp_path, squares, small):
 
 
 def test_an_interruption_leaves_a_run_that_loads(tmp_path, squares, small, monkeypatch):
-    step = trainers.Trainer._step
+    step = trainers.Trainer.step
 
     def interrupted_at_the_third(self, *arguments):
         if self.steps == 2:
             os.kill(os.getpid(), signal.SIGINT)
         return step(self, *arguments)
 
-    monkeypatch.setattr(trainers.Trainer, "_step", interrupted_at_the_third)
+    monkeypatch.setattr(trainers.Trainer, "step", interrupted_at_the_third)
     path = pretrain(config(squares, tmp_path / "run", steps=1000))
     run = Run.open(path)
     assert run.manifest["status"] == "interrupted"
@@ -145,7 +145,7 @@ def test_an_interruption_leaves_a_run_that_loads(tmp_path, squares, small, monke
 
 
 def test_a_loss_that_is_no_number_is_one_line_and_costs_no_checkpoint(tmp_path, squares, small, monkeypatch):
-    step = trainers.Trainer._step
+    step = trainers.Trainer.step
 
     def spoilt_after_two(self, *arguments):
         if self.steps == 2:
@@ -153,7 +153,7 @@ def test_a_loss_that_is_no_number_is_one_line_and_costs_no_checkpoint(tmp_path, 
                 self.encoder.norm.weight.fill_(float("nan"))
         return step(self, *arguments)
 
-    monkeypatch.setattr(trainers.Trainer, "_step", spoilt_after_two)
+    monkeypatch.setattr(trainers.Trainer, "step", spoilt_after_two)
     with pytest.raises(UserError, match="the loss became nan at step 2") as caught:
         pretrain(config(squares, tmp_path / "run", save_every=0.0))
     assert "\n" not in str(caught.value)
