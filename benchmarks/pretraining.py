@@ -40,7 +40,7 @@ class Pretraining:
     """What the encoder learns from."""
     image_size: int = 64
     """Side of the frames [pixels]."""
-    batch: int = 64
+    batch: int = Pretrain.batch
     """Pairs per step."""
     seconds: float = 8.0
     """Time that steps are measured for, at least two [s]."""
