@@ -76,7 +76,9 @@ class GoalSAC(SAC):
         self._update_learning_rate([self.actor.optimizer, self.critic.optimizer, self.ent_coef_optimizer])
         for _ in range(gradient_steps):
             batch: DictReplayBufferSamples = self.replay_buffer.sample(batch_size)  # type: ignore[assignment]
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            # Without autocast's cache of cast weights: it is one for all threads, and whoever encodes frames in the
+            # background meanwhile empties it, so that gradients would be rounded here or there as chance has it.
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False):
                 self._update(batch, with_actor=self._n_updates % self.actor_every == 0)
             self._n_updates += 1
 

@@ -161,6 +161,17 @@ def test_same_seed_gives_the_same_weights_also_with_steps_in_the_background():
         assert torch.equal(tensor, behind[name]), name
 
 
+def test_updates_do_not_share_casts_with_other_threads(monkeypatch):
+    # Autocast's cache is emptied by whichever thread leaves autocast first, so weights that are used twice in an
+    # update would get gradients that depend on the timing of the frames' encoder.
+    sac = make_sac(bfloat16=True)
+    sac.learn(120)
+    cached = []
+    monkeypatch.setattr(sac, "_update", lambda *args, **kwargs: cached.append(torch.is_autocast_cache_enabled()))
+    sac.train(2, 32)
+    assert cached == [False, False]
+
+
 def test_learning_goes_on_where_it_stopped():
     sac = make_sac(background=True)
     sac.learn(120)
