@@ -62,7 +62,7 @@ class Glance(nn.Module):
     """A few numbers from an image's stored features: a projection, normalised and bounded.
 
     The shape is that of Yarats et al. 2021 (DrQ, section 4.1, the encoder's last layer). Against features that
-    enter the first layer as they are it halves the error of positions on images not trained on.
+    enter the first layer as they are it lowers the error of positions on images not trained on by a third.
 
     Args:
         space: of the stored features.

@@ -47,10 +47,10 @@ PRESETS: dict[tuple[str, str], TrainPreset] = {
 def preset_for(task: str, obs: str) -> TrainPreset:
     """Return the preset of a task and kind of observation.
 
-    A task from elsewhere gets Push's: it is neither the easiest nor the longest.
+    A task from elsewhere gets Push's, which is neither the easiest nor the longest, with episodes of its own length.
 
     Raises:
         UserError: on an unknown kind of observation.
     """
     choose("observation mode", obs, {kind for _, kind in PRESETS})
-    return PRESETS.get((task, obs), PRESETS["push", obs])
+    return PRESETS.get((task, obs), replace(PRESETS["push", obs], horizon=None))

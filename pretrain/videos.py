@@ -84,13 +84,7 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
     for path in map(Path, paths):
         found = _sources_in(path) if path.exists() else []
         if not found:
-            what = (
-                "cannot be watched"
-                if path.is_file()
-                else "holds nothing to watch"
-                if path.exists()
-                else "does not exist"
-            )
+            what = "holds nothing to watch" if path.exists() else "does not exist"
             raise UserError(f"{path} {what}; give {KINDS}")
         sources += found
     if not sources:
