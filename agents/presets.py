@@ -31,7 +31,7 @@ class TrainPreset:
 
 
 REACH = TrainPreset(steps=24_000, eval_every=1_600)
-PUSH = TrainPreset(steps=120_000, horizon=25)  # in short episodes there are more first contacts to learn from
+PUSH = TrainPreset(steps=180_000, horizon=25)  # in short episodes there are more first contacts to learn from
 PICK_PLACE = TrainPreset(steps=250_000, eval_every=10_000, target_entropy=-2.0)
 
 PRESETS: dict[tuple[str, str], TrainPreset] = {

@@ -4,10 +4,15 @@ Runs that the result already holds are skipped, and it is written after each run
 where it was when it is started again.
 """
 
+import contextlib
 import gc
 import importlib.util
+import multiprocessing
+import os
 import shutil
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +28,7 @@ from goalsight.demo import PLANS
 from goalsight.errors import UserError
 from goalsight.eval.evaluate import Eval, evaluate
 from goalsight.files import read_json
+from goalsight.machine import usable_cores
 from goalsight.pretrain.encoder import load_encoder
 from goalsight.pretrain.train import Pretrain, pretrain
 from goalsight.runs import Run, atomic_write_json, stopped_by
@@ -67,14 +73,18 @@ class Learning:
     """Episodes per evaluation on the way."""
     final_episodes: int = 200
     """Episodes by which the finished agent is judged, on seeds of their own."""
-    threads: int = 0
-    """Threads; 0 takes every CPU."""
+    jobs: int = 1
+    """Agents that learn at once, each on its share of the CPUs: less time in all, more for each agent."""
     encoder: Path | None = None
     """A pretraining run for all pixel experiments; by default each task gets the one its demo would make."""
     runs: Path = Path("runs/benchmarks")
     """Where play and encoders are kept; agents go to runs/."""
     out: Path = RESULTS / "learning.json"
     """The result; a plot (SVG) and a Markdown table are written beside it."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.jobs <= usable_cores():
+            raise UserError(f"jobs must be 1 to {usable_cores()}, one CPU each, got {self.jobs}")
 
 
 class StoppedError(Exception):
@@ -96,7 +106,7 @@ def pretrained_encoder(task: str, config: Learning) -> tuple[Path, dict[str, Any
         _go_on()
     if not _finished(encoder):
         frames = config.runs / "frames"
-        pretrain(Pretrain(data=(play,), seconds=plan.seconds, out=encoder, cache=frames, threads=config.threads))
+        pretrain(Pretrain(data=(play,), seconds=plan.seconds, out=encoder, cache=frames))
         _go_on()
     return encoder, {"play": _cost(play), "pretrain": _cost(encoder)}
 
@@ -131,7 +141,6 @@ def asked_of(experiment: Experiment, encoder: str, seed: int, config: Learning) 
         "steps": config.steps,
         "eval_every": config.eval_every,
         "eval_episodes": config.eval_episodes,
-        "threads": config.threads,
         "target_success": NEVER if experiment.matched else None,
     }
     return {name: value for name, value in options.items() if value is not None}
@@ -144,6 +153,7 @@ def learn(name: str, asked: dict[str, Any], source: str, config: Learning) -> di
         StoppedError: when someone asked to stop meanwhile.
     """
     about = provenance()
+    gc.collect()  # the replay buffer of the run before takes gigabytes
     folder = train(Train(**{**asked, "encoder": source}))
     _go_on()
     run = Run.open(folder)
@@ -166,6 +176,7 @@ def learn(name: str, asked: dict[str, Any], source: str, config: Learning) -> di
         "final": {"checkpoint": "last", "success": judged["success"], "seed": judged["seed"]},
         "floors": {floor: row["success"]["rate"] for floor, row in judged["floors"].items()},
         **about,
+        "agents_at_once": config.jobs,
     }
 
 
@@ -196,11 +207,13 @@ def note_encoder(result: dict[str, Any], task: str, content_hash: str, cost: dic
     result["encoders"][task] = {"hash": content_hash, **cost}
 
 
-def run_all(result: dict[str, Any], config: Learning) -> None:
-    """Make the runs that the result lacks, and write it after each."""
+def missing(result: dict[str, Any], config: Learning) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Yield experiment, options and encoder of each run that the result lacks; encoders are made on the way.
+
+    Seed by seed, so that a benchmark that is stopped early still compares like with like.
+    """
     for name in config.experiments:
         experiment = EXPERIMENTS[name]
-        # Seed by seed, so that a benchmark that is stopped early still compares like with like.
         for seed in config.seeds:
             for encoder in experiment.encoders:
                 asked = asked_of(experiment, encoder, seed, config)
@@ -211,10 +224,46 @@ def run_all(result: dict[str, Any], config: Learning) -> None:
                     folder, cost = pretrained_encoder(experiment.task, config)
                     note_encoder(result, experiment.task, load_encoder(folder).content_hash(), cost)
                     source = str(folder)
-                print(f"\n{name}, encoder {encoder}, seed {seed}", file=sys.stderr)
-                result["runs"].append(learn(name, asked, source, config))
-                gc.collect()  # the replay buffer of a run takes gigabytes
-                write(result, config.out)
+                yield name, asked, source
+
+
+def run_all(result: dict[str, Any], config: Learning) -> None:
+    """Make the runs that the result lacks, and write it after each."""
+    waiting = list(missing(result, config))
+    with workers(config.jobs) as pool:
+        running = {pool.submit(learn, *job, config): job for job in waiting}
+        for done in as_completed(running):
+            name, asked, _ = running[done]
+            result["runs"].append(done.result())
+            result["runs"].sort(key=order)
+            write(result, config.out)
+            print(f"{name}, encoder {asked['encoder']}, seed {asked['seed']}: done", file=sys.stderr)
+
+
+def order(run: dict[str, Any]) -> tuple[int, int, int]:
+    """Where a run stands in the result, whichever was finished first."""
+    experiment = EXPERIMENTS[run["experiment"]]
+    return list(EXPERIMENTS).index(run["experiment"]), run["seed"], experiment.encoders.index(run["encoder"])
+
+
+@contextlib.contextmanager
+def workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that share the CPUs evenly; what has not begun is dropped when one stops or fails."""
+    spawn = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks without the threads
+    numbers = spawn.Queue()
+    for number in range(jobs):
+        numbers.put(number)
+    pool = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=take_share, initargs=(numbers, jobs))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def take_share(numbers: "multiprocessing.Queue[int]", jobs: int) -> None:
+    """Keep this process to its share of the CPUs, where the system can."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[numbers.get() :: jobs])
 
 
 def write(result: dict[str, Any], out: Path) -> None:
@@ -233,7 +282,7 @@ def main(config: Learning) -> None:
     result = read_json(config.out) if config.out.exists() else {"encoders": {}, "runs": []}
     try:
         run_all(result, config)
-    except StoppedError:
+    except (StoppedError, KeyboardInterrupt):
         print("stopped; start again to go on", file=sys.stderr)
     if result["runs"]:
         write(result, config.out)
