@@ -78,11 +78,13 @@ def measure(size: str, threads: int, config: Pretraining) -> dict[str, Any]:
         device="cpu",
         steps=1,
     )
+    torch.set_num_threads(threads)  # of the peak
     trainer = Trainer(asked)
     dtype = fast_dtype("cpu")
     # The peak is looked at before and after, because the machine's clock moves.
     peaks = [matmul_peak(dtype, seconds=PEAK_SECONDS)]
-    times = step_times(trainer, config)
+    with trainer:
+        times = step_times(trainer, config)
     peaks.append(matmul_peak(dtype, seconds=PEAK_SECONDS))
     flops_per_pair = trainer.flops_per_step() / config.batch
     pairs_per_second = config.batch / statistics.median(times)

@@ -22,6 +22,9 @@ def fast_dtype(device: str = "cpu") -> torch.dtype:
 
 
 def autocast(device: torch.device | str = "cpu") -> torch.autocast:
-    """Return a context in which matrix products run in `fast_dtype`."""
-    dtype = fast_dtype(str(device))
-    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=dtype == torch.bfloat16)
+    """Return a context in which matrix products run in `fast_dtype`.
+
+    Without a cache of the weights it casts: that is one for all threads, and emptied by whichever leaves first.
+    """
+    bfloat16 = fast_dtype(str(device)) == torch.bfloat16
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bfloat16, cache_enabled=False)

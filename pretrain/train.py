@@ -33,8 +33,8 @@ class Pretrain:
     """Real video is thinned to about this rate [frames/s]; 0 keeps every frame."""
     max_gap: int = 8
     """Frame t+k is at most this far after frame t [frames]."""
-    batch: int = 16
-    """Pairs of frames per step."""
+    batch: int = 32
+    """Pairs of frames per step; a processor learns from 16 in each thread."""
     lr: float | None = None
     """Largest learning rate; 0.24 / the encoder's width unless given."""
     seconds: float | None = None
@@ -89,19 +89,19 @@ def pretrain(config: Pretrain) -> Path:
     from goalsight.pretrain.videos import cached_ingest
     from goalsight.runs import Run, interrupted
 
-    trainer = Trainer(config)  # first, because mistakes in the options should not wait for the decoding
-    store = cached_ingest(config.data, config.cache, config.image_size, fps=config.fps)
-    if not config.json:
-        print(_about_data(store), file=sys.stderr)
-    run = Run.create(
-        "pretrain", config, out=config.out, seed=config.seed, sources={"data": store.content_hash}, name=config.size
-    )
-    with interrupted() as stop:
-        try:
-            summary = trainer.train(store, run, stop)
-        except BaseException:
-            run.set_status("interrupted")
-            raise
+    with Trainer(config) as trainer:  # first, because mistakes in the options should not wait for the decoding
+        store = cached_ingest(config.data, config.cache, config.image_size, fps=config.fps)
+        if not config.json:
+            print(_about_data(store), file=sys.stderr)
+        run = Run.create(
+            "pretrain", config, out=config.out, seed=config.seed, sources={"data": store.content_hash}, name=config.size
+        )
+        with interrupted() as stop:
+            try:
+                summary = trainer.train(store, run, stop)
+            except BaseException:
+                run.set_status("interrupted")
+                raise
     summary = {"run": str(run.path), "data": str(store.path), "frames": store.num_frames, **summary}
     run.finish(summary, status="interrupted" if stop.requested else "finished")
     print(json.dumps(summary) if config.json else _about_training(summary))

@@ -15,6 +15,7 @@ from goalsight.pretrain.budget import Budget, learning_rate
 from goalsight.pretrain.encoder import random_encoder
 from goalsight.pretrain.flops import count_flops
 from goalsight.pretrain.frames import FrameStore
+from goalsight.pretrain.gradients import Gradients
 from goalsight.pretrain.objectives import OBJECTIVES
 from goalsight.pretrain.pictures import picture_grid
 from goalsight.pretrain.precision import autocast, fast_dtype
@@ -32,7 +33,7 @@ BAR = "{desc} {percentage:3.0f}% {bar} {elapsed}<{remaining} {postfix}"
 
 
 class Trainer:
-    """Everything that one training needs besides its data."""
+    """Everything that one training needs besides its data. A context manager: its threads end with it."""
 
     def __init__(self, config: Pretrain) -> None:
         """Build encoder, objective and optimiser.
@@ -44,16 +45,25 @@ class Trainer:
         unlimited = config.seconds is None and config.steps is None and config.flops is None
         self.budget = Budget(SECONDS if unlimited else config.seconds, config.steps, config.flops)
         self.device = _device(config.device)
-        if config.threads:
-            torch.set_num_threads(config.threads)
         encoder = random_encoder(config.size, config.image_size, config.seed)
         make = OBJECTIVES[choose("objective", config.objective, OBJECTIVES)]
         self.objective = make(encoder, seed=config.seed).to(self.device)
         self.encoder = encoder
         self.lr = LR_TIMES_WIDTH / encoder.config.width if config.lr is None else config.lr
         self.optimiser = torch.optim.AdamW(_decay_groups(self.objective), lr=self.lr, betas=(0.9, 0.95), fused=True)
-        self.generator = torch.Generator(self.device).manual_seed(config.seed)
+        self.gradients = Gradients(
+            self.objective, batch=config.batch, device=self.device, threads=config.threads, seed=config.seed
+        )
         self.steps = 0
+
+    def __enter__(self) -> "Trainer":
+        """Start the threads."""
+        self.gradients.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """End the threads."""
+        self.gradients.__exit__()
 
     def train(self, store: FrameStore, run: Run, stop: Stop) -> dict[str, Any]:
         """Train until the budget is spent or a stop is requested; the last step is published either way.
@@ -93,7 +103,7 @@ class Trainer:
             "flops": self.steps * flops_per_step,
             "flops_per_pair": flops_per_step / config.batch,
             "precision": str(fast_dtype(str(self.device))).removeprefix("torch."),
-            "threads": torch.get_num_threads(),
+            "threads": self.gradients.threads,
             "encoder": self.encoder.content_hash(),
             **journal.means(),
         }
@@ -114,14 +124,12 @@ class Trainer:
         rate = learning_rate(spent, self.lr)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        with autocast(self.device):
-            loss, parts = self.objective(clip.to(self.device), self.generator)
+        parts = self.gradients(clip)
         if not math.isfinite(parts["pretrain/loss"]):
             raise UserError(
                 f"the loss became {parts['pretrain/loss']} at step {self.steps} with --lr {self.lr:g}; "
                 "try a smaller one"
             )
-        loss.backward()
         nn.utils.clip_grad_norm_(self.objective.parameters(), CLIP_NORM)
         self.optimiser.step()
         self.optimiser.zero_grad()

@@ -1,0 +1,91 @@
+"""Gradients of a batch, whose shards are worked out side by side, each by one thread.
+
+A small model leaves too little in one operation for several threads to share: two threads inside the operations are
+no faster than one. Two threads that take half of the batch each are.
+"""
+
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from goalsight.machine import usable_cores
+from goalsight.pretrain.objectives.base import Objective
+from goalsight.pretrain.precision import autocast
+
+SHARD = 16  # clips that one thread learns from at once; with 8 a clip takes half as long again
+
+
+class Gradients:
+    """The gradients of an objective. A context manager: its threads end with it.
+
+    How a batch is cut does not depend on the number of threads, so neither does a bit of the result.
+    """
+
+    def __init__(self, objective: Objective, *, batch: int, device: torch.device, threads: int, seed: int) -> None:
+        """Prepare the shards.
+
+        Args:
+            objective: what is minimised, with the weights.
+            batch: clips at a time.
+            device: where the weights are; anything but the processor takes a batch as one shard.
+            threads: of the processor; 0 for one per core.
+            seed: of what the objective draws, in each shard from a generator of its own.
+        """
+        self.threads = threads or usable_cores()
+        self._objective = objective
+        self._weights = [weight for weight in objective.parameters() if weight.requires_grad]
+        self._device = device
+        self._shard = SHARD if device.type == "cpu" else batch
+        seeds = np.random.SeedSequence(seed).generate_state(-(-batch // self._shard))
+        self._generators = [torch.Generator(device).manual_seed(int(one)) for one in seeds]
+
+    def __enter__(self) -> "Gradients":
+        """Start the threads; inside an operation there is only one from now on."""
+        self._threads_before = torch.get_num_threads()
+        if self._device.type == "cpu":
+            torch.set_num_threads(1)
+        self._pool = ThreadPoolExecutor(min(self.threads, len(self._generators)))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """End the threads, and give torch back those it had."""
+        self._pool.shutdown()
+        torch.set_num_threads(self._threads_before)
+
+    def __call__(self, clips: Tensor) -> dict[str, float]:
+        """Set the weights' gradients to those of the mean loss.
+
+        Args:
+            clips: (B, 2, H, W, 3) uint8.
+
+        Returns:
+            the objective's metrics, means over the shards.
+        """
+        shards = clips.to(self._device).split(self._shard)
+        shares = [len(shard) / len(clips) for shard in shards]
+        gradients, metrics = zip(*self._pool.map(self._of_shard, shards, shares, self._generators), strict=True)
+        for weight, *parts in zip(self._weights, *gradients, strict=True):
+            weight.grad = sum(parts[1:], start=parts[0])
+        return _mean(metrics, shares)
+
+    def _of_shard(
+        self, clips: Tensor, share: float, generator: torch.Generator
+    ) -> tuple[tuple[Tensor, ...], dict[str, float]]:
+        with autocast(self._device):
+            loss, metrics = self._objective(clips, generator)
+        return torch.autograd.grad(loss * share, self._weights), metrics
+
+
+def _mean(metrics: tuple[dict[str, float], ...], shares: list[float]) -> dict[str, float]:
+    """Return the weighted mean of each metric over the shards that know it."""
+    known: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for share, of_shard in zip(shares, metrics, strict=True):
+        for name, value in of_shard.items():
+            known[name].append((value, share))
+    return {
+        name: float(np.average([value for value, _ in pairs], weights=[share for _, share in pairs]))
+        for name, pairs in known.items()
+    }

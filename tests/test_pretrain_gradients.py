@@ -1,0 +1,101 @@
+"""Gradients from shards: those of the whole batch, the same whichever number of threads works them out."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from goalsight.errors import UserError
+from goalsight.pretrain import gradients as module
+from goalsight.pretrain.encoder import EncoderConfig, VideoEncoder
+from goalsight.pretrain.gradients import SHARD, Gradients
+from goalsight.pretrain.objectives.base import Objective
+from goalsight.pretrain.objectives.masked import MaskedPrediction
+
+CPU = torch.device("cpu")
+
+
+class Distance(Objective):
+    """The squared distance of one weight from the mean of each clip; its gradient is known by hand."""
+
+    def __init__(self):
+        super().__init__(encoder())
+        self.encoder.requires_grad_(False)
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, clip, generator):
+        means = clip.float().mean((1, 2, 3, 4))
+        loss = (self.weight - means).square().mean()
+        metrics = {"loss": float(loss.detach())}
+        return loss, metrics if len(clip) < SHARD else metrics | {"of whole shards": 2.0}
+
+    def look(self, clip, generator):
+        return {"frame t": clip[:, 0]}
+
+
+def encoder():
+    return VideoEncoder(EncoderConfig(image_size=16, width=16, depth=1, heads=2))
+
+
+def clips(batch):
+    rng = np.random.default_rng(0)
+    return torch.from_numpy(rng.integers(256, size=(batch, 2, 16, 16, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("batch", [1, SHARD, SHARD + 5, 3 * SHARD])
+def test_shards_make_up_the_gradient_of_the_whole_batch(batch):
+    objective, seen = Distance(), clips(batch)
+    means = seen.float().mean((1, 2, 3, 4))
+    with Gradients(objective, batch=batch, device=CPU, threads=2, seed=0) as gradients:
+        metrics = gradients(seen)
+    # d/dw mean (w - m)^2 = -2 mean m at w = 0
+    assert objective.weight.grad.item() == pytest.approx(-2 * means.mean().item(), rel=1e-5)
+    assert metrics["loss"] == pytest.approx(means.square().mean().item(), rel=1e-5)
+    assert metrics.get("of whole shards") == (None if batch < SHARD else 2.0)
+
+
+def test_threads_do_not_change_a_bit():
+    def after(threads):
+        objective = MaskedPrediction(encoder())
+        with Gradients(objective, batch=40, device=CPU, threads=threads, seed=3) as gradients:
+            metrics = [gradients(clips(40)) for _ in range(3)][-1]
+        return metrics, [weight.grad for weight in objective.parameters()]
+
+    (metrics, ours), (others_metrics, others) = after(1), after(3)
+    assert metrics == others_metrics
+    assert len(ours) > 20
+    assert all(torch.equal(one, other) for one, other in zip(ours, others, strict=True))
+
+
+def test_each_shard_hides_something_else_and_the_seed_decides_what(monkeypatch):
+    monkeypatch.setattr(module, "SHARD", 4)
+    same = clips(4).repeat(2, 1, 1, 1, 1)  # two shards of the same clips
+
+    def drawn(seed):
+        objective = MaskedPrediction(encoder())
+        losses = []
+        forward = objective.forward
+
+        def noted(*arguments):
+            losses.append(forward(*arguments)[1]["pretrain/loss"])
+            return forward(*arguments)
+
+        monkeypatch.setattr(objective, "forward", noted)
+        nn.init.normal_(objective.pixels.weight, generator=torch.Generator().manual_seed(0))
+        with Gradients(objective, batch=8, device=CPU, threads=1, seed=seed) as gradients:
+            gradients(same)
+        return losses
+
+    first = drawn(0)
+    assert len(set(first)) == 2
+    assert drawn(0) == first
+    assert set(drawn(1)).isdisjoint(first)
+
+
+def test_torch_gets_its_threads_back_and_mistakes_are_told():
+    before = torch.get_num_threads()
+    with Gradients(MaskedPrediction(encoder()), batch=4, device=CPU, threads=2, seed=0) as gradients:
+        assert torch.get_num_threads() == 1
+        with pytest.raises(UserError, match="image size 8 does not fit"):
+            gradients(torch.zeros(4, 2, 8, 8, 3, dtype=torch.uint8))
+    assert torch.get_num_threads() == before
