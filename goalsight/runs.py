@@ -11,6 +11,8 @@ A run is a folder::
 Weights are safetensors and everything else is JSON, so loading a stranger's run executes nothing.
 """
 
+import contextlib
+import itertools
 import json
 import sys
 import time
@@ -101,7 +103,7 @@ class Run:
         choose("kind of run", kind, KINDS)
         if not (isinstance(config, dict) or is_dataclass(config)):
             raise TypeError(f"config must be a dataclass or a dictionary, got {type(config).__name__}")
-        path = Path(out) if out is not None else _fresh_path(kind, name)
+        path = Path(out) if out is not None else _fresh_folder(kind, name)
         if (path / "config.json").exists():
             raise UserError(f"{path} holds a run already; choose another folder")
         manifest = {
@@ -301,14 +303,15 @@ class Run:
         return read_json(path) if path.exists() else {}
 
 
-def _fresh_path(kind: str, name: str) -> Path:
-    """Return a folder under runs/ that does not exist yet."""
+def _fresh_folder(kind: str, name: str) -> Path:
+    """Make a folder under runs/; two runs that begin in the same second get one each."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     stem = "-".join(part for part in (kind, name.replace("/", "-"), stamp) if part)
-    path, count = Path("runs") / stem, 1
-    while path.exists():
-        count += 1
-        path = Path("runs") / f"{stem}-{count}"
+    for count in itertools.count(1):
+        path = Path("runs") / (stem if count == 1 else f"{stem}-{count}")
+        with writing(path), contextlib.suppress(FileExistsError):
+            path.mkdir(parents=True)
+            break
     return path
 
 

@@ -4,11 +4,13 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from goalsight.agents.collect import Collect, collect
 from goalsight.errors import UserError
 from goalsight.eval.probe import SHARES, Probe, averaged, out_of_sight, probe, split_episodes
 from goalsight.pretrain.encoder import EncoderConfig, VideoEncoder
 from goalsight.pretrain.frame_writer import FrameStoreWriter
 from goalsight.pretrain.frames import FrameStore
+from goalsight.pretrain.train import Pretrain, pretrain
 from goalsight.runs import Run
 
 CONFIG = EncoderConfig(image_size=16, width=16, depth=1, heads=1)
@@ -90,3 +92,12 @@ def test_what_cannot_be_probed_is_one_line(tmp_path):
         probe(Probe(tmp_path / "no-run", data=tmp_path / "short"))
     with pytest.raises(UserError, match="at least 100"):
         Probe(run.path, data=tmp_path, frames=10)
+
+
+@pytest.mark.slow
+def test_an_encoder_that_watched_play_knows_where_the_object_is(tmp_path):
+    play = collect(Collect(frames=10_000, steps=25, film=0, out=tmp_path / "play"))
+    run = pretrain(Pretrain(data=(play,), steps=500, out=tmp_path / "encoder", cache=tmp_path / "frames"))
+    errors = {name: row["object"] for name, row in probe(Probe(run, data=play))["errors_cm"].items()}
+    assert errors["encoder"] < 0.85 * errors["random encoder"]
+    assert errors["encoder"] < 0.95 * errors["pixels 8x8"], "pixels averaged down to the grid of the encoder's tokens"

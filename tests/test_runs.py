@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,11 +57,12 @@ def test_a_created_run_opens_with_what_was_asked_and_where_it_came_from(run: Run
 
 
 def test_default_folders_are_named_by_kind_and_time_and_never_shared(workplace: Path) -> None:
-    first = Run.create("pretrain", {}, seed=0, name="reach")
-    second = Run.create("pretrain", {}, seed=0, name="reach")
-    assert first.path.parent == Path("runs")
-    assert first.path.name.startswith("pretrain-reach-2")
-    assert first.path != second.path
+    with ThreadPoolExecutor(8) as pool:
+        runs = list(pool.map(lambda seed: Run.create("pretrain", {}, seed=seed, name="reach"), range(16)))
+    assert {run.path.parent for run in runs} == {Path("runs")}
+    assert all(run.path.name.startswith("pretrain-reach-2") for run in runs)
+    assert len({run.path for run in runs}) == 16
+    assert all(Run.open(run.path).manifest["seed"] == seed for seed, run in enumerate(runs))
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(run: Run) -> None:
