@@ -24,7 +24,7 @@ SUBSTEPS = 10  # physics steps per control step: 4 ms each, so control runs at 2
 IK_STEPS = 12  # of inverse kinematics from the home pose to a start or goal pose
 IK_DAMPING = 0.01
 IK_TOLERANCE = 0.005  # a pose that inverse kinematics misses by more counts as out of reach [m]
-SETTLED = 0.02  # a goal state that moves farther than this while it comes to rest is drawn again [m]
+SETTLED = 0.02  # a goal state that moves farther than this while it comes to rest is drawn again [m or the task's unit]
 MAX_DRAWS = 200  # attempts at a valid layout before the task itself is to blame
 # tool_in_world when pointing down. The fingers open along x: seen from the front the hand is at its narrowest.
 DOWN = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
@@ -42,7 +42,7 @@ class Observed:
 
     proprioception: NDArray[np.float32]  # (N, P)
     state: NDArray[np.float32]  # (N, S), begins with the proprioception
-    achieved: NDArray[np.float32]  # (N, 3) [m]
+    achieved: NDArray[np.float32]  # (N, G)
 
 
 class GoalSimulator:
@@ -80,7 +80,7 @@ class GoalSimulator:
             self.batch.bind(name)  # what cameras read must be kept current
         self._rngs: list[np.random.Generator | None] = [None] * num_envs
         self._goal_state = np.zeros_like(self.batch.state)
-        self.desired = np.zeros((num_envs, 3), np.float32)
+        self.desired = np.zeros((num_envs, self.task.goal_size), np.float32)
         self.arm_actions = self.control.arm_size(len(self.arm.joints))
         self.action_size = self.arm_actions + self.task.uses_gripper
 
@@ -231,7 +231,7 @@ class GoalSimulator:
         settled = self.task.achieved(self.world())[ids]
         self._goal_state[ids] = self.batch.state[ids]
         self.desired[ids] = settled
-        return reached & (distance(settled, layout.goal) < SETTLED)
+        return reached & (self.task.error(settled, layout.goal) < SETTLED)
 
     def _realise_start(self, ids: Ids, layout: Layout) -> NDArray[np.bool_]:
         open_hand = np.full(len(ids), self.task.uses_gripper)

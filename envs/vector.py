@@ -27,7 +27,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
     Observations are dictionaries of arrays of shape (N, ...):
 
     - `observation` float32: proprioception with `obs="pixels"`, the full state with `obs="state"`;
-    - `achieved_goal`, `desired_goal` float32 (N, 3) [m];
+    - `achieved_goal`, `desired_goal` float32 (N, G); positions [m], G = 3, in most tasks;
     - with `obs="pixels"`: `pixels`, `goal_pixels` uint8 (N, size, size, 3), the goal image being a picture of
       the goal state itself; with `privileged` also `state` float32, what `obs="state"` would observe.
 
@@ -125,8 +125,8 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         own_size = layout[f"{self.task.objects[0].name}"].start if self.task.objects else state_size
         spaces: dict[str, gym.Space[Any]] = {
             "observation": reals(own_size if self.pixels else state_size),
-            "achieved_goal": reals(3),
-            "desired_goal": reals(3),
+            "achieved_goal": reals(self.task.goal_size),
+            "desired_goal": reals(self.task.goal_size),
         }
         if self.pixels:
             spaces |= {"pixels": image(), "goal_pixels": image()}
@@ -193,7 +193,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         return dict(obs), reward, np.zeros(self.num_envs, bool), truncated, info
 
     def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
-        """Reward of achieving `achieved_goal` when `desired_goal` was asked for, both (..., 3) [m]; float32 (...).
+        """Reward of achieving `achieved_goal` when `desired_goal` was asked for, both (..., G); float32 (...).
 
         Pure: it depends on its first two arguments only.
         """

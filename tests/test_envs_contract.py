@@ -232,22 +232,23 @@ def registries():
 @pytest.mark.usefixtures("registries")
 def test_a_task_of_ones_own_is_an_id_everywhere(tmp_path, monkeypatch):
     (tmp_path / "my_tasks.py").write_text(
-        "from dataclasses import dataclass\n"
-        "from typing import ClassVar\n"
+        "from dataclasses import dataclass, replace\n"
         "import goalsight\n"
         "from goalsight.envs.region import Region\n"
         "from goalsight.envs.tasks import Reach\n"
         "@dataclass(frozen=True)\n"
         "class ReachHigh(Reach):\n"
-        "    name: ClassVar[str] = 'reach_high'\n"
+        "    name: str = 'reach_high'\n"
         "    goal_region: Region = Region((0.4, -0.1, 0.35), (0.5, 0.1, 0.4))\n"
         "goalsight.register_task(ReachHigh(), namespace='mine')\n"
+        "goalsight.register_task(replace(ReachHigh(), name='reach_exactly', tolerance=0.01), namespace='mine')\n"
     )
     (tmp_path / "broken_tasks.py").write_text("raise RuntimeError('no such thing')")
     monkeypatch.syspath_prepend(tmp_path)
     env = make_vector("my_tasks:mine/PandaReachHigh-v0", num_envs=2)
     obs, _ = env.reset(seed=0)
     assert (obs["desired_goal"][:, 2] > 0.34).all()
+    assert make_vector("mine/PandaReachExactly-v0").tolerance == 0.01
     check_env(gym.make("mine/PandaReachHigh-v0").unwrapped, skip_render_check=True)
     with pytest.raises(UserError, match=r"broken_tasks.*no such thing"):
         resolve("broken_tasks:mine/PandaOther-v0")

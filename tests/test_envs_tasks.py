@@ -1,6 +1,6 @@
 """Tasks: rewards by hand, layouts as properties, experts by their success."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goalsight.envs.region import Region
-from goalsight.envs.tasks import TASKS, Push, World
+from goalsight.envs.tasks import TASKS, Push, Reach, World
 from goalsight.envs.tasks.base import DRAWS, distance
 from goalsight.envs.tasks.push import ring
 from goalsight.envs.vector import GoalVectorEnv
@@ -116,3 +116,34 @@ def test_experts_agree_on_numpy_and_torch(task):
 
     for ours, theirs in zip(act(np.asarray), act(torch.as_tensor), strict=True):
         np.testing.assert_allclose(ours, np.asarray(theirs), atol=1e-9)
+
+
+@dataclass(frozen=True)
+class TwoCoordinates(Reach):
+    """Reach a point on a map: heights do not count, and only half of the distance does."""
+
+    name: str = "two_coordinates"
+    goal_size: int = 2
+    tolerance: float = 0.01
+    least_distance: float = 0.02
+
+    def draw(self, u, training):
+        layout = super().draw(u, training)
+        return replace(layout, goal=layout.goal[:, :2])
+
+    def achieved(self, world):
+        return world.tool[:, :2]
+
+    def error(self, achieved, desired):
+        return 0.5 * distance(achieved, desired)
+
+
+def test_goals_have_the_size_and_the_error_that_their_task_gives_them():
+    env = GoalVectorEnv(TwoCoordinates(), num_envs=2)
+    obs, _ = env.reset(seed=0)
+    assert obs["achieved_goal"].shape == obs["desired_goal"].shape == (2, 2)
+    assert obs in env.observation_space
+    achieved, desired = np.zeros((2, 2), np.float32), np.array([[0.019, 0], [0.021, 0]], np.float32)
+    assert env.compute_reward(achieved, desired, {}).tolist() == [0, -1]
+    dense = GoalVectorEnv(TwoCoordinates(), num_envs=1, reward="dense")
+    assert dense.compute_reward(achieved, desired, {}) == pytest.approx([-0.0095, -0.0105])

@@ -5,7 +5,7 @@ A task is data and pure batched functions. Arms, scenes, control and the loop ar
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from array_api_compat import array_namespace
 
@@ -62,7 +62,7 @@ class Layout:
     """One draw of an episode, for n simulations: where things start and where they shall be."""
 
     tool: Array  # tool position at the start [m], (n, 3)
-    goal: Array  # the goal as drawn [m], (n, 3)
+    goal: Array  # the goal as drawn, (n, G)
     goal_tool: Array  # tool position in the goal state [m], (n, 3)
     grasped: Array  # whether the hand holds the object in the goal state, bool (n,)
     objects: dict[str, Array] = field(default_factory=dict)  # positions at the start [m], (n, 3) each
@@ -78,11 +78,12 @@ def distance(a: Array, b: Array) -> Array:
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """A family of goals. Difficulty is data: `replace(PUSH, goal_region=...)` is another task."""
+    """A family of goals. Difficulty is data: `replace(Push(), name="precise_push", tolerance=0.02)` is another task."""
 
-    name: ClassVar[str]
-    objects: ClassVar[tuple[Cube, ...]] = ()
-    uses_gripper: ClassVar[bool] = False  # otherwise the gripper stays closed and has no action
+    name: str
+    objects: tuple[Cube, ...] = ()
+    uses_gripper: bool = False  # otherwise the gripper stays closed and has no action
+    goal_size: int = 3  # numbers that a goal is made of
 
     max_episode_steps: int = 50
     tolerance: float = 0.05  # of success [m]
@@ -108,7 +109,7 @@ class Task(ABC):
 
     @abstractmethod
     def achieved(self, world: World) -> Array:
-        """What counts as reached [m], shape (N, 3)."""
+        """What counts as reached, shape (N, goal_size); a position [m] in most tasks."""
 
     @abstractmethod
     def expert(self, world: World, goal: Array) -> tuple[Array, Array]:
@@ -116,7 +117,7 @@ class Task(ABC):
 
         Args:
             world: as it is.
-            goal: desired goal [m], shape (N, 3).
+            goal: desired goal, shape (N, goal_size).
 
         Returns:
             the wanted displacement of the tool [m], shape (N, 3), and the gripper's action in [-1, 1], shape (N, 1).
@@ -124,11 +125,15 @@ class Task(ABC):
 
     def valid(self, layout: Layout, achieved: Array) -> Array:
         """Which of the n layouts may be used: those whose goal is not reached at the start, bool (n,)."""
-        return distance(achieved, layout.goal) > self.least_distance
+        return self.error(achieved, layout.goal) > self.least_distance
+
+    def error(self, achieved: Array, desired: Array) -> Array:
+        """How far from the goal, (...): what `tolerance` bounds, the distance [m] in most tasks."""
+        return distance(achieved, desired)
 
     def success(self, achieved: Array, desired: Array) -> Array:
         """Whether the goal is reached, bool (...)."""
-        return distance(achieved, desired) <= self.tolerance
+        return self.error(achieved, desired) <= self.tolerance
 
     def sparse_reward(self, achieved: Array, desired: Array) -> Array:
         """-1 until the goal is reached, 0 where it is; float32 (...)."""
@@ -136,9 +141,9 @@ class Task(ABC):
         return -xp.astype(~self.success(achieved, desired), xp.float32)
 
     def dense_reward(self, achieved: Array, desired: Array) -> Array:
-        """Minus the distance to the goal [m]; float32 (...)."""
+        """Minus the error [m in most tasks]; float32 (...)."""
         xp = array_namespace(achieved, desired)
-        return xp.astype(-distance(achieved, desired), xp.float32)
+        return xp.astype(-self.error(achieved, desired), xp.float32)
 
 
 REWARDS: dict[str, Any] = {"sparse": Task.sparse_reward, "dense": Task.dense_reward}

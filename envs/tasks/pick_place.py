@@ -1,7 +1,6 @@
 """PickPlace: bring a cube to a point on the table or in the air."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from array_api_compat import array_namespace
 
@@ -16,9 +15,9 @@ HOVER = 0.09  # height above the cube from which the open hand comes down [m]
 class PickPlace(Task):
     """The goal is a position of the cube; half of the goals are in the air, where the hand holds it."""
 
-    name: ClassVar[str] = "pick_place"
-    objects: ClassVar[tuple[Cube, ...]] = (CUBE,)
-    uses_gripper: ClassVar[bool] = True
+    name: str = "pick_place"
+    objects: tuple[Cube, ...] = (CUBE,)
+    uses_gripper: bool = True
 
     settle_steps: int = 50
     start_region: Region = Region((0.38, -0.12, 0.12), (0.50, 0.12, 0.20))  # of the tool

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from math import pi
-from typing import ClassVar
 
 from array_api_compat import array_namespace
 
@@ -43,8 +42,8 @@ def ring(centre: Array, toward: Array, u: Array, near: float, far: float) -> Arr
 class Push(Task):
     """The goal is a position of the cube on the table."""
 
-    name: ClassVar[str] = "push"
-    objects: ClassVar[tuple[Cube, ...]] = (CUBE,)
+    name: str = "push"
+    objects: tuple[Cube, ...] = (CUBE,)
 
     # Low, so that wandering meets the cube, and high enough to pass over it.
     workspace: Region = Region((0.28, -0.27, 0.015), (0.62, 0.27, 0.14))

@@ -1,7 +1,6 @@
 """Reach: bring the point between the fingertips to a point in space."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from array_api_compat import array_namespace
 
@@ -13,7 +12,7 @@ from goalsight.envs.tasks.base import Layout, Task, World
 class Reach(Task):
     """The goal is a tool position."""
 
-    name: ClassVar[str] = "reach"
+    name: str = "reach"
 
     start_region: Region = Region((0.40, -0.10, 0.10), (0.50, 0.10, 0.25))
     goal_region: Region = Region((0.32, -0.24, 0.04), (0.60, 0.24, 0.34))
