@@ -33,6 +33,7 @@ class TrainPreset:
 REACH = TrainPreset(steps=24_000, eval_every=1_600)
 PUSH = TrainPreset(steps=180_000, horizon=25)  # in short episodes there are more first contacts to learn from
 PICK_PLACE = TrainPreset(steps=250_000, eval_every=10_000, target_entropy=-2.0)
+DRAWER = TrainPreset(steps=60_000)
 
 PRESETS: dict[tuple[str, str], TrainPreset] = {
     ("reach", "state"): REACH,
@@ -41,6 +42,8 @@ PRESETS: dict[tuple[str, str], TrainPreset] = {
     ("push", "pixels"): replace(PUSH, steps=150_000, eval_every=10_000),
     ("pick_place", "state"): PICK_PLACE,
     ("pick_place", "pixels"): PICK_PLACE,
+    ("drawer", "state"): DRAWER,
+    ("drawer", "pixels"): DRAWER,
 }
 
 

@@ -76,16 +76,24 @@ class ArmIndex:
 
 
 @dataclass(frozen=True)
-class ObjectIndex:
-    """Where a free object lies in the arrays of a compiled model."""
+class ThingIndex:
+    """Where a task's thing lies in the arrays of a compiled model."""
 
     body: int
-    qpos: slice  # position and quaternion, 7 entries
-    qvel: slice  # linear velocity in the world, angular velocity in the body, 6 entries
+    qpos: slice  # position and quaternion, 7 entries; of a slide or a hinge 1
+    qvel: slice  # linear velocity in the world, angular velocity in the body, 6 entries; of a slide or a hinge 1
 
     @classmethod
-    def of(cls, name: str, model: "mujoco.MjModel") -> "ObjectIndex":
-        """Resolve a free body's name once."""
+    def of(cls, name: str, model: "mujoco.MjModel") -> "ThingIndex":
+        """Resolve the name of a body and of its joint once."""
+        import mujoco
+
         joint = model.joint(name)
+        free = joint.type[0] == mujoco.mjtJoint.mjJNT_FREE
         qpos, qvel = int(joint.qposadr[0]), int(joint.dofadr[0])
-        return cls(model.body(name).id, slice(qpos, qpos + 7), slice(qvel, qvel + 6))
+        return cls(model.body(name).id, slice(qpos, qpos + (7 if free else 1)), slice(qvel, qvel + (6 if free else 1)))
+
+    @property
+    def free(self) -> bool:
+        """Whether it can lie anywhere."""
+        return self.qpos.stop - self.qpos.start == 7

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from goalsight.envs.arms import ARMS, Arm
 from goalsight.envs.control import CONTROLS, Chain, damped_least_squares, geometric_jacobian, reach_for
-from goalsight.envs.scene import ArmIndex, ObjectIndex, compose
+from goalsight.envs.scene import ArmIndex, ThingIndex, compose
 from goalsight.envs.tasks import TASKS, Layout, Task, World
 from goalsight.envs.tasks.base import DRAWS, distance
 from goalsight.errors import UserError, choose
@@ -69,7 +69,9 @@ class GoalSimulator:
         self.model = compose(self.arm, self.task)
         self.batch = Batch(self.model, num_envs, min(num_threads, num_envs) if num_threads else 0)
         self._arm = ArmIndex.of(self.arm, self.model)
-        self._objects = {thing.name: ObjectIndex.of(thing.name, self.model) for thing in self.task.objects}
+        things = {thing.name: ThingIndex.of(thing.name, self.model) for thing in self.task.objects}
+        self._objects = {name: index for name, index in things.items() if index.free}
+        self._parts = {name: index for name, index in things.items() if not index.free}
         self._joint_low, self._joint_high = self.model.jnt_range[self._arm.joints].T
         bind: Callable[[str], Floats] = self.batch.bind
         self._qpos, self._qvel, self._ctrl = bind("qpos"), bind("qvel"), bind("ctrl")
@@ -105,7 +107,8 @@ class GoalSimulator:
             tool=chain.tool,
             tool_velocity=twist[:, :3],
             opening=self._qpos[:, self._arm.finger_qpos].mean(axis=1, keepdims=True),
-            objects={name: self._xpos[:, index.body].copy() for name, index in self._objects.items()},
+            objects={name: self._xpos[:, index.body].copy() for name, index in (self._objects | self._parts).items()},
+            joints={name: self._qpos[:, index.qpos.start].copy() for name, index in self._parts.items()},
         )
 
     def observe(self) -> Observed:
@@ -120,6 +123,9 @@ class GoalSimulator:
             position, velocity = world.objects[name], self._qvel[:, index.qvel]
             rotation = self._xmat[:, index.body].reshape(-1, 9)[:, [0, 3, 6, 1, 4, 7]]  # its first two columns
             parts += [position, position - world.tool, velocity[:, :3], rotation, velocity[:, 3:]]
+        for name, index in self._parts.items():
+            handle = world.objects[name]
+            parts += [handle, handle - world.tool, self._qpos[:, index.qpos], self._qvel[:, index.qvel]]
         state = np.concatenate(parts, axis=1).astype(np.float32)
         return Observed(state[:, :own], state, self.task.achieved(world).astype(np.float32))
 
@@ -132,6 +138,8 @@ class GoalSimulator:
         for name in self._objects:
             sizes |= {name: 3, f"{name}_from_tool": 3, f"{name}_velocity": 3}
             sizes |= {f"{name}_rotation": 6, f"{name}_angular_velocity": 3}
+        for name in self._parts:
+            sizes |= {name: 3, f"{name}_from_tool": 3, f"{name}_joint": 1, f"{name}_joint_velocity": 1}
         ends = np.cumsum(list(sizes.values()))
         return {name: slice(int(end) - size, int(end)) for (name, size), end in zip(sizes.items(), ends, strict=True)}
 
@@ -215,7 +223,9 @@ class GoalSimulator:
                 assert rng is not None
                 u[row] = rng.random(DRAWS)
             layout = self.task.draw(u, self.training_starts)
-            here = World(layout.tool, np.zeros_like(layout.tool), np.zeros((len(ids), 1)), layout.objects)
+            here = World(
+                layout.tool, np.zeros_like(layout.tool), np.zeros((len(ids), 1)), layout.objects, layout.joints
+            )
             todo = np.flatnonzero(~self.task.valid(layout, self.task.achieved(here)))
             if not len(todo):
                 return layout
@@ -226,7 +236,8 @@ class GoalSimulator:
 
         What the settled state achieves becomes the desired goal, so every goal is achievable, and its image exact.
         """
-        reached = self._place(ids, layout.goal_tool, layout.goal_objects, layout.yaw, layout.grasped)
+        things = (layout.goal_objects, layout.yaw, layout.goal_joints)
+        reached = self._place(ids, layout.goal_tool, *things, layout.grasped)
         self.batch.step(ids, nstep=self.task.settle_steps, stage=STAGE_POS)
         settled = self.task.achieved(self.world())[ids]
         self._goal_state[ids] = self.batch.state[ids]
@@ -235,7 +246,8 @@ class GoalSimulator:
 
     def _realise_start(self, ids: Ids, layout: Layout) -> NDArray[np.bool_]:
         open_hand = np.full(len(ids), self.task.uses_gripper)
-        reached = self._place(ids, layout.tool, layout.objects, layout.yaw, open_hand, closing=False)
+        things = (layout.objects, layout.yaw, layout.joints)
+        reached = self._place(ids, layout.tool, *things, open_hand, closing=False)
         start = self.task.achieved(self.world())[ids]
         return reached & ~self.task.success(start.astype(np.float32), self.desired[ids])
 
@@ -245,6 +257,7 @@ class GoalSimulator:
         tool: Floats,
         objects: dict[str, Floats],
         yaw: dict[str, Floats],
+        joints: dict[str, Floats],
         open_hand: NDArray[np.bool_],
         closing: bool = True,
     ) -> NDArray[np.bool_]:
@@ -259,6 +272,8 @@ class GoalSimulator:
             zero = np.zeros_like(half)
             quaternion = np.stack([np.cos(half), zero, zero, np.sin(half)], axis=1)
             self._qpos[ids, index.qpos.start + 3 : index.qpos.stop] = quaternion
+        for name, index in self._parts.items():
+            self._qpos[ids, index.qpos.start] = joints[name]
         closed, opened = self.arm.gripper_range
         opening = np.where(open_hand, opened, closed)
         self._qpos[ids[:, None], self._arm.finger_qpos] = opening[:, None]
@@ -266,10 +281,10 @@ class GoalSimulator:
         self._qpos[ids[:, None], self._arm.qpos] = self.arm.home
         for _ in range(IK_STEPS):
             self.batch.forward(ids, stage=STAGE_POS)
-            joints = reach_for(self._chain(ids), tool, DOWN, IK_DAMPING)
-            joints = np.clip(joints, self._joint_low, self._joint_high)
-            self._qpos[ids[:, None], self._arm.qpos] = joints
-        self._ctrl[ids[:, None], self._arm.ctrl] = joints
+            pose = reach_for(self._chain(ids), tool, DOWN, IK_DAMPING)
+            pose = np.clip(pose, self._joint_low, self._joint_high)
+            self._qpos[ids[:, None], self._arm.qpos] = pose
+        self._ctrl[ids[:, None], self._arm.ctrl] = pose
         self.batch.forward(ids, stage=STAGE_POS)
         return distance(self._site_xpos[ids, self._arm.tool], tool) < IK_TOLERANCE
 

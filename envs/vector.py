@@ -122,7 +122,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
 
         layout = self.sim.state_layout()
         state_size = max(part.stop for part in layout.values())
-        own_size = layout[f"{self.task.objects[0].name}"].start if self.task.objects else state_size
+        own_size = min((layout[thing.name].start for thing in self.task.objects), default=state_size)
         spaces: dict[str, gym.Space[Any]] = {
             "observation": reals(own_size if self.pixels else state_size),
             "achieved_goal": reals(self.task.goal_size),

@@ -15,6 +15,14 @@ from goalsight.envs.tasks.push import ring
 from goalsight.envs.vector import GoalVectorEnv
 
 ALL = list(TASKS.values())
+
+
+def at_the_start(layout):
+    """The world that a layout begins with, at rest."""
+    shut = np.zeros((len(layout.tool), 1))
+    return World(layout.tool, np.zeros_like(layout.tool), shut, layout.objects, layout.joints)
+
+
 GOALS = st.lists(st.floats(-2, 2, width=32), min_size=3, max_size=3)
 
 
@@ -43,10 +51,12 @@ def test_reward_of_one_equals_reward_in_a_batch(achieved, desired):
 def test_valid_layouts_are_never_solved_and_lie_in_their_regions(task, training, seed):
     u = np.random.default_rng(seed).random((64, DRAWS))
     layout = task.draw(u, training)
-    start = layout.objects.get("cube", layout.tool)
+    start = task.achieved(at_the_start(layout))
     valid = task.valid(layout, start)
-    assert (distance(start, layout.goal)[valid] > task.tolerance).all()
-    if task.objects:
+    assert valid.any()
+    assert (task.error(start, layout.goal)[valid] > task.tolerance).all()
+    assert layout.goal.shape == start.shape == (64, task.goal_size)
+    if hasattr(task, "object_region"):
         assert (task.object_region.clip(layout.objects["cube"]) == layout.objects["cube"]).all()
     torch_layout = task.draw(torch.as_tensor(u), training)
     np.testing.assert_allclose(torch_layout.goal, layout.goal, atol=1e-9)
@@ -105,17 +115,20 @@ def test_expert_succeeds_on_at_least_98_percent_of_500_fixed_episodes(task):
 @pytest.mark.parametrize("task", ALL, ids=lambda task: task.name)
 def test_experts_agree_on_numpy_and_torch(task):
     rng = np.random.default_rng(0)
-    tool = rng.uniform((0.3, -0.2, 0.0), (0.6, 0.2, 0.3), (200, 3))
-    cube = tool + rng.uniform(-0.1, 0.1, (200, 3))
-    goal = rng.uniform((0.3, -0.2, 0.0), (0.6, 0.2, 0.3), (200, 3))
+    layout = task.draw(rng.random((200, DRAWS)), True)
+    here = at_the_start(layout)
+    tools = [here.tool, *(place + rng.uniform(-0.05, 0.05, (200, 3)) for place in here.objects.values())]
     opening = rng.uniform(0, 0.04, (200, 1))
+    for tool in tools:  # also close to what is to be moved
 
-    def act(array):
-        objects = {thing.name: array(cube) for thing in task.objects}
-        return task.expert(World(array(tool), array(0 * tool), array(opening), objects), array(goal))
+        def act(array, tool=tool):
+            objects = {name: array(place) for name, place in here.objects.items()}
+            joints = {name: array(place) for name, place in here.joints.items()}
+            world = World(array(tool), array(0 * tool), array(opening), objects, joints)
+            return task.expert(world, array(layout.goal))
 
-    for ours, theirs in zip(act(np.asarray), act(torch.as_tensor), strict=True):
-        np.testing.assert_allclose(ours, np.asarray(theirs), atol=1e-9)
+        for ours, theirs in zip(act(np.asarray), act(torch.as_tensor), strict=True):
+            np.testing.assert_allclose(ours, np.asarray(theirs), atol=1e-9)
 
 
 @dataclass(frozen=True)

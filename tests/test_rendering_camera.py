@@ -11,7 +11,7 @@ import pytest
 
 from goalsight.envs.arms import PANDA
 from goalsight.envs.rendering import KINEMATICS, make_camera, opengl, renderer_report
-from goalsight.envs.scene import ArmIndex, ObjectIndex, compose
+from goalsight.envs.scene import ArmIndex, ThingIndex, compose
 from goalsight.envs.tasks import TASKS
 from goalsight.errors import UserError
 
@@ -26,7 +26,7 @@ def batch(model: mujoco.MjModel) -> mujoco.batch.Batch:
     batch = mujoco.batch.Batch(model, 3)
     for field in KINEMATICS:
         batch.bind(field)
-    cube = ObjectIndex.of(TASKS["push"].objects[0].name, model)
+    cube = ThingIndex.of(TASKS["push"].objects[0].name, model)
     batch.qpos[:, cube.qpos][:, 1] = [-0.2, 0, 0.2]
     joints = ArmIndex.of(PANDA, model).qpos
     batch.qpos[:, joints] = PANDA.home

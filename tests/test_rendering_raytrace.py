@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from goalsight.envs.arms import PANDA
 from goalsight.envs.rendering import KINEMATICS, make_camera, tracer
 from goalsight.envs.rendering.raytrace import chunk_bounds
-from goalsight.envs.scene import ArmIndex, ObjectIndex, compose
+from goalsight.envs.scene import ArmIndex, ThingIndex, compose
 from goalsight.envs.tasks import TASKS
 
 NUM_SIMS = 11
@@ -28,7 +28,7 @@ def batch(model: mujoco.MjModel) -> mujoco.batch.Batch:
     for field in (*KINEMATICS, "xpos"):
         batch.bind(field)
     batch.qpos[:, ArmIndex.of(PANDA, model).qpos] = PANDA.home + rng.normal(0, 0.15, (NUM_SIMS, 7))
-    cube = ObjectIndex.of(TASKS["push"].objects[0].name, model)
+    cube = ThingIndex.of(TASKS["push"].objects[0].name, model)
     batch.qpos[:, cube.qpos][:, :2] = rng.uniform([0.3, -0.25], [0.6, 0.25], (NUM_SIMS, 2))
     batch.forward()
     return batch

@@ -5,7 +5,7 @@ A task is data and pure batched functions. Arms, scenes, control and the loop ar
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from array_api_compat import array_namespace
 
@@ -16,6 +16,21 @@ if TYPE_CHECKING:
     import mujoco
 
 DRAWS = 16  # uniform numbers per attempt at a layout; each task uses the first few
+
+
+class Thing(Protocol):
+    """What a task puts on the table: a body and a joint of the same name.
+
+    With a free joint it can lie anywhere; with a slide or a hinge it is a part that moves, of something fixed, and
+    its body's frame is where a hand takes hold of it.
+    """
+
+    @property
+    def name(self) -> str:
+        """Of the body and of the joint."""
+
+    def add_to(self, spec: "mujoco.MjSpec") -> None:
+        """Add it to a scene."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +69,8 @@ class World:
     tool: Array  # point between the fingertips [m], (N, 3)
     tool_velocity: Array  # [m/s], (N, 3)
     opening: Array  # of the gripper, per finger [m], (N, 1)
-    objects: dict[str, Array] = field(default_factory=dict)  # positions [m], (N, 3) each
+    objects: dict[str, Array] = field(default_factory=dict)  # positions [m], (N, 3) each; of parts their handles'
+    joints: dict[str, Array] = field(default_factory=dict)  # where moving parts stand [m or rad], (N,) each
 
 
 @dataclass(frozen=True)
@@ -68,6 +84,8 @@ class Layout:
     objects: dict[str, Array] = field(default_factory=dict)  # positions at the start [m], (n, 3) each
     goal_objects: dict[str, Array] = field(default_factory=dict)  # positions in the goal state [m], (n, 3) each
     yaw: dict[str, Array] = field(default_factory=dict)  # of each object, at the start and at the goal [rad], (n,)
+    joints: dict[str, Array] = field(default_factory=dict)  # of moving parts at the start [m or rad], (n,) each
+    goal_joints: dict[str, Array] = field(default_factory=dict)  # and in the goal state
 
 
 def distance(a: Array, b: Array) -> Array:
@@ -81,7 +99,7 @@ class Task(ABC):
     """A family of goals. Difficulty is data: `replace(Push(), name="precise_push", tolerance=0.02)` is another task."""
 
     name: str
-    objects: tuple[Cube, ...] = ()
+    objects: tuple[Thing, ...] = ()
     uses_gripper: bool = False  # otherwise the gripper stays closed and has no action
     goal_size: int = 3  # numbers that a goal is made of
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from array_api_compat import array_namespace
 
 from goalsight.envs.region import Array, Region
-from goalsight.envs.tasks.base import Cube, Layout, Task, World, distance
+from goalsight.envs.tasks.base import Cube, Layout, Task, Thing, World, distance
 
 CUBE = Cube("cube")
 HOVER = 0.09  # height above the cube from which the open hand comes down [m]
@@ -16,7 +16,7 @@ class PickPlace(Task):
     """The goal is a position of the cube; half of the goals are in the air, where the hand holds it."""
 
     name: str = "pick_place"
-    objects: tuple[Cube, ...] = (CUBE,)
+    objects: tuple[Thing, ...] = (CUBE,)
     uses_gripper: bool = True
 
     settle_steps: int = 50

@@ -6,7 +6,7 @@ from math import pi
 from array_api_compat import array_namespace
 
 from goalsight.envs.region import Array, Region
-from goalsight.envs.tasks.base import Cube, Layout, Task, World, distance
+from goalsight.envs.tasks.base import Cube, Layout, Task, Thing, World, distance
 
 CUBE = Cube("cube")
 BESIDE = 0.055  # from the cube's centre to the closed fingers in the goal state, clear of its corners [m]
@@ -43,7 +43,7 @@ class Push(Task):
     """The goal is a position of the cube on the table."""
 
     name: str = "push"
-    objects: tuple[Cube, ...] = (CUBE,)
+    objects: tuple[Thing, ...] = (CUBE,)
 
     # Low, so that wandering meets the cube, and high enough to pass over it.
     workspace: Region = Region((0.28, -0.27, 0.015), (0.62, 0.27, 0.14))
