@@ -180,14 +180,16 @@ class Recorder:
 
     @property
     def moved_share(self) -> float | None:
-        """Share of the frames in which the object is away from where it began; None without an object."""
-        return self.moved / self.frames if "object" in self._labels else None
+        """Share of the frames in which an object is away from where it began; None without objects."""
+        return self.moved / self.frames if len(self._labels) > 1 else None
 
     def _count_moved(self, envs: NDArray[np.intp]) -> int:
-        if "object" not in self._labels:
-            return 0
-        place = self._labels["object"][envs]  # (n, T, 3)
-        return int((np.linalg.norm(place - place[:, :1], axis=-1) > MOVED).sum())
+        moved = np.zeros((len(envs), self._config.steps), dtype=bool)
+        for name, label in self._labels.items():
+            if name != "gripper":
+                place = label[envs]  # (n, T, 3)
+                moved |= np.linalg.norm(place - place[:, :1], axis=-1) > MOVED
+        return int(moved.sum())
 
     def _show(self, envs: NDArray[np.intp]) -> None:
         shown = envs[: min(TILES, self._left_to_film)]

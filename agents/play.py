@@ -159,15 +159,17 @@ class Play:
     def act(self, obs: Observation, env: "GoalVectorEnv") -> Actions:
         """Actions (N, 3), and a fourth entry for the gripper where the task uses it."""
         points = env.object_positions()
-        tool, thing = np.asarray(points["gripper"], np.float64), points.get("object")
+        tool = np.asarray(points.pop("gripper"), np.float64)
         u = self._streams.draw(np.arange(len(tool)))  # (N, WIDTH)
         self._programmes.advance(tool)
         if self._fresh.any():
-            shares = self._mix.shares(with_object=thing is not None, with_gripper=env.task.uses_gripper)
+            shares = self._mix.shares(with_object=bool(points), with_gripper=env.task.uses_gripper)
             chosen = np.searchsorted(np.cumsum(shares), u[self._fresh, -1], side="right")
             self.behaviour[self._fresh] = np.minimum(chosen, RANDOM)  # the sum may fall short of 1 by rounding
         self._workspace = env.task.workspace
-        self._plan(self._fresh | self._programmes.finished, u, tool if thing is None else np.asarray(thing))
+        things = np.stack(list(points.values()) or [tool], axis=1)  # (N, K, 3)
+        which = (u[:, 12] * things.shape[1]).astype(np.intp)  # a plan's; noise can share the number
+        self._plan(self._fresh | self._programmes.finished, u, things[np.arange(len(tool)), which])
         noise = _normal(u[:, 5:9], u[:, 9:13]) * (1, 1, 1, 0)
         action = self._programmes.command(tool, CONTROLS["ee"].step) + self.NOISE * noise
         renewed = self._fresh | (u[:, -1] > self.HOLD)

@@ -17,7 +17,7 @@ from goalsight.envs.arms import ARMS, Arm
 from goalsight.envs.control import CONTROLS, Chain, damped_least_squares, geometric_jacobian, reach_for
 from goalsight.envs.scene import ArmIndex, ThingIndex, compose
 from goalsight.envs.tasks import TASKS, Layout, Task, World
-from goalsight.envs.tasks.base import DRAWS, distance
+from goalsight.envs.tasks.base import distance
 from goalsight.errors import UserError, choose
 
 SUBSTEPS = 10  # physics steps per control step: 4 ms each, so control runs at 25 Hz
@@ -25,7 +25,7 @@ IK_STEPS = 12  # of inverse kinematics from the home pose to a start or goal pos
 IK_DAMPING = 0.01
 IK_TOLERANCE = 0.005  # a pose that inverse kinematics misses by more counts as out of reach [m]
 SETTLED = 0.02  # a goal state that moves farther than this while it comes to rest is drawn again [m or the task's unit]
-MAX_DRAWS = 200  # attempts at a valid layout before the task itself is to blame
+MAX_DRAWS = 1000  # attempts at a valid layout before the task itself is to blame
 # tool_in_world when pointing down. The fingers open along x: seen from the front the hand is at its narrowest.
 DOWN = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
 STAGE_POS = mujoco.mjtStage.mjSTAGE_POS
@@ -214,14 +214,14 @@ class GoalSimulator:
 
     def _draw(self, ids: Ids) -> Layout:
         """Layouts that the task calls valid, from each simulation's own generator."""
-        u = np.empty((len(ids), DRAWS))
+        u = np.empty((len(ids), self.task.draws))
         todo = np.arange(len(ids))
         for _ in range(MAX_DRAWS):
             # The only loop over environments: each has its own stream, whatever the batch around it.
             for row in todo:
                 rng = self._rngs[ids[row]]
                 assert rng is not None
-                u[row] = rng.random(DRAWS)
+                u[row] = rng.random(self.task.draws)
             layout = self.task.draw(u, self.training_starts)
             here = World(
                 layout.tool, np.zeros_like(layout.tool), np.zeros((len(ids), 1)), layout.objects, layout.joints

@@ -224,11 +224,11 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         return self.sim.state_layout()
 
     def object_positions(self) -> dict[str, NDArray[np.float32]]:
-        """Named physical points [m], each (N, 3): "gripper", and "object" where the task has one."""
-        world = self.sim.world()
+        """Named physical points [m], each (N, 3): "gripper", and the task's things, a single one as "object"."""
+        world, things = self.sim.world(), self.task.objects
         points = {"gripper": world.tool}
-        if self.task.objects:
-            points["object"] = world.objects[self.task.objects[0].name]
+        for thing in things:
+            points["object" if len(things) == 1 else thing.name] = world.objects[thing.name]
         return {name: point.astype(np.float32) for name, point in points.items()}
 
     def in_picture(self, points: NDArray[Any], *, camera: str = "front") -> NDArray[np.bool_]:

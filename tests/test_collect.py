@@ -107,6 +107,20 @@ def recorded(tmp_path_factory):
     return collect(Collect(out=tmp_path_factory.mktemp("play") / "run", **SMALL))
 
 
+def test_several_things_are_played_with_and_labelled(tmp_path):
+    options = {"env": "PandaSort2-v0", "frames": 400, "steps": 50, "num_envs": 8, "image_size": 16, "film": 0}
+    run = collect(Collect(out=tmp_path / "run", mix=only(push=1.0), **options))
+    store = FrameStore.open(run / STORE)
+    assert set(store.labels) == {"gripper", "red", "blue"}
+    moved = {}
+    for name in ("red", "blue"):
+        place = store.labels[name].reshape(8, 50, 3)
+        moved[name] = np.nanmax(np.linalg.norm(place - place[:, :1], axis=-1), axis=1) > 0.01  # (8,)
+    assert moved["red"].any()
+    assert moved["blue"].any()
+    assert Run.open(run).summary["moved_share"] > 0.1
+
+
 def test_what_is_recorded(recorded):
     store, run = FrameStore.open(recorded / STORE), Run.open(recorded)
     assert store.episode_lengths.tolist() == [12] * 5

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from goalsight.envs.region import Region
 from goalsight.envs.tasks import TASKS, Push, Reach, World
-from goalsight.envs.tasks.base import DRAWS, distance
+from goalsight.envs.tasks.base import distance
 from goalsight.envs.tasks.push import ring
 from goalsight.envs.vector import GoalVectorEnv
 
@@ -49,27 +49,27 @@ def test_reward_of_one_equals_reward_in_a_batch(achieved, desired):
 @given(seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=20)
 def test_valid_layouts_are_never_solved_and_lie_in_their_regions(task, training, seed):
-    u = np.random.default_rng(seed).random((64, DRAWS))
+    u = np.random.default_rng(seed).random((512, task.draws))
     layout = task.draw(u, training)
     start = task.achieved(at_the_start(layout))
     valid = task.valid(layout, start)
     assert valid.any()
     assert (task.error(start, layout.goal)[valid] > task.tolerance).all()
-    assert layout.goal.shape == start.shape == (64, task.goal_size)
+    assert layout.goal.shape == start.shape == (512, task.goal_size)
     if hasattr(task, "object_region"):
-        assert (task.object_region.clip(layout.objects["cube"]) == layout.objects["cube"]).all()
+        assert all((task.object_region.clip(place) == place).all() for place in layout.objects.values())
     torch_layout = task.draw(torch.as_tensor(u), training)
     np.testing.assert_allclose(torch_layout.goal, layout.goal, atol=1e-9)
 
 
 def test_half_of_the_pick_place_goals_are_in_the_air():
-    layout = TASKS["pick_place"].draw(np.random.default_rng(0).random((4000, DRAWS)), False)
+    layout = TASKS["pick_place"].draw(np.random.default_rng(0).random((4000, 16)), False)
     assert 0.47 < (layout.goal[:, 2] > 0.05).mean() < 0.53
 
 
 def test_training_pushes_start_near_the_cube():
     task = TASKS["push"]
-    u = np.random.default_rng(0).random((4000, DRAWS))
+    u = np.random.default_rng(0).random((4000, task.draws))
     for training, least in ((True, 0.6), (False, 0.0)):
         layout = task.draw(u, training)
         near = distance(layout.tool[:, :2], layout.objects["cube"][:, :2]) < task.training_near[1] + 1e-9
@@ -100,6 +100,7 @@ def test_a_task_solved_at_its_start_is_refused():
         replace(Push(), least_distance=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_expert_succeeds_on_at_least_98_percent_of_500_fixed_episodes(task):
     env = GoalVectorEnv(task, num_envs=250)
@@ -115,7 +116,7 @@ def test_expert_succeeds_on_at_least_98_percent_of_500_fixed_episodes(task):
 @pytest.mark.parametrize("task", ALL, ids=lambda task: task.name)
 def test_experts_agree_on_numpy_and_torch(task):
     rng = np.random.default_rng(0)
-    layout = task.draw(rng.random((200, DRAWS)), True)
+    layout = task.draw(rng.random((200, task.draws)), True)
     here = at_the_start(layout)
     tools = [here.tool, *(place + rng.uniform(-0.05, 0.05, (200, 3)) for place in here.objects.values())]
     opening = rng.uniform(0, 0.04, (200, 1))
@@ -160,3 +161,52 @@ def test_goals_have_the_size_and_the_error_that_their_task_gives_them():
     assert env.compute_reward(achieved, desired, {}).tolist() == [0, -1]
     dense = GoalVectorEnv(TwoCoordinates(), num_envs=1, reward="dense")
     assert dense.compute_reward(achieved, desired, {}) == pytest.approx([-0.0095, -0.0105])
+
+
+def test_the_worst_cube_decides():
+    task = TASKS["sort2"]
+    achieved = np.array([[0.40, 0, 0.025, 0.50, 0.1, 0.025]] * 2)
+    desired = achieved + np.array([[0.01, 0, 0, 0, 0.02, 0], [0, 0, 0, 0, 0.04, 0]])
+    np.testing.assert_allclose(task.error(achieved, desired), [0.02, 0.04])
+    assert task.success(achieved, desired).tolist() == [True, False]
+
+
+def cubes_at(task, places, tool=(0.45, 0.0, 0.3), opening=0.04):
+    """One world with the cubes at given places."""
+    objects = {thing.name: np.array([place]) for thing, place in zip(task.objects, places, strict=True)}
+    return World(np.array([tool]), np.zeros((1, 3)), np.array([[opening]]), objects)
+
+
+def test_a_cube_in_the_way_goes_first_and_one_that_is_held_is_brought_to_its_end():
+    task = TASKS["sort2"]
+    red, blue = (0.40, 0.1, 0.025), (0.50, -0.1, 0.025)
+    swapped = np.array([[*blue, *red]])
+    cubes = np.array([[red, blue]])
+    world = cubes_at(task, (red, blue))
+    active, target = task._choose(world, cubes, swapped.reshape(1, 2, 3))
+    # Red cannot go where blue lies, so blue is put aside: not on red's place, nor on its own, which red holds.
+    assert active.tolist() == [1]
+    assert np.linalg.norm(target[0, :2] - np.array([red[:2], blue[:2]]), axis=-1).min() >= 0.1
+    held = cubes_at(task, (red, blue), tool=blue, opening=0.025)
+    assert task._choose(held, cubes, swapped.reshape(1, 2, 3))[0].tolist() == [1]
+    away = cubes_at(task, (red, (0.56, 0.0, 0.025)))
+    active, target = task._choose(away, np.array([[red, (0.56, 0.0, 0.025)]]), swapped.reshape(1, 2, 3))
+    assert active.tolist() == [0]
+    np.testing.assert_allclose(target, [blue])
+    assert task._choose(world, cubes, cubes)[0].tolist() == [-1], "all is in place"
+
+
+def test_towers_are_built_from_below():
+    task = TASKS["stack3"]
+    site = np.array([0.45, 0.0, 0.025])
+    goals = site + np.array([[[0, 0, 0], [0, 0, 0.05], [0, 0, 0.1]]])
+    apart = np.array([[(0.36, 0.2, 0.025), (0.36, -0.2, 0.025), (0.55, 0.2, 0.025)]])
+    assert task._choose(cubes_at(task, apart[0]), apart, goals)[0].tolist() == [0]
+    begun = apart.copy()
+    begun[0, 0] = site
+    active, target = task._choose(cubes_at(task, begun[0]), begun, goals)
+    assert active.tolist() == [1]
+    np.testing.assert_allclose(target, goals[:, 1])
+    # Without its support the second cube is not in place, wherever it floats.
+    begun[0, :2] = (0.36, 0.2, 0.025), goals[0, 1]
+    assert task._choose(cubes_at(task, begun[0]), begun, goals)[0].tolist() != [2]

@@ -15,8 +15,6 @@ from goalsight.envs.region import Array, Region
 if TYPE_CHECKING:
     import mujoco
 
-DRAWS = 16  # uniform numbers per attempt at a layout; each task uses the first few
-
 
 class Thing(Protocol):
     """What a task puts on the table: a body and a joint of the same name.
@@ -102,6 +100,7 @@ class Task(ABC):
     objects: tuple[Thing, ...] = ()
     uses_gripper: bool = False  # otherwise the gripper stays closed and has no action
     goal_size: int = 3  # numbers that a goal is made of
+    draws: int = 16  # uniform numbers that `draw` may use
 
     max_episode_steps: int = 50
     tolerance: float = 0.05  # of success [m]
@@ -118,7 +117,7 @@ class Task(ABC):
 
     @abstractmethod
     def draw(self, u: Array, training: bool) -> Layout:
-        """Lay out n episodes from uniform numbers in [0, 1), shape (n, DRAWS).
+        """Lay out n episodes from uniform numbers in [0, 1), shape (n, draws).
 
         Args:
             u: the only source of chance.

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from array_api_compat import array_namespace
 
 from goalsight.envs.region import Array, Region
-from goalsight.envs.tasks.base import Cube, Layout, Task, Thing, World, distance
+from goalsight.envs.tasks.base import Cube, Layout, Task, Thing, World
+from goalsight.envs.tasks.grasping import HOVER, fetch
 
 CUBE = Cube("cube")
-HOVER = 0.09  # height above the cube from which the open hand comes down [m]
 
 
 @dataclass(frozen=True)
@@ -54,25 +54,4 @@ class PickPlace(Task):
 
     def expert(self, world: World, goal: Array) -> tuple[Array, Array]:
         """Hover over the cube with the hand open, come down, close, carry it to the goal, hold it there."""
-        xp = array_namespace(goal)
-        cube, tool = world.objects[CUBE.name], world.tool
-        to_cube = cube - tool
-        sideways = xp.linalg.vector_norm(to_cube[:, :2], axis=-1, keepdims=True)
-        gap = distance(cube, tool)[:, None]
-        closing = world.opening < CUBE.half + 0.011
-        around = (gap < 0.012) | (closing & (gap < 0.025))
-        held = around & (world.opening < CUBE.half + 0.009)
-
-        above = sideways > xp.where(tool[:, 2:] < cube[:, 2:] + 0.06, 0.015, 0.03)
-        height = xp.where(above, cube[:, 2:] + HOVER, cube[:, 2:]) - tool[:, 2:]
-        approach = xp.concat([to_cube[:, :2], height], axis=-1)
-
-        carry = goal - cube
-        far = xp.linalg.vector_norm(carry[:, :2], axis=-1, keepdims=True) > 0.04
-        # Over the table until near the goal: a cube that is dragged turns in the hand.
-        lift = xp.where(far, xp.maximum(goal[:, 2:], xp.full_like(goal[:, 2:], 0.05)) - cube[:, 2:], carry[:, 2:])
-        carry = xp.concat([carry[:, :2], lift], axis=-1)
-
-        still = xp.where(around, xp.zeros_like(approach), approach)
-        gripper = xp.where(around, -xp.ones_like(world.opening), xp.ones_like(world.opening))
-        return xp.where(held, carry, still), gripper
+        return fetch(world, world.objects[CUBE.name], goal, CUBE.half)
