@@ -167,7 +167,7 @@ class Play:
             chosen = np.searchsorted(np.cumsum(shares), u[self._fresh, -1], side="right")
             self.behaviour[self._fresh] = np.minimum(chosen, RANDOM)  # the sum may fall short of 1 by rounding
         self._workspace = env.task.workspace
-        things = np.stack(list(points.values()) or [tool], axis=1)  # (N, K, 3)
+        things = np.stack([*points.values()] if points else [tool], axis=1)  # (N, K, 3)
         which = (u[:, 12] * things.shape[1]).astype(np.intp)  # a plan's; noise can share the number
         self._plan(self._fresh | self._programmes.finished, u, things[np.arange(len(tool)), which])
         noise = _normal(u[:, 5:9], u[:, 9:13]) * (1, 1, 1, 0)

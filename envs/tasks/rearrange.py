@@ -120,7 +120,9 @@ class Rearrange(Task):
         """Which cube to move, (N,), -1 for none, and where to, (N, 3) [m]."""
         xp = array_namespace(cubes)
         count = cubes.shape[1]
-        done, ready, blocker = [], [], []
+        done: list[Array] = []
+        ready: list[Array] = []
+        blocker: list[Array] = []
         for i in range(count):
             supported = done[i - 1] if self.tower and i else xp.ones_like(cubes[:, 0, 0], dtype=xp.bool)
             away = self._room(cubes - goals[:, i : i + 1])  # (N, K)
