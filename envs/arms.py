@@ -1,6 +1,10 @@
 """Arms: what the rest of the project needs to know about a robot, as data."""
 
 from dataclasses import dataclass
+from math import inf, pi
+
+from goalsight.envs.control import TABLETOP
+from goalsight.envs.region import Region, Vector3
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,9 @@ class Arm:
     gripper_actuator: str
     finger_joints: tuple[str, ...]
     gripper_range: tuple[float, float]  # actuator control when closed and when open
+    mount: Vector3 = (0.0, 0.0, 0.0)  # where the base stands in the scene [m]
+    max_speed: float = inf  # of a joint; control asks for no more [rad/s]
+    reach: Region = TABLETOP  # where the tool gets to, pointing down or nearly so [m]
 
     @property
     def prefix(self) -> str:
@@ -35,4 +42,18 @@ PANDA = Arm(
     gripper_range=(0.0, 0.04),
 )
 
-ARMS: dict[str, Arm] = {arm.name: arm for arm in (PANDA,)}
+UR5E = Arm(
+    name="ur5e",
+    mjcf="arms/ur5e.xml",
+    base="base",
+    tool_site="tool",
+    joints=("shoulder_pan", "shoulder_lift", "elbow", "wrist_1", "wrist_2", "wrist_3"),
+    home=(2.88735315, -1.46670605, 1.81159483, -1.91568511, -1.57079633, 2.88735315),  # tool at (0.45, 0, 0.20) m
+    gripper_actuator="gripper",
+    finger_joints=("finger_joint1", "finger_joint2"),
+    gripper_range=(0.0, 0.0425),
+    mount=(-0.08, 0.0, 0.0),  # its long links fold up over nearer points
+    max_speed=pi,
+)
+
+ARMS: dict[str, Arm] = {arm.name: arm for arm in (PANDA, UR5E)}

@@ -28,7 +28,7 @@ def load_spec(path: str) -> "mujoco.MjSpec":
 def compose(arm: Arm, task: "Task") -> "mujoco.MjModel":
     """Put the arm and the task's objects on the table and compile."""
     spec = load_spec(SCENE)
-    spec.attach(load_spec(arm.mjcf), frame=spec.worldbody.add_frame(), prefix=arm.prefix)
+    spec.attach(load_spec(arm.mjcf), frame=spec.worldbody.add_frame(pos=arm.mount), prefix=arm.prefix)
     for thing in task.objects:
         thing.add_to(spec)
     return spec.compile()

@@ -71,6 +71,7 @@ class GoalSimulator:
         self._arm = ArmIndex.of(self.arm, self.model)
         self._objects = {thing.name: ObjectIndex.of(thing.name, self.model) for thing in self.task.objects}
         self._joint_low, self._joint_high = self.model.jnt_range[self._arm.joints].T
+        self._joint_step = self.arm.max_speed * SUBSTEPS * self.model.opt.timestep  # in a control step [rad]
         bind: Callable[[str], Floats] = self.batch.bind
         self._qpos, self._qvel, self._ctrl = bind("qpos"), bind("qvel"), bind("ctrl")
         self._xaxis, self._xanchor = bind("xaxis"), bind("xanchor")
@@ -167,7 +168,9 @@ class GoalSimulator:
     def step(self, actions: Any) -> NDArray[np.bool_]:
         """Apply actions (N, A) for one control step; returns which simulations diverged, bool (N,)."""
         actions = self.check_actions(actions)
-        targets = self.control.targets(self._chain(slice(None)), actions[:, : self.arm_actions], DOWN)
+        chain = self._chain(slice(None))
+        targets = self.control.targets(chain, actions[:, : self.arm_actions], DOWN)
+        targets = np.clip(targets, chain.joints - self._joint_step, chain.joints + self._joint_step)
         self._ctrl[:, self._arm.ctrl] = np.clip(targets, self._joint_low, self._joint_high)
         if self.task.uses_gripper:
             closed, opened = self.arm.gripper_range
