@@ -56,4 +56,17 @@ UR5E = Arm(
     max_speed=pi,
 )
 
-ARMS: dict[str, Arm] = {arm.name: arm for arm in (PANDA, UR5E)}
+XARM7 = Arm(
+    name="xarm7",
+    mjcf="arms/xarm7.xml",
+    base="base",
+    tool_site="tool",
+    joints=tuple(f"joint{i}" for i in range(1, 8)),
+    home=(0.0, -0.05765789, 0.0, 1.02098262, 0.0, 1.07864051, -1.57079633),  # tool at (0.45, 0, 0.20) m
+    gripper_actuator="gripper",
+    finger_joints=("finger_joint1", "finger_joint2"),
+    gripper_range=(0.0, 0.042),
+    max_speed=pi,
+)
+
+ARMS: dict[str, Arm] = {arm.name: arm for arm in (PANDA, UR5E, XARM7)}
