@@ -42,10 +42,10 @@ def fingers(data: mujoco.MjData, index: ArmIndex) -> NDArray[np.float64]:
     return data.qpos[index.finger_qpos].copy()
 
 
-def test_home_points_straight_down_over_the_workspace(arm: Arm, data: mujoco.MjData, index: ArmIndex) -> None:
+def test_home_points_straight_down_over_the_workspace(data: mujoco.MjData, index: ArmIndex) -> None:
     tool = data.site(index.tool)
     np.testing.assert_allclose(tool.xmat.reshape(3, 3)[:, 2], [0, 0, -1], atol=1e-6)
-    np.testing.assert_allclose(tool.xpos, arm.reach.clip(tool.xpos), atol=1e-9)
+    assert 0.1 < tool.xpos[2] < 0.25
     np.testing.assert_allclose(tool.xpos[:2], [0.45, 0], atol=1e-6)
 
 

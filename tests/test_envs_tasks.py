@@ -1,6 +1,6 @@
 """Tasks: rewards by hand, layouts as properties, experts by their success."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from goalsight.envs.registration import env_ids, make_vector
 from goalsight.envs.tasks import TASKS, Push, World
 from goalsight.envs.tasks.base import DRAWS, distance
 from goalsight.envs.tasks.push import ring
+from goalsight.errors import UserError
 
 ALL = list(TASKS.values())
 GOALS = st.lists(st.floats(-2, 2, width=32), min_size=3, max_size=3)
@@ -83,6 +84,30 @@ def test_region_maps_evenly_and_refuses_corners_the_wrong_way_round():
     np.testing.assert_allclose(region.at(np.array([0.5, 0.5, 0.5])), [0.5, 2.0, 2.0])
     with pytest.raises(ValueError, match="low corner"):
         Region((1.0, 0, 0), (0.0, 0, 0))
+
+
+def test_region_within_another_keeps_a_margin_from_its_sides_only():
+    region, reach = Region((0.0, -1.0, 0.1), (1.0, 1.0, 0.1)), Region((0.4, -2.0, 0.1), (0.9, 0.5, 0.3))
+    assert region.within(reach) == Region((0.4, -1.0, 0.1), (0.9, 0.5, 0.1))
+    assert region.within(reach, margin=0.25) == Region((0.65, -1.0, 0.1), (0.65, 0.25, 0.1))
+    with pytest.raises(ValueError, match="low corner"):
+        region.within(reach, margin=0.3)
+
+
+@pytest.mark.parametrize("task", ALL, ids=lambda task: task.name)
+def test_a_task_within_reach_has_all_its_regions_there(task):
+    reach = Region((0.35, -0.15, 0.01), (0.55, 0.15, 0.14))
+    small = task.within(reach)
+    assert task.within(None) is task
+    assert task.within(Region((-9, -9, -9), (9, 9, 9))) == task
+    regions = {each.name: getattr(small, each.name) for each in fields(small)}
+    for name, region in regions.items():
+        if isinstance(region, Region):
+            inset = np.array([task.margin, task.margin, 0]) * (name != "workspace")
+            assert (np.array(region.low) >= np.array(reach.low) + inset).all()
+            assert (np.array(region.high) <= np.array(reach.high) - inset).all()
+    with pytest.raises(UserError, match=f'"{task.name}": the arm reaches nothing of its workspace'):
+        task.within(Region((2, 2, 2), (3, 3, 3)))
 
 
 def test_a_task_solved_at_its_start_is_refused():
