@@ -76,6 +76,23 @@ class Chain:
     anchors: Array  # joint anchors in the world [m], (N, J, 3)
     tool: Array  # tool position in the world [m], (N, 3)
     orientation: Array  # tool rotation in the world, (N, 3, 3)
+    turn_weight: float = 1.0  # being turned a radian wrong counts as being so far off its place [m/rad]
+
+
+def joint_displacement(chain: Chain, move: Array, turn: Array, damping: float = DAMPING) -> Array:
+    """Joint displacement [rad], shape (N, J), for a displacement of the tool.
+
+    Args:
+        chain: the arm as it is.
+        move: displacement wanted [m], shape (N, 3).
+        turn: rotation vector wanted, in the world [rad], shape (N, 3); counts as the arm's `turn_weight` says.
+        damping: of the least squares.
+    """
+    xp = array_namespace(chain.joints)
+    jacobian = geometric_jacobian(chain.axes, chain.anchors, chain.tool)
+    weights = xp.asarray([1.0] * 3 + [chain.turn_weight] * 3, dtype=jacobian.dtype)
+    error = weights * xp.concat([move, turn], axis=-1)
+    return damped_least_squares(weights[:, None] * jacobian, error, damping)
 
 
 def reach_for(chain: Chain, position: Array, orientation: Array, damping: float = DAMPING) -> Array:
@@ -90,11 +107,8 @@ def reach_for(chain: Chain, position: Array, orientation: Array, damping: float 
     Returns:
         joint positions [rad], shape (N, J).
     """
-    xp = array_namespace(chain.joints)
     turn = limit_norm(rotation_error(chain.orientation, orientation), MAX_TURN)
-    error = xp.concat([position - chain.tool, turn], axis=-1)
-    jacobian = geometric_jacobian(chain.axes, chain.anchors, chain.tool)
-    return chain.joints + damped_least_squares(jacobian, error, damping)
+    return chain.joints + joint_displacement(chain, position - chain.tool, turn, damping)
 
 
 @dataclass(frozen=True)

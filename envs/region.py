@@ -33,6 +33,17 @@ class Region:
         low, high = self._corners(points)
         return xp.minimum(xp.maximum(points, low), high)
 
+    def within(self, other: "Region", margin: float = 0.0) -> "Region":
+        """What of this region lies in another one, and `margin` inside its sides [m].
+
+        Raises:
+            ValueError: nothing does.
+        """
+        inset = (margin, margin, 0.0)
+        low = [max(a, b + gap) for a, b, gap in zip(self.low, other.low, inset, strict=True)]
+        high = [min(a, b - gap) for a, b, gap in zip(self.high, other.high, inset, strict=True)]
+        return Region((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+
     def _corners(self, like: Array) -> tuple[Array, Array]:
         xp = array_namespace(like)
         return xp.asarray(self.low, dtype=like.dtype), xp.asarray(self.high, dtype=like.dtype)

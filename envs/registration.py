@@ -26,8 +26,21 @@ def _id(arm: str, task: str, namespace: str = NAMESPACE) -> str:
     return f"{namespace}/{_camel(arm)}{_camel(task)}-{VERSION}"
 
 
+def _can_do(arm: str, task: Task) -> bool:
+    """Whether an arm reaches something of each of a task's regions."""
+    try:
+        task.within(ARMS[arm].reach)
+    except UserError:
+        return False
+    return True
+
+
 # Every id and the arguments that make its environment; the one list that ids, the command line and tests read.
-_SPECS: dict[str, dict[str, Any]] = {_id(arm, task): {"task": task, "arm": arm} for arm, task in product(ARMS, TASKS)}
+_SPECS: dict[str, dict[str, Any]] = {
+    _id(arm, name): {"task": name, "arm": arm}
+    for arm, (name, task) in product(ARMS, TASKS.items())
+    if _can_do(arm, task)
+}
 
 
 def _register(env_id: str, kwargs: dict[str, Any]) -> None:
@@ -41,29 +54,33 @@ def _register(env_id: str, kwargs: dict[str, Any]) -> None:
 
 
 def register_all() -> None:
-    """Register every arm with every task, once. Nothing heavy is imported until an environment is made."""
+    """Register every arm with the tasks it can do, once. Nothing heavy is imported until an environment is made."""
     for env_id, kwargs in _SPECS.items():
         if env_id not in gym.registry:
             _register(env_id, kwargs)
 
 
-def register_task(task: Task, *, namespace: str = NAMESPACE, arms: Sequence[str] = tuple(ARMS)) -> list[str]:
+def register_task(task: Task, *, namespace: str = NAMESPACE, arms: Sequence[str] | None = None) -> list[str]:
     """Make a task available by name and, with each arm, as a Gymnasium id.
 
     Args:
         task: an instance of a subclass of `Task`; its class's `name` must be new.
         namespace: what precedes the slash in the ids.
-        arms: names of the arms that can do it.
+        arms: names of the arms to do it with; None takes all that reach its regions.
 
     Returns:
         the new ids, such as "mine/PandaTurn-v0".
 
     Raises:
-        UserError: the name is taken, or an arm does not exist.
+        UserError: the name is taken, or an arm does not exist or does not reach the task's regions.
     """
     if task.name in TASKS:
         raise UserError(f'a task named "{task.name}" is registered already; choose another name')
-    specs = {_id(choose("arm", arm, ARMS), task.name, namespace): {"task": task.name, "arm": arm} for arm in arms}
+    if arms is None:
+        arms = [arm for arm in ARMS if _can_do(arm, task)]
+    for arm in arms:
+        task.within(ARMS[choose("arm", arm, ARMS)].reach)
+    specs = {_id(arm, task.name, namespace): {"task": task.name, "arm": arm} for arm in arms}
     TASKS[task.name] = task
     _SPECS.update(specs)
     register_all()

@@ -28,7 +28,7 @@ def load_spec(path: str) -> "mujoco.MjSpec":
 def compose(arm: Arm, task: "Task") -> "mujoco.MjModel":
     """Put the arm and the task's objects on the table and compile."""
     spec = load_spec(SCENE)
-    spec.attach(load_spec(arm.mjcf), frame=spec.worldbody.add_frame(), prefix=arm.prefix)
+    spec.attach(load_spec(arm.mjcf), frame=spec.worldbody.add_frame(pos=arm.mount), prefix=arm.prefix)
     for thing in task.objects:
         thing.add_to(spec)
     return spec.compile()
@@ -57,6 +57,7 @@ class ArmIndex:
     finger_qvel: NDArray[np.int64]
     gripper_ctrl: int
     tool: int  # site id
+    tip: int  # site id
 
     @classmethod
     def of(cls, arm: Arm, model: "mujoco.MjModel") -> "ArmIndex":
@@ -72,6 +73,7 @@ class ArmIndex:
             finger_qvel=np.array([joint.dofadr[0] for joint in fingers]),
             gripper_ctrl=model.actuator(arm.prefix + arm.gripper_actuator).id,
             tool=model.site(arm.prefix + arm.tool_site).id,
+            tip=model.site(arm.prefix + (arm.tip_site or arm.tool_site)).id,
         )
 
 

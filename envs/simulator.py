@@ -14,7 +14,7 @@ from mujoco.batch import Batch, SimulationError
 from numpy.typing import NDArray
 
 from goalsight.envs.arms import ARMS, Arm
-from goalsight.envs.control import CONTROLS, Chain, damped_least_squares, geometric_jacobian, reach_for
+from goalsight.envs.control import CONTROLS, Chain, geometric_jacobian, joint_displacement, reach_for
 from goalsight.envs.scene import ArmIndex, ThingIndex, compose
 from goalsight.envs.tasks import TASKS, Layout, Task, World
 from goalsight.envs.tasks.base import distance
@@ -61,18 +61,21 @@ class GoalSimulator:
         """Compile the scene and make the batch; `reset` must follow. Arguments as in `GoalVectorEnv`."""
         if num_envs < 1:
             raise UserError(f"num_envs must be at least 1, got {num_envs}")
-        self.task = TASKS[choose("task", task, TASKS)] if isinstance(task, str) else task
+        whole_task = TASKS[choose("task", task, TASKS)] if isinstance(task, str) else task
         self.arm = ARMS[choose("arm", arm, ARMS)] if isinstance(arm, str) else arm
+        self.task = whole_task.within(self.arm.reach)
         self.control = CONTROLS[choose("control mode", control, CONTROLS)].within(self.task.workspace)
         self.num_envs = num_envs
         self.training_starts = training_starts
         self.model = compose(self.arm, self.task)
         self.batch = Batch(self.model, num_envs, min(num_threads, num_envs) if num_threads else 0)
         self._arm = ArmIndex.of(self.arm, self.model)
+        self._tool = self._arm.tool if self.task.uses_gripper else self._arm.tip
         things = {thing.name: ThingIndex.of(thing.name, self.model) for thing in self.task.objects}
         self._objects = {name: index for name, index in things.items() if index.free}
         self._parts = {name: index for name, index in things.items() if not index.free}
         self._joint_low, self._joint_high = self.model.jnt_range[self._arm.joints].T
+        self._joint_step = self.arm.max_speed * SUBSTEPS * self.model.opt.timestep  # in a control step [rad]
         bind: Callable[[str], Floats] = self.batch.bind
         self._qpos, self._qvel, self._ctrl = bind("qpos"), bind("qvel"), bind("ctrl")
         self._xaxis, self._xanchor = bind("xaxis"), bind("xanchor")
@@ -94,8 +97,9 @@ class GoalSimulator:
             joints=self._qpos[ids][:, self._arm.qpos],
             axes=self._xaxis[ids][:, joints],
             anchors=self._xanchor[ids][:, joints],
-            tool=self._site_xpos[ids][:, self._arm.tool],
-            orientation=self._site_xmat[ids][:, self._arm.tool].reshape(-1, 3, 3),
+            tool=self._site_xpos[ids][:, self._tool],
+            orientation=self._site_xmat[ids][:, self._tool].reshape(-1, 3, 3),
+            turn_weight=self.arm.turn_weight,
         )
 
     def world(self) -> World:
@@ -106,15 +110,19 @@ class GoalSimulator:
         return World(
             tool=chain.tool,
             tool_velocity=twist[:, :3],
-            opening=self._qpos[:, self._arm.finger_qpos].mean(axis=1, keepdims=True),
+            opening=self._opening(self._qpos[:, self._arm.finger_qpos] - self.arm.gripper_range[0]),
             objects={name: self._xpos[:, index.body].copy() for name, index in (self._objects | self._parts).items()},
             joints={name: self._qpos[:, index.qpos.start].copy() for name, index in self._parts.items()},
         )
 
+    def _opening(self, fingers: Floats) -> Floats:
+        """By how much finger joints at (N, F) open the hand, per finger [m], (N, 1); or how fast, for velocities."""
+        return self.arm.finger_travel * fingers.mean(axis=1, keepdims=True)
+
     def observe(self) -> Observed:
         """Proprioception, full state and achieved goal of all simulations."""
         world = self.world()
-        closing = self._qvel[:, self._arm.finger_qvel].mean(axis=1, keepdims=True)
+        closing = self._opening(self._qvel[:, self._arm.finger_qvel])
         parts = [world.tool, world.tool_velocity, world.opening, closing]
         if self.arm_actions == len(self.arm.joints):
             parts += [self._qpos[:, self._arm.qpos], self._qvel[:, self._arm.qvel]]
@@ -150,9 +158,7 @@ class GoalSimulator:
         if self.arm_actions == 3:
             arm = move / self.control.step
         else:
-            jacobian = geometric_jacobian(chain.axes, chain.anchors, chain.tool)
-            wanted = np.concatenate([move, np.zeros_like(move)], axis=1)
-            arm = damped_least_squares(jacobian, wanted) / self.control.step
+            arm = joint_displacement(chain, move, np.zeros_like(move)) / self.control.step
         action = np.concatenate([arm, gripper], axis=1)[:, : self.action_size]
         return np.clip(action, -1, 1).astype(np.float32)
 
@@ -175,7 +181,9 @@ class GoalSimulator:
     def step(self, actions: Any) -> NDArray[np.bool_]:
         """Apply actions (N, A) for one control step; returns which simulations diverged, bool (N,)."""
         actions = self.check_actions(actions)
-        targets = self.control.targets(self._chain(slice(None)), actions[:, : self.arm_actions], DOWN)
+        chain = self._chain(slice(None))
+        targets = self.control.targets(chain, actions[:, : self.arm_actions], DOWN)
+        targets = np.clip(targets, chain.joints - self._joint_step, chain.joints + self._joint_step)
         self._ctrl[:, self._arm.ctrl] = np.clip(targets, self._joint_low, self._joint_high)
         if self.task.uses_gripper:
             closed, opened = self.arm.gripper_range
@@ -275,7 +283,8 @@ class GoalSimulator:
         for name, index in self._parts.items():
             self._qpos[ids, index.qpos.start] = joints[name]
         closed, opened = self.arm.gripper_range
-        opening = np.where(open_hand, opened, closed)
+        around = opened if self.arm.gripper_around is None or not closing else self.arm.gripper_around
+        opening = np.where(open_hand, around, closed)
         self._qpos[ids[:, None], self._arm.finger_qpos] = opening[:, None]
         self._ctrl[ids, self._arm.gripper_ctrl] = closed if closing else opening
         self._qpos[ids[:, None], self._arm.qpos] = self.arm.home
@@ -286,7 +295,7 @@ class GoalSimulator:
             self._qpos[ids[:, None], self._arm.qpos] = pose
         self._ctrl[ids[:, None], self._arm.ctrl] = pose
         self.batch.forward(ids, stage=STAGE_POS)
-        return distance(self._site_xpos[ids, self._arm.tool], tool) < IK_TOLERANCE
+        return distance(self._site_xpos[ids, self._tool], tool) < IK_TOLERANCE
 
     @contextmanager
     def show_goal(self, ids: Ids) -> Iterator[None]:

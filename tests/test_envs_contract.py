@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goalsight.envs import registration
+from goalsight.envs.arms import ARMS
 from goalsight.envs.registration import env_ids, make_vector, register_task, resolve
 from goalsight.envs.tasks import TASKS as TASKS_BY_NAME
 from goalsight.envs.vector import GoalVectorEnv
@@ -75,6 +76,13 @@ def test_same_seed_same_bits_whatever_threads_and_batch(task, obs):
     assert same(batch, again)
     alone = run(GoalVectorEnv(task, num_envs=1, obs=obs), 13, steps)
     assert same(batch, alone, row_a=2, row_b=0)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_every_arm_repeats_itself_to_the_bit(arm):
+    batch = run(GoalVectorEnv("pick_place", arm, num_envs=3, num_threads=2), 11)
+    alone = run(GoalVectorEnv("pick_place", arm, num_envs=1), 12)
+    assert same(batch, alone, row_a=1, row_b=0)
 
 
 def test_what_went_before_does_not_matter():
@@ -252,6 +260,11 @@ def test_a_task_of_ones_own_is_an_id_everywhere(tmp_path, monkeypatch):
     check_env(gym.make("mine/PandaReachHigh-v0").unwrapped, skip_render_check=True)
     with pytest.raises(UserError, match=r"broken_tasks.*no such thing"):
         resolve("broken_tasks:mine/PandaOther-v0")
+    # Its goals lie higher than the small arm reaches.
+    assert {"mine/PandaReachHigh-v0", "mine/Ur5eReachHigh-v0", "mine/Xarm7ReachHigh-v0"} <= set(env_ids())
+    assert "mine/So101ReachHigh-v0" not in env_ids()
+    with pytest.raises(UserError, match='"reach_high": the arm reaches nothing of its goal_region'):
+        GoalVectorEnv("reach_high", "so101")
     with pytest.raises(UserError, match="registered already"):
         register_task(TASKS_BY_NAME["reach_high"])
 

@@ -11,6 +11,7 @@ from goalsight.envs.control import (
     Chain,
     damped_least_squares,
     geometric_jacobian,
+    joint_displacement,
     limit_norm,
     reach_for,
     rotation_error,
@@ -46,6 +47,24 @@ def test_damped_least_squares_by_hand(array):
     error[0, 1] = 0.5
     step = np.asarray(damped_least_squares(array(jacobian), array(error), damping=0.5))
     np.testing.assert_allclose(step, [[2 * 0.5 / (4 + 0.25)]])
+
+
+@pytest.mark.parametrize("array", LIBRARIES)
+@pytest.mark.parametrize("weight", [1.0, 0.03])
+def test_what_cannot_be_both_is_weighed_by_hand(array, weight):
+    # One hinge about z, 2 m from the tool: 0.25 rad would move it 0.5 m, 0.05 rad would turn it right.
+    # Least squares of (2 q - 0.5, w (q - 0.05)) gives q = (1 + 0.05 w^2) / (4 + w^2).
+    angle = (1 + 0.05 * weight**2) / (4 + weight**2)
+    chain = Chain(
+        joints=array([[0.0]]),
+        axes=array([[[0.0, 0, 1]]]),
+        anchors=array([[[0.0, 0, 0]]]),
+        tool=array([[2.0, 0, 0]]),
+        orientation=array([np.eye(3)]),
+        turn_weight=weight,
+    )
+    step = joint_displacement(chain, array([[0.0, 0.5, 0]]), array([[0.0, 0, 0.05]]), damping=0.0001)
+    np.testing.assert_allclose(step, [[angle]], atol=1e-6)
 
 
 def test_limit_norm_shortens_only_what_is_too_long():

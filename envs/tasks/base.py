@@ -4,13 +4,14 @@ A task is data and pure batched functions. Arms, scenes, control and the loop ar
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from array_api_compat import array_namespace
 
 from goalsight.envs.control import TABLETOP
 from goalsight.envs.region import Array, Region
+from goalsight.errors import UserError
 
 if TYPE_CHECKING:
     import mujoco
@@ -105,6 +106,7 @@ class Task(ABC):
     max_episode_steps: int = 50
     tolerance: float = 0.05  # of success [m]
     workspace: Region = TABLETOP  # where Cartesian control may send the tool [m]
+    margin: float = 0.0  # by which things keep off the sides of a small arm's reach, for the hand to get around [m]
     least_distance: float = 0.1  # between what is achieved at the start and the goal [m]
     settle_steps: int = 10  # physics steps for which a goal state comes to rest
 
@@ -114,6 +116,23 @@ class Task(ABC):
                 f"least_distance ({self.least_distance} m) must exceed tolerance ({self.tolerance} m): "
                 "no episode may be solved at its start"
             )
+
+    def within(self, reach: Region | None) -> Self:
+        """The same task in the part of its regions that an arm reaches; None means all of them.
+
+        Raises:
+            UserError: the arm reaches nothing of a region.
+        """
+        if reach is None:
+            return self
+        regions = {each.name: getattr(self, each.name) for each in fields(self)}
+        regions = {name: region for name, region in regions.items() if isinstance(region, Region)}
+        try:
+            for name, region in regions.items():
+                regions[name] = region.within(reach, margin=0.0 if name == "workspace" else self.margin)
+        except ValueError as error:
+            raise UserError(f'task "{self.name}": the arm reaches nothing of its {name}') from error
+        return replace(self, **regions)
 
     @abstractmethod
     def draw(self, u: Array, training: bool) -> Layout:

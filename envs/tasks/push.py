@@ -50,6 +50,7 @@ class Push(Task):
     start_region: Region = Region((0.36, -0.14, 0.03), (0.52, 0.14, 0.06))  # of the tool
     object_region: Region = Region((0.36, -0.17, CUBE.half), (0.54, 0.17, CUBE.half))
     goal_region: Region = Region((0.34, -0.20, CUBE.half), (0.56, 0.20, CUBE.half))
+    margin: float = 0.055
     clearance: float = 0.055  # between tool and cube at the start, at least [m]
     training_near_share: float = 0.7  # of the training episodes start with the cube near the tool, before the goal
     training_near: tuple[float, float] = (0.055, 0.09)  # how near [m]
