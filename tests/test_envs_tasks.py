@@ -107,7 +107,7 @@ def test_region_within_another_keeps_a_margin_from_its_sides_only():
 
 @pytest.mark.parametrize("task", ALL, ids=lambda task: task.name)
 def test_a_task_within_reach_has_all_its_regions_there(task):
-    reach = Region((0.35, -0.15, 0.01), (0.55, 0.15, 0.14))
+    reach = Region((0.35, -0.15, 0.01), (0.55, 0.15, 0.22))
     small = task.within(reach)
     assert task.within(None) is task
     assert task.within(Region((-9, -9, -9), (9, 9, 9))) == task
