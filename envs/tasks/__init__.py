@@ -5,8 +5,8 @@ from goalsight.envs.tasks.drawer import Drawer
 from goalsight.envs.tasks.pick_place import PickPlace
 from goalsight.envs.tasks.push import Push
 from goalsight.envs.tasks.reach import Reach
-from goalsight.envs.tasks.rearrange import SORT, STACK, Rearrange
+from goalsight.envs.tasks.rearrange import SORTS, STACKS, Sort, Stack
 
-TASKS: dict[str, Task] = {task.name: task for task in (Reach(), Push(), PickPlace(), Drawer(), *SORT, *STACK)}
+TASKS: dict[str, Task] = {task.name: task for task in (Reach(), Push(), PickPlace(), Drawer(), *SORTS, *STACKS)}
 
-__all__ = ["TASKS", "Cube", "Drawer", "Layout", "PickPlace", "Push", "Reach", "Rearrange", "Task", "Thing", "World"]
+__all__ = ["TASKS", "Cube", "Drawer", "Layout", "PickPlace", "Push", "Reach", "Sort", "Stack", "Task", "Thing", "World"]

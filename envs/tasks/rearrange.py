@@ -27,10 +27,10 @@ ASIDE = tuple((x, y, HALF) for y in (0.24, -0.24, 0.0, 0.12, -0.12) for x in (0.
 
 
 @dataclass(frozen=True)
-class Rearrange(Task):
-    """The goal is a position of every cube, (3 K,) side by side; success is that of the worst."""
+class Sort(Task):
+    """The goal is a place on the table for every cube; the one that is farthest off counts."""
 
-    name: str = "rearrange"
+    name: str = "sort2"
     objects: tuple[Thing, ...] = CUBES[:2]
     uses_gripper: bool = True
     goal_size: int = 6
@@ -44,7 +44,7 @@ class Rearrange(Task):
     tower: bool = False  # the goal is a tower, its order that of the cubes
 
     def draw(self, u: Array, training: bool) -> Layout:
-        """See `Task.draw`."""
+        """See `Task.draw`; a goal is the cubes' positions side by side."""
         xp = array_namespace(u)
         count = len(self.objects)
         names = [thing.name for thing in self.objects]
@@ -172,17 +172,24 @@ def _one_hot(index: Array, size: int) -> Array:
     return index[:, None] == xp.arange(size)
 
 
-def _variant(name: str, count: int, tower: bool) -> Rearrange:
-    """So many cubes, 50 steps for each, and half as many again for putting some aside before a tower is built."""
-    return Rearrange(
-        name=f"{name}{count}",
+@dataclass(frozen=True)
+class Stack(Sort):
+    """The goal is a tower of the cubes, red at the bottom; the one that is farthest off counts."""
+
+    name: str = "stack2"
+    tower: bool = True
+
+
+def _of(kind: type[Sort], count: int, steps: int) -> Sort:
+    """A task with so many cubes and steps for each of them."""
+    return kind(
+        name=f"{kind.__name__.lower()}{count}",
         objects=CUBES[:count],
         goal_size=3 * count,
         draws=3 + 5 * count,
-        max_episode_steps=(75 if tower else 50) * count,
-        tower=tower,
+        max_episode_steps=steps * count,
     )
 
 
-SORT = tuple(_variant("sort", count, tower=False) for count in (2, 3, 4))
-STACK = tuple(_variant("stack", count, tower=True) for count in (2, 3, 4))
+SORTS = tuple(_of(Sort, count, steps=50) for count in (2, 3, 4))
+STACKS = tuple(_of(Stack, count, steps=75) for count in (2, 3, 4))  # some must be put aside before
