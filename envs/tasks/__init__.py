@@ -1,11 +1,11 @@
 """Tasks: what varies between environments. A new task is one file and one line in `TASKS`."""
 
 from goalsight.envs.tasks.base import Cube, Layout, Task, Thing, World
+from goalsight.envs.tasks.cubes import SORTS, STACKS, Sort, Stack
 from goalsight.envs.tasks.drawer import Drawer
 from goalsight.envs.tasks.pick_place import PickPlace
 from goalsight.envs.tasks.push import Push
 from goalsight.envs.tasks.reach import Reach
-from goalsight.envs.tasks.rearrange import SORTS, STACKS, Sort, Stack
 
 TASKS: dict[str, Task] = {task.name: task for task in (Reach(), Push(), PickPlace(), Drawer(), *SORTS, *STACKS)}
 
