@@ -34,6 +34,7 @@ REACH = TrainPreset(steps=24_000, eval_every=1_600)
 PUSH = TrainPreset(steps=180_000, horizon=25)  # in short episodes there are more first contacts to learn from
 PICK_PLACE = TrainPreset(steps=250_000, eval_every=10_000, target_entropy=-2.0)
 DRAWER = TrainPreset(steps=60_000)
+SWITCHES = TrainPreset(steps=200_000, eval_every=10_000)  # untried
 REARRANGE = replace(PICK_PLACE, steps=500_000, eval_every=20_000)  # several cubes; untried
 
 OBS = ("state", "pixels")
@@ -46,6 +47,8 @@ PRESETS: dict[tuple[str, str], TrainPreset] = {
     ("pick_place", "pixels"): PICK_PLACE,
     ("drawer", "state"): DRAWER,
     ("drawer", "pixels"): DRAWER,
+    ("switches", "state"): SWITCHES,
+    ("switches", "pixels"): SWITCHES,
     **{(f"{name}{count}", obs): REARRANGE for name in ("sort", "stack") for count in (2, 3, 4) for obs in OBS},
 }
 

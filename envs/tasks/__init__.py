@@ -6,7 +6,23 @@ from goalsight.envs.tasks.drawer import Drawer
 from goalsight.envs.tasks.pick_place import PickPlace
 from goalsight.envs.tasks.push import Push
 from goalsight.envs.tasks.reach import Reach
+from goalsight.envs.tasks.switches import Switches
 
-TASKS: dict[str, Task] = {task.name: task for task in (Reach(), Push(), PickPlace(), Drawer(), *SORTS, *STACKS)}
+_ALL = (Reach(), Push(), PickPlace(), Drawer(), Switches(), *SORTS, *STACKS)
+TASKS: dict[str, Task] = {task.name: task for task in _ALL}
 
-__all__ = ["TASKS", "Cube", "Drawer", "Layout", "PickPlace", "Push", "Reach", "Sort", "Stack", "Task", "Thing", "World"]
+__all__ = [
+    "TASKS",
+    "Cube",
+    "Drawer",
+    "Layout",
+    "PickPlace",
+    "Push",
+    "Reach",
+    "Sort",
+    "Stack",
+    "Switches",
+    "Task",
+    "Thing",
+    "World",
+]

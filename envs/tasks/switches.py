@@ -1,0 +1,145 @@
+"""Switches: bring a row of sliding switches into a pattern, pushing their knobs with closed fingers."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from array_api_compat import array_namespace
+
+from goalsight.envs.region import Array, Region
+from goalsight.envs.tasks.base import Layout, Task, Thing, World
+
+if TYPE_CHECKING:
+    import mujoco
+
+TRAVEL = 0.03  # of a switch from the middle to either end [m]
+TOP = 0.02  # height of the panel [m]
+KNOB = 0.012  # radius of a knob [m]
+PUSH, PASS = 0.045, 0.09  # tool heights for pushing a knob, and for passing over it [m]
+BESIDE = 0.032  # from a knob's centre to that of the fingers that come down beside it [m]
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A knob that slides along y in a panel; the joint is its offset from the middle [m]."""
+
+    name: str
+    x: float  # of its slot [m]
+    rgba: tuple[float, float, float, float]
+
+    def add_to(self, spec: "mujoco.MjSpec") -> None:
+        """Add the switch and its piece of panel to a scene."""
+        import mujoco
+
+        # Without conaffinity they meet the arm, but neither each other nor the table.
+        touch = {"contype": 1, "conaffinity": 0}
+        box, rod = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_CYLINDER
+        grey, dark = (0.74, 0.76, 0.80, 1.0), (0.16, 0.18, 0.21, 1.0)
+        panel = spec.worldbody.add_body(name=f"{self.name}_panel", pos=[self.x, 0, 0])
+        size = [0.04, TRAVEL + 0.035, TOP / 2]
+        panel.add_geom(name=f"{self.name}_panel", type=box, pos=[0, 0, TOP / 2], size=size, rgba=grey, **touch)
+        slot = [0.006, TRAVEL + KNOB, 0.0005]
+        look = {"contype": 0, "conaffinity": 0}
+        panel.add_geom(name=f"{self.name}_slot", type=box, pos=[0, 0, TOP], size=slot, rgba=dark, **look)
+        knob = spec.worldbody.add_body(name=self.name, pos=[self.x, 0, PUSH])
+        knob.add_joint(
+            name=self.name,
+            type=mujoco.mjtJoint.mjJNT_SLIDE,
+            axis=[0, 1, 0],
+            range=[-TRAVEL, TRAVEL],
+            limited=mujoco.mjtLimited.mjLIMITED_TRUE,
+            damping=4,
+            frictionloss=1,
+        )
+        height = (0.064 - TOP) / 2
+        knob.add_geom(
+            name=self.name,
+            type=rod,
+            pos=[0, 0, TOP + height - PUSH],
+            size=[KNOB, height, 0],
+            mass=0.05,
+            rgba=self.rgba,
+            **touch,
+        )
+
+
+ROW = (
+    Switch("red", 0.37, (0.85, 0.11, 0.10, 1.0)),
+    Switch("yellow", 0.45, (0.96, 0.77, 0.10, 1.0)),
+    Switch("blue", 0.53, (0.13, 0.35, 0.85, 1.0)),
+)
+
+
+@dataclass(frozen=True)
+class Switches(Task):
+    """The goal is a pattern: the end at which each switch shall stand; the one that is farthest off counts."""
+
+    name: str = "switches"
+    objects: tuple[Thing, ...] = ROW
+    goal_size: int = len(ROW)
+    tolerance: float = 0.012  # of each switch [m]
+    least_distance: float = 0.03
+    max_episode_steps: int = 75
+
+    start_region: Region = Region((0.38, -0.14, 0.12), (0.52, 0.14, 0.20))  # of the tool
+
+    def draw(self, u: Array, training: bool) -> Layout:
+        """See `Task.draw`."""
+        xp = array_namespace(u)
+        count = len(ROW)
+        ends = xp.where(u[:, 3 : 3 + 2 * count] < 0.5, xp.asarray(-TRAVEL, dtype=u.dtype), TRAVEL)
+        start, goal = ends[:, :count], ends[:, count:]
+        tool = self.start_region.at(u[:, 0:3])
+        return Layout(
+            tool=tool,
+            goal=goal,
+            goal_tool=tool,
+            grasped=xp.zeros(u.shape[0], dtype=xp.bool),
+            objects={switch.name: knob_at(switch, start[:, i]) for i, switch in enumerate(ROW)},
+            joints={switch.name: start[:, i] for i, switch in enumerate(ROW)},
+            goal_joints={switch.name: goal[:, i] for i, switch in enumerate(ROW)},
+        )
+
+    def achieved(self, world: World) -> Array:
+        """Where the switches stand, side by side [m]."""
+        xp = array_namespace(world.tool)
+        return xp.stack([world.joints[switch.name] for switch in ROW], axis=-1)
+
+    def error(self, achieved: Array, desired: Array) -> Array:
+        """How far the worst switch is off [m]."""
+        xp = array_namespace(achieved, desired)
+        return xp.max(xp.abs(achieved - desired), axis=-1)
+
+    def expert(self, world: World, goal: Array) -> tuple[Array, Array]:
+        """One wrong switch after the other: over it, down behind its knob, and push."""
+        xp = array_namespace(goal)
+        tool, offsets = world.tool, self.achieved(world)
+        rows = xp.arange(tool.shape[0])
+        wrong = xp.abs(goal - offsets) > 0.5 * self.tolerance
+        low = tool[:, 2] < PUSH + 0.02
+        # The one at hand first, so that none is left half-way.
+        knobs = xp.stack([world.objects[switch.name] for switch in ROW], axis=1)  # (N, K, 3)
+        way = xp.abs(knobs[:, :, 0] - tool[:, None, 0])
+        which = xp.argmin(xp.where(wrong, way, way + 9.0), axis=-1)
+        knob, more = knobs[rows, which], (goal - offsets)[rows, which]
+        side = xp.sign(more)
+        to_place = xp.stack(
+            [knob[:, 0] - tool[:, 0], knob[:, 1] - side * BESIDE - tool[:, 1], PUSH - tool[:, 2]], axis=-1
+        )
+        behind = (knob[:, 1] - tool[:, 1]) * side
+        ready = low & (xp.abs(to_place[:, 0]) < 0.012) & (behind > 0.01) & (behind < BESIDE + 0.015)
+        over = xp.linalg.vector_norm(to_place[:, :2], axis=-1) < 0.012
+        blocked = ~over & (tool[:, 2] < PASS - 0.02)
+        sideways = xp.where(blocked[:, None], xp.zeros_like(to_place[:, :2]), to_place[:, :2])
+        level = xp.where(over, to_place[:, 2], PASS - tool[:, 2])
+        approach = xp.concat([sideways, level[:, None]], axis=-1)
+        lead = side * (xp.minimum(xp.abs(more), xp.full_like(more, 0.02)) + 0.012)
+        push = xp.stack([to_place[:, 0], lead, to_place[:, 2]], axis=-1)
+        move = xp.where(ready[:, None], push, approach)
+        done = ~xp.any(wrong, axis=-1)
+        return xp.where(done[:, None], xp.zeros_like(move), move), -xp.ones_like(world.opening)
+
+
+def knob_at(switch: Switch, offset: Array) -> Array:
+    """Where a knob is at offsets (n,) [m]: (n, 3) [m]."""
+    xp = array_namespace(offset)
+    return xp.stack([xp.full_like(offset, switch.x), offset, xp.full_like(offset, PUSH)], axis=-1)
