@@ -33,24 +33,24 @@ class TrainPreset:
 REACH = TrainPreset(steps=24_000, eval_every=1_600)
 PUSH = TrainPreset(steps=180_000, horizon=25)  # in short episodes there are more first contacts to learn from
 PICK_PLACE = TrainPreset(steps=250_000, eval_every=10_000, target_entropy=-2.0)
+SLIDE = PUSH  # untried
 DRAWER = TrainPreset(steps=60_000)
 SWITCHES = TrainPreset(steps=200_000, eval_every=10_000)  # untried
 REARRANGE = replace(PICK_PLACE, steps=500_000, eval_every=20_000)  # several cubes; untried
 
-OBS = ("state", "pixels")
-PRESETS: dict[tuple[str, str], TrainPreset] = {
-    ("reach", "state"): REACH,
-    ("reach", "pixels"): REACH,
-    ("push", "state"): PUSH,
-    ("push", "pixels"): replace(PUSH, steps=150_000, eval_every=10_000),
-    ("pick_place", "state"): PICK_PLACE,
-    ("pick_place", "pixels"): PICK_PLACE,
-    ("drawer", "state"): DRAWER,
-    ("drawer", "pixels"): DRAWER,
-    ("switches", "state"): SWITCHES,
-    ("switches", "pixels"): SWITCHES,
-    **{(f"{name}{count}", obs): REARRANGE for name in ("sort", "stack") for count in (2, 3, 4) for obs in OBS},
+TASKS: dict[str, TrainPreset] = {
+    "reach": REACH,
+    "push": PUSH,
+    "slide": SLIDE,
+    "pick_place": PICK_PLACE,
+    "drawer": DRAWER,
+    "switches": SWITCHES,
+    **{f"{name}{count}": REARRANGE for name in ("sort", "stack") for count in (2, 3, 4)},
 }
+PRESETS: dict[tuple[str, str], TrainPreset] = {
+    (task, obs): preset for task, preset in TASKS.items() for obs in ("state", "pixels")
+}
+PRESETS["push", "pixels"] = replace(PUSH, steps=150_000, eval_every=10_000)
 
 
 def preset_for(task: str, obs: str) -> TrainPreset:

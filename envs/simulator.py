@@ -113,6 +113,7 @@ class GoalSimulator:
             opening=self._opening(self._qpos[:, self._arm.finger_qpos] - self.arm.gripper_range[0]),
             objects={name: self._xpos[:, index.body].copy() for name, index in (self._objects | self._parts).items()},
             joints={name: self._qpos[:, index.qpos.start].copy() for name, index in self._parts.items()},
+            velocities={name: self._qvel[:, index.qvel][:, :3] for name, index in self._objects.items()},
         )
 
     def _opening(self, fingers: Floats) -> Floats:

@@ -13,6 +13,7 @@ from goalsight.envs.registration import env_ids, make_vector
 from goalsight.envs.tasks import TASKS, Push, Reach, World
 from goalsight.envs.tasks.base import distance
 from goalsight.envs.tasks.push import ring
+from goalsight.envs.tasks.slide import SLOWING
 from goalsight.envs.vector import GoalVectorEnv
 from goalsight.errors import UserError
 
@@ -140,12 +141,16 @@ def solved_by_the_expert(env_id, episodes, at_once):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("env_id", [env_id for env_id in env_ids() if "/Panda" in env_id])
-def test_expert_succeeds_on_at_least_98_percent_of_500_fixed_episodes(env_id):
-    assert solved_by_the_expert(env_id, 500, 250) >= 490
+def test_expert_succeeds_on_at_least_98_percent_of_500_fixed_episodes_and_slides_at_90(env_id):
+    assert solved_by_the_expert(env_id, 500, 250) >= (450 if "Slide" in env_id else 490)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("env_id", [env_id for env_id in env_ids() if "/Panda" not in env_id])
+@pytest.mark.parametrize(
+    "env_id",
+    # The expert of Slide knows how fast the Panda's fingers strike.
+    [env_id for env_id in env_ids() if "/Panda" not in env_id and "Slide" not in env_id],
+)
 def test_expert_succeeds_on_at_least_95_of_100_fixed_episodes_with_every_other_arm(env_id):
     assert solved_by_the_expert(env_id, 100, 100) >= 95
 
@@ -157,12 +162,14 @@ def test_experts_agree_on_numpy_and_torch(task):
     here = at_the_start(layout)
     tools = [here.tool, *(place + rng.uniform(-0.05, 0.05, (200, 3)) for place in here.objects.values())]
     opening = rng.uniform(0, 0.04, (200, 1))
+    moving = {name: rng.uniform(-0.5, 0.5, (200, 3)) for name in here.objects}
     for tool in tools:  # also close to what is to be moved
 
         def act(array, tool=tool):
             objects = {name: array(place) for name, place in here.objects.items()}
             joints = {name: array(place) for name, place in here.joints.items()}
-            world = World(array(tool), array(0 * tool), array(opening), objects, joints)
+            velocities = {name: array(pace) for name, pace in moving.items()}
+            world = World(array(tool), array(0 * tool), array(opening), objects, joints, velocities)
             return task.expert(world, array(layout.goal))
 
         for ours, theirs in zip(act(np.asarray), act(torch.as_tensor), strict=True):
@@ -247,3 +254,20 @@ def test_towers_are_built_from_below():
     # Without its support the second cube is not in place, wherever it floats.
     begun[0, :2] = (0.36, 0.2, 0.025), goals[0, 1]
     assert task._choose(cubes_at(task, begun[0]), begun, goals)[0].tolist() != [2]
+
+
+def test_a_tile_slides_as_far_as_its_friction_says():
+    env = GoalVectorEnv("slide", num_envs=1, num_threads=1)
+    env.reset(seed=0)
+    tile = env.sim._objects["tile"]
+    env.batch.bind("qvel")[0, tile.qvel][:2] = 0.6, 0.2
+    before = env.sim.world().objects["tile"][0].copy()
+    up = np.zeros((1, env.sim.action_size), np.float32)
+    up[0, 2] = 1.0  # out of its way
+    for _ in range(30):
+        env.step(up)
+    after = env.sim.world()
+    np.testing.assert_allclose(after.velocities["tile"], 0, atol=0.02)
+    way = (after.objects["tile"][0] - before)[:2]
+    assert np.linalg.norm(way) == pytest.approx(0.4 / (2 * SLOWING), rel=0.06)  # v^2 / (2 mu g)
+    assert way[1] / way[0] == pytest.approx(1 / 3, rel=0.05)

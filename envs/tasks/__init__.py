@@ -6,9 +6,10 @@ from goalsight.envs.tasks.drawer import Drawer
 from goalsight.envs.tasks.pick_place import PickPlace
 from goalsight.envs.tasks.push import Push
 from goalsight.envs.tasks.reach import Reach
+from goalsight.envs.tasks.slide import Slide
 from goalsight.envs.tasks.switches import Switches
 
-_ALL = (Reach(), Push(), PickPlace(), Drawer(), Switches(), *SORTS, *STACKS)
+_ALL = (Reach(), Push(), Slide(), PickPlace(), Drawer(), Switches(), *SORTS, *STACKS)
 TASKS: dict[str, Task] = {task.name: task for task in _ALL}
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "PickPlace",
     "Push",
     "Reach",
+    "Slide",
     "Sort",
     "Stack",
     "Switches",

@@ -70,6 +70,7 @@ class World:
     opening: Array  # of the gripper, per finger [m], (N, 1)
     objects: dict[str, Array] = field(default_factory=dict)  # positions [m], (N, 3) each; of parts their handles'
     joints: dict[str, Array] = field(default_factory=dict)  # where moving parts stand [m or rad], (N,) each
+    velocities: dict[str, Array] = field(default_factory=dict)  # of free objects [m/s], (N, 3) each
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ class Task(ABC):
     margin: float = 0.0  # by which things keep off the sides of a small arm's reach, for the hand to get around [m]
     least_distance: float = 0.1  # between what is achieved at the start and the goal [m]
     settle_steps: int = 10  # physics steps for which a goal state comes to rest
+    camera_back: float = 0.0  # how much farther off the camera `front` stands, to see farther goals [m]
 
     def __post_init__(self) -> None:
         if self.least_distance <= self.tolerance:

@@ -7,6 +7,7 @@ from array_api_compat import array_namespace
 
 from goalsight.envs.region import Array, Region
 from goalsight.envs.tasks.base import Layout, Task, Thing, World
+from goalsight.envs.tasks.parts import TOUCHED, add_box, add_slide
 
 if TYPE_CHECKING:
     import mujoco
@@ -27,56 +28,47 @@ class Chest:
 
     def add_to(self, spec: "mujoco.MjSpec") -> None:
         """Add the chest and its drawer to a scene."""
-        import mujoco
+        self._add_chest(spec)
+        drawer = spec.worldbody.add_body(name=self.name, pos=list(self.handle))
+        add_slide(drawer, self.name, (0, -1, 0), (0, self.travel), damping=8, friction=1.5)
+        self._add_boards(drawer)
+        self._add_handle(drawer)
 
+    def _add_chest(self, spec: "mujoco.MjSpec") -> None:
         wide, deep, high = self.size
-        # Things without conaffinity meet the arm and free objects, but not each other.
-        touch = {"contype": 1, "conaffinity": 0}
-        x, y, z = self.handle
-        middle = y + self.stand_off + deep
-        chest = spec.worldbody.add_body(name=f"{self.name}_chest", pos=[x, middle, high])
+        x, y, _ = self.handle
+        chest = spec.worldbody.add_body(name=f"{self.name}_chest", pos=[x, y + self.stand_off + deep, high])
         sides = {
             "top": ([0, 0, high - 0.005], [wide, deep, 0.005]),
             "back": ([0, deep - 0.005, 0], [wide, 0.005, high]),
             "left": ([wide - 0.005, 0, 0], [0.005, deep, high]),
             "right": ([0.005 - wide, 0, 0], [0.005, deep, high]),
         }
-        box = mujoco.mjtGeom.mjGEOM_BOX
         for side, (pos, size) in sides.items():
-            chest.add_geom(name=f"{self.name}_{side}", type=box, pos=pos, size=size, rgba=WOOD, **touch)
+            add_box(chest, f"{self.name}_{side}", pos, size, rgba=WOOD)
 
-        drawer = spec.worldbody.add_body(name=self.name, pos=list(self.handle))
-        drawer.add_joint(
-            name=self.name,
-            type=mujoco.mjtJoint.mjJNT_SLIDE,
-            axis=[0, -1, 0],
-            range=[0, self.travel],
-            limited=mujoco.mjtLimited.mjLIMITED_TRUE,
-            damping=8,
-            frictionloss=1.5,
-        )
+    def _add_boards(self, drawer: "mujoco.MjsBody") -> None:
+        wide, deep, high = self.size
+        z = self.handle[2]
         width, depth, floor = wide - 0.012, 0.95 * deep, 0.012 - z
         front = self.stand_off
-        parts = {
+        boards = {
             "front": ([0, front, high - z], [width, 0.006, high - 0.014]),
             "floor": ([0, front + depth, floor], [width, depth, 0.004]),
             "near": ([width, front + depth, 0.5 * floor], [0.004, depth, 0.022]),
             "far": ([-width, front + depth, 0.5 * floor], [0.004, depth, 0.022]),
         }
-        for part, (pos, size) in parts.items():
-            drawer.add_geom(name=f"{self.name}_{part}", type=box, pos=pos, size=size, mass=0.1, rgba=FRONT, **touch)
-        capsule = mujoco.mjtGeom.mjGEOM_CAPSULE
-        bars = {"bar": (-0.05, 0, 0.05, 0), "post": (0.05, 0, 0.05, front), "other_post": (-0.05, 0, -0.05, front)}
-        for part, (x0, y0, x1, y1) in bars.items():
-            drawer.add_geom(
-                name=f"{self.name}_{part}",
-                type=capsule,
-                fromto=[x0, y0, 0, x1, y1, 0],
-                size=[0.007, 0, 0],
-                mass=0.02,
-                rgba=METAL,
-                **touch,
-            )
+        for board, (pos, size) in boards.items():
+            add_box(drawer, f"{self.name}_{board}", pos, size, rgba=FRONT, mass=0.1)
+
+    def _add_handle(self, drawer: "mujoco.MjsBody") -> None:
+        import mujoco
+
+        rod = {"type": mujoco.mjtGeom.mjGEOM_CAPSULE, "size": [0.007, 0, 0], "mass": 0.02, "rgba": METAL}
+        front = self.stand_off
+        rods = {"bar": (-0.05, 0, 0.05, 0), "post": (0.05, 0, 0.05, front), "other_post": (-0.05, 0, -0.05, front)}
+        for part, (x0, y0, x1, y1) in rods.items():
+            drawer.add_geom(name=f"{self.name}_{part}", fromto=[x0, y0, 0, x1, y1, 0], **rod, **TOUCHED)
 
 
 CHEST = Chest()

@@ -109,7 +109,7 @@ class Push(Task):
         push = xp.concat(
             [xp.minimum(0.4 * gap, xp.full_like(gap, 0.025)) * direction - aside, LOW - tool[:, 2:]], axis=-1
         )
-        level = xp.where(there | clear, LOW, HIGH) - tool[:, 2:]
+        level = xp.where(there | clear, xp.full_like(gap, LOW), xp.full_like(gap, HIGH)) - tool[:, 2:]
         blocked = ~there & ~clear & (tool[:, 2:] < HIGH - 0.02)
         approach = xp.concat([xp.where(blocked, xp.zeros_like(to_behind), to_behind), level], axis=-1)
         move = xp.where(pushing, push, approach)

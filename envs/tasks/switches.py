@@ -7,6 +7,7 @@ from array_api_compat import array_namespace
 
 from goalsight.envs.region import Array, Region
 from goalsight.envs.tasks.base import Layout, Task, Thing, World
+from goalsight.envs.tasks.parts import SEEN, TOUCHED, add_box, add_slide
 
 if TYPE_CHECKING:
     import mujoco
@@ -30,35 +31,22 @@ class Switch:
         """Add the switch and its piece of panel to a scene."""
         import mujoco
 
-        # Without conaffinity they meet the arm, but neither each other nor the table.
-        touch = {"contype": 1, "conaffinity": 0}
-        box, rod = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_CYLINDER
         grey, dark = (0.74, 0.76, 0.80, 1.0), (0.16, 0.18, 0.21, 1.0)
         panel = spec.worldbody.add_body(name=f"{self.name}_panel", pos=[self.x, 0, 0])
         size = [0.04, TRAVEL + 0.035, TOP / 2]
-        panel.add_geom(name=f"{self.name}_panel", type=box, pos=[0, 0, TOP / 2], size=size, rgba=grey, **touch)
-        slot = [0.006, TRAVEL + KNOB, 0.0005]
-        look = {"contype": 0, "conaffinity": 0}
-        panel.add_geom(name=f"{self.name}_slot", type=box, pos=[0, 0, TOP], size=slot, rgba=dark, **look)
+        add_box(panel, f"{self.name}_panel", [0, 0, TOP / 2], size, rgba=grey)
+        add_box(panel, f"{self.name}_slot", [0, 0, TOP], [0.006, TRAVEL + KNOB, 0.0005], rgba=dark, **SEEN)
         knob = spec.worldbody.add_body(name=self.name, pos=[self.x, 0, PUSH])
-        knob.add_joint(
-            name=self.name,
-            type=mujoco.mjtJoint.mjJNT_SLIDE,
-            axis=[0, 1, 0],
-            range=[-TRAVEL, TRAVEL],
-            limited=mujoco.mjtLimited.mjLIMITED_TRUE,
-            damping=4,
-            frictionloss=1,
-        )
+        add_slide(knob, self.name, (0, 1, 0), (-TRAVEL, TRAVEL), damping=4, friction=1)
         height = (0.064 - TOP) / 2
         knob.add_geom(
             name=self.name,
-            type=rod,
+            type=mujoco.mjtGeom.mjGEOM_CYLINDER,
             pos=[0, 0, TOP + height - PUSH],
             size=[KNOB, height, 0],
             mass=0.05,
             rgba=self.rgba,
-            **touch,
+            **TOUCHED,
         )
 
 
