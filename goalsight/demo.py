@@ -28,7 +28,7 @@ class Plan:
 
 PLANS = {
     "reach": Plan("goalsight/PandaReach-v0", frames=15_000, seconds=60.0, promise="about 4 minutes on two cores"),
-    "push": Plan("goalsight/PandaPush-v0", frames=45_000, seconds=300.0, promise="about 21 minutes on two cores"),
+    "push": Plan("goalsight/PandaPush-v0", frames=45_000, seconds=300.0, promise="about 20 minutes on two cores"),
 }
 
 
