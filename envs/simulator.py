@@ -5,7 +5,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import mujoco
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from goalsight.envs.arms import ARMS, Arm
 from goalsight.envs.control import CONTROLS, Chain, geometric_jacobian, joint_displacement, reach_for
 from goalsight.envs.scene import ArmIndex, ThingIndex, compose
-from goalsight.envs.tasks import TASKS, Layout, Task, World
+from goalsight.envs.tasks import TASKS, Layout, Placement, Task, World
 from goalsight.envs.tasks.base import distance
 from goalsight.errors import UserError, choose
 
@@ -25,7 +25,9 @@ IK_STEPS = 12  # of inverse kinematics from the home pose to a start or goal pos
 IK_DAMPING = 0.01
 IK_TOLERANCE = 0.005  # a pose that inverse kinematics misses by more counts as out of reach [m]
 SETTLED = 0.02  # a goal state that moves farther than this while it comes to rest is drawn again [m or the task's unit]
+AT_REST = 0.1  # what moves faster after that has not come to rest, but falls [m/s]
 MAX_DRAWS = 1000  # attempts at a valid layout before the task itself is to blame
+MAX_TRIES = 20  # likewise at a goal that was asked for; what it leaves open is drawn each time
 # tool_in_world when pointing down. The fingers open along x: seen from the front the hand is at its narrowest.
 DOWN = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
 STAGE_POS = mujoco.mjtStage.mjSTAGE_POS
@@ -205,23 +207,32 @@ class GoalSimulator:
             if seed is not None or self._rngs[i] is None:
                 self._rngs[i] = np.random.default_rng(seed)
 
-    def reset(self, ids: Ids) -> None:
+    def reset(self, ids: Ids, goals: Floats | None = None) -> None:
         """Draw new layouts for simulations `ids`, realise their goal states, and put them at their starts.
 
+        Args:
+            ids: which, (n,).
+            goals: what they shall achieve, (n, G); None draws it.
+
         Raises:
-            UserError: the task's regions hold no layout that is valid, within reach and stable.
+            UserError: the task's regions hold no layout that is valid, within reach and stable, or a given goal
+                cannot be achieved.
         """
-        pending, attempts = ids, 0
+        pending, attempts = np.arange(len(ids)), 0
         while len(pending):
             attempts += 1
             if attempts > MAX_DRAWS:
                 raise UserError(f'task "{self.task.name}": no valid start and goal within reach in {MAX_DRAWS} draws')
-            layout = self._draw(pending)
-            good = self._realise_goal(pending, layout)
-            good &= self._realise_start(pending, layout)
+            now, wanted = ids[pending], None if goals is None else goals[pending]
+            layout = self._draw(now, wanted)
+            good = self._realise_goal(now, layout)
+            if wanted is not None and attempts > MAX_TRIES and not good.all():
+                goal = [round(float(number), 4) for number in wanted[~good][0]]
+                raise UserError(f'task "{self.task.name}": goal {goal} is out of reach, or does not come to rest')
+            good &= self._realise_start(now, layout)
             pending = pending[~good]
 
-    def _draw(self, ids: Ids) -> Layout:
+    def _draw(self, ids: Ids, goals: Floats | None) -> Layout:
         """Layouts that the task calls valid, from each simulation's own generator."""
         u = np.empty((len(ids), self.task.draws))
         todo = np.arange(len(ids))
@@ -232,10 +243,8 @@ class GoalSimulator:
                 assert rng is not None
                 u[row] = rng.random(self.task.draws)
             layout = self.task.draw(u, self.training_starts)
-            here = World(
-                layout.tool, np.zeros_like(layout.tool), np.zeros((len(ids), 1)), layout.objects, layout.joints
-            )
-            todo = np.flatnonzero(~self.task.valid(layout, self.task.achieved(here)))
+            layout = layout if goals is None else replace(layout, goal=goals)
+            todo = np.flatnonzero(~self.task.valid(layout, self.task.achieved(layout.start.world())))
             if not len(todo):
                 return layout
         raise UserError(f'task "{self.task.name}": no valid start and goal in {MAX_DRAWS} draws of its regions')
@@ -245,58 +254,50 @@ class GoalSimulator:
 
         What the settled state achieves becomes the desired goal, so every goal is achievable, and its image exact.
         """
-        things = (layout.goal_objects, layout.yaw, layout.goal_joints)
-        reached = self._place(ids, layout.goal_tool, *things, layout.grasped)
+        reached = self._place(ids, self.task.goal_placement(layout), closing=True)
         self.batch.step(ids, nstep=self.task.settle_steps, stage=STAGE_POS)
-        settled = self.task.achieved(self.world())[ids]
+        world = self.world()
+        settled = self.task.achieved(world)[ids]
         self._goal_state[ids] = self.batch.state[ids]
         self.desired[ids] = settled
-        return reached & (self.task.error(settled, layout.goal) < SETTLED)
+        still = np.ones(len(ids), bool)
+        for velocity in world.velocities.values():
+            still &= np.linalg.norm(velocity[ids], axis=1) < AT_REST
+        return reached & still & (self.task.error(settled, layout.goal) < SETTLED)
 
     def _realise_start(self, ids: Ids, layout: Layout) -> NDArray[np.bool_]:
-        open_hand = np.full(len(ids), self.task.uses_gripper)
-        things = (layout.objects, layout.yaw, layout.joints)
-        reached = self._place(ids, layout.tool, *things, open_hand, closing=False)
+        reached = self._place(ids, layout.start, closing=False)
         start = self.task.achieved(self.world())[ids]
         return reached & ~self.task.success(start.astype(np.float32), self.desired[ids])
 
-    def _place(
-        self,
-        ids: Ids,
-        tool: Floats,
-        objects: dict[str, Floats],
-        yaw: dict[str, Floats],
-        joints: dict[str, Floats],
-        open_hand: NDArray[np.bool_],
-        closing: bool = True,
-    ) -> NDArray[np.bool_]:
-        """Set simulations to rest with the tool and the objects at given places; returns who could reach.
+    def _place(self, ids: Ids, placement: Placement, closing: bool) -> NDArray[np.bool_]:
+        """Set simulations to rest as they shall stand; returns who could reach.
 
         With `closing`, an open hand is told to close, and holds what lies in it once physics runs.
         """
         self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
         for name, index in self._objects.items():
-            half = 0.5 * yaw[name]
-            self._qpos[ids, index.qpos.start : index.qpos.start + 3] = objects[name]
+            half = 0.5 * placement.yaw[name]
+            self._qpos[ids, index.qpos.start : index.qpos.start + 3] = placement.objects[name]
             zero = np.zeros_like(half)
             quaternion = np.stack([np.cos(half), zero, zero, np.sin(half)], axis=1)
             self._qpos[ids, index.qpos.start + 3 : index.qpos.stop] = quaternion
         for name, index in self._parts.items():
-            self._qpos[ids, index.qpos.start] = joints[name]
+            self._qpos[ids, index.qpos.start] = placement.joints[name]
         closed, opened = self.arm.gripper_range
         around = opened if self.arm.gripper_around is None or not closing else self.arm.gripper_around
-        opening = np.where(open_hand, around, closed)
-        self._qpos[ids[:, None], self._arm.finger_qpos] = opening[:, None]
+        opening = around if self.task.uses_gripper else closed
+        self._qpos[ids[:, None], self._arm.finger_qpos] = opening
         self._ctrl[ids, self._arm.gripper_ctrl] = closed if closing else opening
         self._qpos[ids[:, None], self._arm.qpos] = self.arm.home
         for _ in range(IK_STEPS):
             self.batch.forward(ids, stage=STAGE_POS)
-            pose = reach_for(self._chain(ids), tool, DOWN, IK_DAMPING)
+            pose = reach_for(self._chain(ids), placement.tool, DOWN, IK_DAMPING)
             pose = np.clip(pose, self._joint_low, self._joint_high)
             self._qpos[ids[:, None], self._arm.qpos] = pose
         self._ctrl[ids[:, None], self._arm.ctrl] = pose
         self.batch.forward(ids, stage=STAGE_POS)
-        return distance(self._site_xpos[ids, self._tool], tool) < IK_TOLERANCE
+        return distance(self._site_xpos[ids, self._tool], placement.tool) < IK_TOLERANCE
 
     @contextmanager
     def show_goal(self, ids: Ids) -> Iterator[None]:

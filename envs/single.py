@@ -28,9 +28,10 @@ class GoalEnv(gym.Env[Obs, NDArray[np.float32]]):
         self.action_space = self.vector.single_action_space
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, dict[str, Any]]:
-        """Start a new episode, from a new stream if seeded."""
+        """Start a new episode, from a new stream if seeded; `options` may hold a `goal`, as in `GoalVectorEnv`."""
         super().reset(seed=seed)
-        obs, info = self.vector.reset(seed=seed)
+        goal = (options or {}).get("goal")
+        obs, info = self.vector.reset(seed=seed, options=None if goal is None else {"goal": goal})
         return _row(obs), _scalars(info)
 
     def step(self, action: NDArray[Any]) -> tuple[Obs, float, bool, bool, dict[str, Any]]:

@@ -146,7 +146,8 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
 
         Args:
             seed: an int s seeds environment i with s + i; a sequence seeds each; None goes on with the streams.
-            options: `reset_mask`, bool (N,), resets only the environments it marks.
+            options: `reset_mask`, bool (N,), resets only the environments it marks; `goal` is what they shall
+                achieve, for one episode: the name of one of the task's goals, or numbers of shape (G,) or (N, G).
 
         Returns:
             observations of all environments, and `info` with `is_success` and `diverged`, bool (N,).
@@ -162,9 +163,26 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         if self._obs is None and not mask.all():
             raise UserError("the first reset must be of all environments")
         ids = np.flatnonzero(mask)
+        goals = self._goals_asked_for((options or {}).get("goal"))
         self.sim.seed(ids, [seeds[int(i)] for i in ids])
-        self._obs = self._restart(ids, self._obs)
+        self._obs = self._restart(ids, self._obs, None if goals is None else goals[ids])
         return dict(self._obs), self._info(self._obs, np.zeros(self.num_envs, bool))
+
+    def _goals_asked_for(self, goal: Any) -> NDArray[np.float64] | None:
+        """Goals (N, G) for a name or numbers; None stays None."""
+        if goal is None:
+            return None
+        if isinstance(goal, str):
+            goal = self.task.goals[choose(f'goal of task "{self.task.name}"', goal, self.task.goals)]
+        try:
+            numbers = np.asarray(goal, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"goal must be a name or numbers, got {goal!r}") from error
+        size = self.task.goal_size
+        if numbers.shape not in ((size,), (self.num_envs, size)) or not np.isfinite(numbers).all():
+            shapes = f"({size},) or ({self.num_envs}, {size})"
+            raise UserError(f"goal must be finite numbers of shape {shapes}, got shape {numbers.shape}")
+        return np.broadcast_to(numbers, (self.num_envs, size))
 
     def step(
         self, actions: NDArray[Any]
@@ -290,9 +308,9 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
                 obs[key] = np.where(diverged.reshape(-1, *[1] * (value.ndim - 1)), previous[key], value)
         return obs
 
-    def _restart(self, ids: NDArray[np.int64], obs: Obs | None) -> Obs:
+    def _restart(self, ids: NDArray[np.int64], obs: Obs | None, goals: NDArray[np.float64] | None = None) -> Obs:
         """Begin new episodes in environments `ids`; the rows of the others are those of `obs`."""
-        self.sim.reset(ids)
+        self.sim.reset(ids, goals)
         self._elapsed[ids] = 0
         seen = self.sim.observe()
         fresh = {

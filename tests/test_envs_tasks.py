@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from goalsight.envs.region import Region
 from goalsight.envs.registration import env_ids, make_vector
+from goalsight.envs.simulator import SETTLED
 from goalsight.envs.tasks import TASKS, Push, Reach, World
 from goalsight.envs.tasks.base import distance
 from goalsight.envs.tasks.push import ring
@@ -18,12 +19,6 @@ from goalsight.envs.vector import GoalVectorEnv
 from goalsight.errors import UserError
 
 ALL = list(TASKS.values())
-
-
-def at_the_start(layout):
-    """The world that a layout begins with, at rest."""
-    shut = np.zeros((len(layout.tool), 1))
-    return World(layout.tool, np.zeros_like(layout.tool), shut, layout.objects, layout.joints)
 
 
 GOALS = st.lists(st.floats(-2, 2, width=32), min_size=3, max_size=3)
@@ -54,13 +49,13 @@ def test_reward_of_one_equals_reward_in_a_batch(achieved, desired):
 def test_valid_layouts_are_never_solved_and_lie_in_their_regions(task, training, seed):
     u = np.random.default_rng(seed).random((512, task.draws))
     layout = task.draw(u, training)
-    start = task.achieved(at_the_start(layout))
+    start = task.achieved(layout.start.world())
     valid = task.valid(layout, start)
     assert valid.any()
     assert (task.error(start, layout.goal)[valid] > task.tolerance).all()
     assert layout.goal.shape == start.shape == (512, task.goal_size)
     if hasattr(task, "object_region"):
-        assert all((task.object_region.clip(place) == place).all() for place in layout.objects.values())
+        assert all((task.object_region.clip(place) == place).all() for place in layout.start.objects.values())
     torch_layout = task.draw(torch.as_tensor(u), training)
     np.testing.assert_allclose(torch_layout.goal, layout.goal, atol=1e-9)
 
@@ -75,7 +70,7 @@ def test_training_pushes_start_near_the_cube():
     u = np.random.default_rng(0).random((4000, task.draws))
     for training, least in ((True, 0.6), (False, 0.0)):
         layout = task.draw(u, training)
-        near = distance(layout.tool[:, :2], layout.objects["cube"][:, :2]) < task.training_near[1] + 1e-9
+        near = distance(layout.start.tool[:, :2], layout.start.objects["cube"][:, :2]) < task.training_near[1] + 1e-9
         assert near.mean() >= least
         assert training or near.mean() < 0.4
 
@@ -159,7 +154,7 @@ def test_expert_succeeds_on_at_least_95_of_100_fixed_episodes_with_every_other_a
 def test_experts_agree_on_numpy_and_torch(task):
     rng = np.random.default_rng(0)
     layout = task.draw(rng.random((200, task.draws)), True)
-    here = at_the_start(layout)
+    here = layout.start.world()
     tools = [here.tool, *(place + rng.uniform(-0.05, 0.05, (200, 3)) for place in here.objects.values())]
     opening = rng.uniform(0, 0.04, (200, 1))
     moving = {name: rng.uniform(-0.5, 0.5, (200, 3)) for name in here.objects}
@@ -271,3 +266,58 @@ def test_a_tile_slides_as_far_as_its_friction_says():
     way = (after.objects["tile"][0] - before)[:2]
     assert np.linalg.norm(way) == pytest.approx(0.4 / (2 * SLOWING), rel=0.06)  # v^2 / (2 mu g)
     assert way[1] / way[0] == pytest.approx(1 / 3, rel=0.05)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_named_goals_are_achieved_by_the_goal_state(name):
+    task = TASKS[name]
+    assert len(task.goals) >= 5
+    env = GoalVectorEnv(task, num_envs=len(task.goals), num_threads=1)
+    goals = np.array(list(task.goals.values()))
+    obs, info = env.reset(seed=0, options={"goal": goals})
+    assert (task.error(obs["desired_goal"], goals) < SETTLED).all()
+    assert not info["is_success"].any()
+    with env.sim.show_goal(np.arange(env.num_envs)):
+        np.testing.assert_array_equal(env.sim.observe().achieved, obs["desired_goal"])
+    again, _ = env.reset(seed=0, options={"goal": goals})
+    np.testing.assert_array_equal(again["observation"], obs["observation"])
+    by_name, _ = env.reset(seed=0, options={"goal": next(iter(task.goals))})
+    assert (task.error(by_name["desired_goal"], goals[:1]) < SETTLED).all()
+    drawn, _ = env.reset(seed=0)
+    assert (task.error(drawn["desired_goal"], goals) > SETTLED).any(), "asked for once, not for ever"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TASKS)
+def test_experts_achieve_named_goals(name):
+    task = TASKS[name]
+    goals = np.repeat(np.array(list(task.goals.values())), 10, axis=0)
+    env = GoalVectorEnv(task, num_envs=len(goals))
+    env.reset(seed=0, options={"goal": goals})
+    for _ in range(env.horizon):
+        *_, info = env.step(env.expert_action())
+    share = info["final_info"]["is_success"].mean()
+    assert share >= (0.8 if name == "slide" else 0.95)
+
+
+@pytest.mark.parametrize(
+    ("goal", "message"),
+    [
+        ("midle", 'did you mean "middle"'),
+        ((0.4, 0.1), r"shape \(3,\) or \(2, 3\), got shape \(2,\)"),
+        ((0.4, 0.1, np.nan), "finite"),
+        ({"x": 1}, "a name or numbers"),
+        ((3.0, 0.0, 0.025), r"goal \[3.0, 0.0, 0.025\] is out of reach"),
+        ((0.45, 0.0, 0.5), "does not come to rest"),
+    ],
+)
+def test_goals_that_make_no_sense_are_refused_in_one_line(goal, message):
+    env = GoalVectorEnv("push", num_envs=2, num_threads=1)
+    with pytest.raises(UserError, match=message) as error:
+        env.reset(seed=0, options={"goal": goal})
+    assert "\n" not in str(error.value)
+
+
+def test_named_goals_must_fit_their_task():
+    with pytest.raises(ValueError, match='goal "flat" has 2 numbers; those of task "push" have 3'):
+        replace(Push(), named_goals=(("flat", (0.4, 0.1)),))

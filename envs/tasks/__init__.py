@@ -1,6 +1,6 @@
 """Tasks: what varies between environments. A new task is one file and one line in `TASKS`."""
 
-from goalsight.envs.tasks.base import Cube, Layout, Task, Thing, World
+from goalsight.envs.tasks.base import Cube, Layout, Placement, Task, Thing, World
 from goalsight.envs.tasks.cubes import SORTS, STACKS, Sort, Stack
 from goalsight.envs.tasks.drawer import Drawer
 from goalsight.envs.tasks.pick_place import PickPlace
@@ -18,6 +18,7 @@ __all__ = [
     "Drawer",
     "Layout",
     "PickPlace",
+    "Placement",
     "Push",
     "Reach",
     "Slide",

@@ -74,18 +74,28 @@ class World:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """One draw of an episode, for n simulations: where things start and where they shall be."""
+class Placement:
+    """Where everything stands at rest, for n simulations."""
 
-    tool: Array  # tool position at the start [m], (n, 3)
-    goal: Array  # the goal as drawn, (n, G)
-    goal_tool: Array  # tool position in the goal state [m], (n, 3)
-    grasped: Array  # whether the hand holds the object in the goal state, bool (n,)
-    objects: dict[str, Array] = field(default_factory=dict)  # positions at the start [m], (n, 3) each
-    goal_objects: dict[str, Array] = field(default_factory=dict)  # positions in the goal state [m], (n, 3) each
-    yaw: dict[str, Array] = field(default_factory=dict)  # of each object, at the start and at the goal [rad], (n,)
-    joints: dict[str, Array] = field(default_factory=dict)  # of moving parts at the start [m or rad], (n,) each
-    goal_joints: dict[str, Array] = field(default_factory=dict)  # and in the goal state
+    tool: Array  # tool position [m], (n, 3)
+    objects: dict[str, Array] = field(default_factory=dict)  # positions [m], (n, 3) each; of parts their handles'
+    yaw: dict[str, Array] = field(default_factory=dict)  # of free objects [rad], (n,) each
+    joints: dict[str, Array] = field(default_factory=dict)  # where moving parts stand [m or rad], (n,) each
+
+    def world(self) -> World:
+        """What tasks see of it, with the gripper closed."""
+        xp = array_namespace(self.tool)
+        still = xp.zeros_like(self.tool)
+        velocities = {name: xp.zeros_like(place) for name, place in self.objects.items() if name not in self.joints}
+        return World(self.tool, still, still[:, :1], self.objects, self.joints, velocities)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One draw of an episode, for n simulations: where things start, and the goal."""
+
+    start: Placement
+    goal: Array  # (n, goal_size)
 
 
 def distance(a: Array, b: Array) -> Array:
@@ -109,6 +119,7 @@ class Task(ABC):
     workspace: Region = TABLETOP  # where Cartesian control may send the tool [m]
     margin: float = 0.0  # by which things keep off the sides of a small arm's reach, for the hand to get around [m]
     least_distance: float = 0.1  # between what is achieved at the start and the goal [m]
+    named_goals: tuple[tuple[str, tuple[float, ...]], ...] = ()  # by which to judge, beside random ones
     settle_steps: int = 10  # physics steps for which a goal state comes to rest
     camera_back: float = 0.0  # how much farther off the camera `front` stands, to see farther goals [m]
 
@@ -118,6 +129,16 @@ class Task(ABC):
                 f"least_distance ({self.least_distance} m) must exceed tolerance ({self.tolerance} m): "
                 "no episode may be solved at its start"
             )
+        for name, goal in self.named_goals:
+            if len(goal) != self.goal_size:
+                raise ValueError(
+                    f'goal "{name}" has {len(goal)} numbers; those of task "{self.name}" have {self.goal_size}'
+                )
+
+    @property
+    def goals(self) -> dict[str, tuple[float, ...]]:
+        """Its named goals."""
+        return dict(self.named_goals)
 
     def within(self, reach: Region | None) -> Self:
         """The same task in the part of its regions that an arm reaches; None means all of them.
@@ -143,6 +164,13 @@ class Task(ABC):
         Args:
             u: the only source of chance.
             training: draw training starts, which may be easier than those of evaluation.
+        """
+
+    @abstractmethod
+    def goal_placement(self, layout: Layout) -> Placement:
+        """A state in which the goals of n layouts are achieved, whatever the goals; what they leave open is free.
+
+        In tasks that use the gripper the hand closes on what lies between its fingers.
         """
 
     @abstractmethod

@@ -1,13 +1,14 @@
 """Sort and Stack: bring coloured cubes to any layout on the table, or one upon the other."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import and_
 
 from array_api_compat import array_namespace
 
 from goalsight.envs.region import Array, Region
-from goalsight.envs.tasks.base import Cube, Layout, Task, Thing, World, distance
+from goalsight.envs.tasks.base import Cube, Layout, Placement, Task, Thing, World, distance
 from goalsight.envs.tasks.grasping import fetch, holding
 
 HALF = 0.025  # of a cube's edge [m]
@@ -56,16 +57,18 @@ class Sort(Task):
             level = 2 * HALF * xp.astype(xp.arange(count), u.dtype)
             rise = xp.stack([xp.zeros_like(level), xp.zeros_like(level), level], axis=-1)  # (K, 3)
             goal = goal[:, :1, :] + rise
-        tool = self.start_region.at(u[:, 0:3])
-        return Layout(
-            tool=tool,
-            goal=xp.reshape(goal, (-1, 3 * count)),
-            goal_tool=tool,
-            grasped=xp.ones(u.shape[0], dtype=xp.bool),
+        placement = Placement(
+            tool=self.start_region.at(u[:, 0:3]),
             objects={name: start[:, i] for i, name in enumerate(names)},
-            goal_objects={name: goal[:, i] for i, name in enumerate(names)},
             yaw={name: self.yaw * (2 * parts[:, i, 4] - 1) for i, name in enumerate(names)},
         )
+        return Layout(placement, xp.reshape(goal, (-1, 3 * count)))
+
+    def goal_placement(self, layout: Layout) -> Placement:
+        """Every cube in its place, the hand where it started."""
+        places = self._each(layout.goal)
+        objects = {thing.name: places[:, i] for i, thing in enumerate(self.objects)}
+        return replace(layout.start, objects=objects)
 
     def valid(self, layout: Layout, achieved: Array) -> Array:
         """Not solved at the start, and no two cubes too close for the fingers, at the start and in the goal."""
@@ -180,11 +183,38 @@ class Stack(Sort):
     tower: bool = True
 
 
+def _towers(count: int) -> Iterator[tuple[str, tuple[float, ...]]]:
+    """Towers in the middle and at the corners of a square."""
+    for name, (x, y) in {
+        "middle": (0.45, 0.0),
+        "near_left": (0.38, 0.12),
+        "near_right": (0.38, -0.12),
+        "far_left": (0.52, 0.12),
+        "far_right": (0.52, -0.12),
+    }.items():
+        yield name, tuple(number for level in range(count) for number in (x, y, (2 * level + 1) * HALF))
+
+
+def _rows(count: int) -> Iterator[tuple[str, tuple[float, ...]]]:
+    """Rows across the table, and aslant, red at the left or at the right."""
+    for name, near, far, left in (
+        ("row", 0.45, 0.45, 1),
+        ("near_row", 0.36, 0.36, 1),
+        ("far_row", 0.55, 0.55, 1),
+        ("row_from_right", 0.45, 0.45, -1),
+        ("slanting_row", 0.37, 0.54, 1),
+    ):
+        shares = [i / (count - 1) for i in range(count)]
+        places = [(near + share * (far - near), left * 0.18 * (1 - 2 * share), HALF) for share in shares]
+        yield name, tuple(number for place in places for number in place)
+
+
 def _of(kind: type[Sort], count: int, steps: int) -> Sort:
     """A task with so many cubes and steps for each of them."""
     return kind(
         name=f"{kind.__name__.lower()}{count}",
         objects=CUBES[:count],
+        named_goals=tuple(_towers(count) if kind is Stack else _rows(count)),
         goal_size=3 * count,
         draws=3 + 5 * count,
         max_episode_steps=steps * count,

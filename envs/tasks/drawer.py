@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from array_api_compat import array_namespace
 
 from goalsight.envs.region import Array, Region
-from goalsight.envs.tasks.base import Layout, Task, Thing, World
+from goalsight.envs.tasks.base import Layout, Placement, Task, Thing, World
 from goalsight.envs.tasks.parts import TOUCHED, add_box, add_slide
 
 if TYPE_CHECKING:
@@ -81,6 +81,13 @@ class Drawer(Task):
     name: str = "drawer"
     objects: tuple[Thing, ...] = (CHEST,)
     goal_size: int = 1
+    named_goals: tuple[tuple[str, tuple[float, ...]], ...] = (
+        ("shut", (0.0,)),
+        ("ajar", (0.04,)),
+        ("half", (0.075,)),
+        ("wide", (0.11,)),
+        ("open", (0.15,)),
+    )
     tolerance: float = 0.02  # of the opening [m]
     least_distance: float = 0.05
 
@@ -98,15 +105,14 @@ class Drawer(Task):
             at_handle = self._beside(handle_at(start), xp.sign(goal - start))
             tool = xp.where(u[:, 5:6] < self.training_near_share, at_handle, tool)
         return Layout(
-            tool=tool,
-            goal=goal[:, None],
-            goal_tool=self.start_region.at(u[:, 0:3]),
-            grasped=xp.zeros(u.shape[0], dtype=xp.bool),
-            objects={CHEST.name: handle_at(start)},
-            goal_objects={CHEST.name: handle_at(goal)},
-            joints={CHEST.name: start},
-            goal_joints={CHEST.name: goal},
+            Placement(tool, objects={CHEST.name: handle_at(start)}, joints={CHEST.name: start}), goal[:, None]
         )
+
+    def goal_placement(self, layout: Layout) -> Placement:
+        """The drawer at the opening, the hand clear of it."""
+        opening = layout.goal[:, 0]
+        tool = self.start_region.clip(layout.start.tool)
+        return Placement(tool, objects={CHEST.name: handle_at(opening)}, joints={CHEST.name: opening})
 
     def achieved(self, world: World) -> Array:
         """The opening."""

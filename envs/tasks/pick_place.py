@@ -1,11 +1,11 @@
 """PickPlace: bring a cube to a point on the table or in the air."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from array_api_compat import array_namespace
 
 from goalsight.envs.region import Array, Region
-from goalsight.envs.tasks.base import Cube, Layout, Task, Thing, World
+from goalsight.envs.tasks.base import Cube, Layout, Placement, Task, Thing, World
 from goalsight.envs.tasks.grasping import HOVER, fetch
 
 CUBE = Cube("cube")
@@ -18,6 +18,13 @@ class PickPlace(Task):
     name: str = "pick_place"
     objects: tuple[Thing, ...] = (CUBE,)
     uses_gripper: bool = True
+    named_goals: tuple[tuple[str, tuple[float, ...]], ...] = (
+        ("left", (0.45, 0.15, CUBE.half)),
+        ("right", (0.45, -0.15, CUBE.half)),
+        ("up_left", (0.45, 0.15, 0.15)),
+        ("up_right", (0.45, -0.15, 0.15)),
+        ("high", (0.45, 0.0, 0.27)),
+    )
 
     settle_steps: int = 50
     start_region: Region = Region((0.38, -0.12, 0.12), (0.50, 0.12, 0.20))  # of the tool
@@ -38,15 +45,12 @@ class PickPlace(Task):
             tool = xp.where(u[:, 6:7] < self.training_below_share, over, tool)
         in_air = u[:, 8] < self.air_share
         goal = xp.where(in_air[:, None], self.air_region.at(u[:, 9:12]), self.goal_region.at(u[:, 9:12]))
-        return Layout(
-            tool=tool,
-            goal=goal,
-            goal_tool=goal,
-            grasped=xp.ones(u.shape[0], dtype=xp.bool),
-            objects={CUBE.name: cube},
-            goal_objects={CUBE.name: goal},
-            yaw={CUBE.name: self.yaw * (2 * u[:, 12] - 1)},
-        )
+        yaw = self.yaw * (2 * u[:, 12] - 1)
+        return Layout(Placement(tool, objects={CUBE.name: cube}, yaw={CUBE.name: yaw}), goal)
+
+    def goal_placement(self, layout: Layout) -> Placement:
+        """The cube at the goal, in the hand."""
+        return replace(layout.start, tool=layout.goal, objects={CUBE.name: layout.goal})
 
     def achieved(self, world: World) -> Array:
         """The cube's position."""

@@ -1,12 +1,12 @@
 """Push: slide a cube along the table to a point, with the gripper closed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import pi
 
 from array_api_compat import array_namespace
 
 from goalsight.envs.region import Array, Region
-from goalsight.envs.tasks.base import Cube, Layout, Task, Thing, World, distance
+from goalsight.envs.tasks.base import Cube, Layout, Placement, Task, Thing, World, distance
 
 CUBE = Cube("cube")
 BESIDE = 0.055  # from the cube's centre to the closed fingers in the goal state, clear of its corners [m]
@@ -44,6 +44,13 @@ class Push(Task):
 
     name: str = "push"
     objects: tuple[Thing, ...] = (CUBE,)
+    named_goals: tuple[tuple[str, tuple[float, ...]], ...] = (
+        ("near_left", (0.37, 0.14, CUBE.half)),
+        ("near_right", (0.37, -0.14, CUBE.half)),
+        ("far_left", (0.53, 0.14, CUBE.half)),
+        ("far_right", (0.53, -0.14, CUBE.half)),
+        ("middle", (0.45, 0.0, CUBE.half)),
+    )
 
     # Low, so that wandering meets the cube, and high enough to pass over it.
     workspace: Region = Region((0.28, -0.27, 0.015), (0.62, 0.27, 0.14))
@@ -66,21 +73,18 @@ class Push(Task):
             near = xp.concat([near, cube[:, 2:]], axis=-1)
             near = self.object_region.clip(near)
             cube = xp.where(u[:, 8:9] < self.training_near_share, near, cube)
-        # On the robot's side of the cube, where the hand hides nothing of it from the front.
-        beside = xp.stack([goal[:, 0] - BESIDE, goal[:, 1]], axis=-1)
-        return Layout(
-            tool=tool,
-            goal=goal,
-            goal_tool=xp.concat([beside, xp.full_like(goal[:, 2:], LOW)], axis=-1),
-            grasped=xp.zeros(u.shape[0], dtype=xp.bool),
-            objects={CUBE.name: cube},
-            goal_objects={CUBE.name: goal},
-            yaw={CUBE.name: 0.5 * pi * u[:, 12]},
-        )
+        return Layout(Placement(tool, objects={CUBE.name: cube}, yaw={CUBE.name: 0.5 * pi * u[:, 12]}), goal)
+
+    def goal_placement(self, layout: Layout) -> Placement:
+        """The cube at the goal, the fingers on the robot's side of it, where they hide nothing from the front."""
+        xp = array_namespace(layout.goal)
+        x, y = layout.goal[:, 0], layout.goal[:, 1]
+        beside = xp.stack([x - BESIDE, y, xp.full_like(x, LOW)], axis=-1)
+        return replace(layout.start, tool=beside, objects={CUBE.name: layout.goal})
 
     def valid(self, layout: Layout, achieved: Array) -> Array:
         """Not solved at the start, and the fingers beside the cube rather than in it."""
-        apart = distance(layout.tool[:, :2], layout.objects[CUBE.name][:, :2]) >= self.clearance
+        apart = distance(layout.start.tool[:, :2], layout.start.objects[CUBE.name][:, :2]) >= self.clearance
         return super().valid(layout, achieved) & apart
 
     def achieved(self, world: World) -> Array:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from array_api_compat import array_namespace
 
 from goalsight.envs.region import Array, Region
-from goalsight.envs.tasks.base import Layout, Task, World
+from goalsight.envs.tasks.base import Layout, Placement, Task, World
 
 
 @dataclass(frozen=True)
@@ -13,20 +13,24 @@ class Reach(Task):
     """The goal is a tool position."""
 
     name: str = "reach"
+    named_goals: tuple[tuple[str, tuple[float, ...]], ...] = (
+        ("near_left", (0.36, 0.15, 0.08)),
+        ("near_right", (0.36, -0.15, 0.08)),
+        ("far_left", (0.54, 0.15, 0.12)),
+        ("far_right", (0.54, -0.15, 0.12)),
+        ("high", (0.45, 0.0, 0.33)),
+    )
 
     start_region: Region = Region((0.40, -0.10, 0.10), (0.50, 0.10, 0.25))
     goal_region: Region = Region((0.32, -0.24, 0.04), (0.60, 0.24, 0.34))
 
     def draw(self, u: Array, training: bool) -> Layout:
         """See `Task.draw`."""
-        xp = array_namespace(u)
-        goal = self.goal_region.at(u[:, 3:6])
-        return Layout(
-            tool=self.start_region.at(u[:, 0:3]),
-            goal=goal,
-            goal_tool=goal,
-            grasped=xp.zeros(u.shape[0], dtype=xp.bool),
-        )
+        return Layout(Placement(tool=self.start_region.at(u[:, 0:3])), self.goal_region.at(u[:, 3:6]))
+
+    def goal_placement(self, layout: Layout) -> Placement:
+        """The tool at the goal."""
+        return Placement(tool=layout.goal)
 
     def achieved(self, world: World) -> Array:
         """The tool's position."""

@@ -1,12 +1,12 @@
 """Slide: strike a tile so that it comes to rest on a point that the hand may not go to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from array_api_compat import array_namespace
 
 from goalsight.envs.region import Array, Region
-from goalsight.envs.tasks.base import Layout, Task, Thing, World, distance
+from goalsight.envs.tasks.base import Layout, Placement, Task, Thing, World, distance
 from goalsight.envs.tasks.push import ring, unit
 
 if TYPE_CHECKING:
@@ -67,6 +67,13 @@ class Slide(Task):
 
     name: str = "slide"
     objects: tuple[Thing, ...] = (TILE,)
+    named_goals: tuple[tuple[str, tuple[float, ...]], ...] = (
+        ("near", (0.66, 0.0, HALF)),
+        ("near_left", (0.68, 0.11, HALF)),
+        ("near_right", (0.68, -0.11, HALF)),
+        ("far", (0.79, 0.0, HALF)),
+        ("far_left", (0.76, 0.10, HALF)),
+    )
     camera_back: float = 0.16
 
     workspace: Region = Region((0.28, -0.22, 0.015), (0.56, 0.22, 0.14))
@@ -88,19 +95,15 @@ class Slide(Task):
             near = ring(tool[:, :2], goal[:, :2], u[:, 6:8], *self.training_near)
             near = self.object_region.clip(xp.concat([near, tile[:, 2:]], axis=-1))
             tile = xp.where(u[:, 8:9] < self.training_near_share, near, tile)
-        return Layout(
-            tool=tool,
-            goal=goal,
-            goal_tool=tool,
-            grasped=xp.zeros(u.shape[0], dtype=xp.bool),
-            objects={TILE.name: tile},
-            goal_objects={TILE.name: goal},
-            yaw={TILE.name: xp.zeros_like(u[:, 0])},
-        )
+        return Layout(Placement(tool, objects={TILE.name: tile}, yaw={TILE.name: xp.zeros_like(u[:, 0])}), goal)
+
+    def goal_placement(self, layout: Layout) -> Placement:
+        """The tile at the goal, the hand where it started."""
+        return replace(layout.start, objects={TILE.name: layout.goal})
 
     def valid(self, layout: Layout, achieved: Array) -> Array:
         """Not solved at the start, and the fingers beside the tile rather than in it."""
-        apart = distance(layout.tool[:, :2], layout.objects[TILE.name][:, :2]) >= self.clearance
+        apart = distance(layout.start.tool[:, :2], layout.start.objects[TILE.name][:, :2]) >= self.clearance
         return super().valid(layout, achieved) & apart
 
     def achieved(self, world: World) -> Array:

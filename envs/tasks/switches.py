@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from array_api_compat import array_namespace
 
 from goalsight.envs.region import Array, Region
-from goalsight.envs.tasks.base import Layout, Task, Thing, World
+from goalsight.envs.tasks.base import Layout, Placement, Task, Thing, World
 from goalsight.envs.tasks.parts import SEEN, TOUCHED, add_box, add_slide
 
 if TYPE_CHECKING:
@@ -64,6 +64,13 @@ class Switches(Task):
     name: str = "switches"
     objects: tuple[Thing, ...] = ROW
     goal_size: int = len(ROW)
+    named_goals: tuple[tuple[str, tuple[float, ...]], ...] = (
+        ("left", (TRAVEL, TRAVEL, TRAVEL)),
+        ("right", (-TRAVEL, -TRAVEL, -TRAVEL)),
+        ("red_left", (TRAVEL, -TRAVEL, -TRAVEL)),
+        ("yellow_left", (-TRAVEL, TRAVEL, -TRAVEL)),
+        ("yellow_right", (TRAVEL, -TRAVEL, TRAVEL)),
+    )
     tolerance: float = 0.012  # of each switch [m]
     least_distance: float = 0.03
     max_episode_steps: int = 75
@@ -76,16 +83,11 @@ class Switches(Task):
         count = len(ROW)
         ends = xp.where(u[:, 3 : 3 + 2 * count] < 0.5, xp.asarray(-TRAVEL, dtype=u.dtype), TRAVEL)
         start, goal = ends[:, :count], ends[:, count:]
-        tool = self.start_region.at(u[:, 0:3])
-        return Layout(
-            tool=tool,
-            goal=goal,
-            goal_tool=tool,
-            grasped=xp.zeros(u.shape[0], dtype=xp.bool),
-            objects={switch.name: knob_at(switch, start[:, i]) for i, switch in enumerate(ROW)},
-            joints={switch.name: start[:, i] for i, switch in enumerate(ROW)},
-            goal_joints={switch.name: goal[:, i] for i, switch in enumerate(ROW)},
-        )
+        return Layout(_placement(self.start_region.at(u[:, 0:3]), start), goal)
+
+    def goal_placement(self, layout: Layout) -> Placement:
+        """The switches in the pattern, the hand where it started."""
+        return _placement(layout.start.tool, layout.goal)
 
     def achieved(self, world: World) -> Array:
         """Where the switches stand, side by side [m]."""
@@ -125,6 +127,15 @@ class Switches(Task):
         move = xp.where(ready[:, None], push, approach)
         done = ~xp.any(wrong, axis=-1)
         return xp.where(done[:, None], xp.zeros_like(move), move), -xp.ones_like(world.opening)
+
+
+def _placement(tool: Array, offsets: Array) -> Placement:
+    """The tool at (n, 3) and the switches at offsets (n, K) [m]."""
+    return Placement(
+        tool,
+        objects={switch.name: knob_at(switch, offsets[:, i]) for i, switch in enumerate(ROW)},
+        joints={switch.name: offsets[:, i] for i, switch in enumerate(ROW)},
+    )
 
 
 def knob_at(switch: Switch, offset: Array) -> Array:
