@@ -90,6 +90,7 @@ def rollout(
     episodes: int,
     seed: int,
     steps: int | None = None,
+    goals: NDArray[np.floating[Any]] | None = None,
     before_step: Callable[[Moment], None] | None = None,
     on_step: Callable[[Moment, Outcome], None] | None = None,
     after_wave: Callable[[Episodes], object] | None = None,
@@ -103,6 +104,7 @@ def rollout(
         episodes: how many, at least 1.
         seed: episode k is seeded with `seed + k`.
         steps: length of an episode, the environment's horizon unless given (never more than it).
+        goals: episode k is asked for the goal `goals[k % K]`, shape (K, G); goals are drawn unless given.
         before_step: called while the environments still show the moment's state: the place to take frames.
         on_step: called with what the environments answered; by then an ended one shows its next episode.
         after_wave: called with the episodes that have just finished.
@@ -124,7 +126,7 @@ def rollout(
     waves = []
     for first in range(0, episodes, env.num_envs):
         wave = _Wave(first, env.num_envs, episodes)
-        if not _play(env, policy, wave, seed, length, before_step, on_step, stop):
+        if not _play(env, policy, wave, seed, length, goals, before_step, on_step, stop):
             break
         waves.append(wave.finished())
         if after_wave is not None:
@@ -138,12 +140,14 @@ def _play(
     wave: _Wave,
     seed: int,
     length: int,
+    goals: NDArray[np.floating[Any]] | None,
     before_step: Callable[[Moment], None] | None,
     on_step: Callable[[Moment, Outcome], None] | None,
     stop: Callable[[], bool] | None,
 ) -> bool:
     """Play one wave to its end; false when stopped before."""
-    obs, _ = env.reset(seed=[int(seed + number) for number in wave.numbers])
+    options = None if goals is None else {"goal": goals[wave.numbers % len(goals)]}
+    obs, _ = env.reset(seed=[int(seed + number) for number in wave.numbers], options=options)
     policy.reset(obs, wave.counted)
     for time in range(length):
         if stop is not None and stop():

@@ -5,8 +5,9 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 import tyro
 
 from goalsight.errors import UserError
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from goalsight.agents.rollout import Episodes
+    from goalsight.envs.vector import GoalVectorEnv
 
 EVALUATION_SEED = 10_000  # apart from the seeds of training and play, which begin at 0
 RESULT = "eval.json"  # in the run's folder
+NAMED_RESULT = "eval_named_goals.json"  # likewise, with named goals
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Eval:
     """Episodes to play."""
     seed: int = EVALUATION_SEED
     """Episode k is seeded with seed + k."""
+    goals: Literal["random", "named"] = "random"
+    """Drawn with each episode's seed, or the task's named goals in turn, judged one by one."""
     checkpoint: str = "best"
     """Of the run: best, last, or a step."""
     num_envs: int = 50
@@ -58,7 +63,7 @@ def evaluate(config: Eval) -> dict[str, Any]:
         config: whom to judge, and on which episodes.
 
     Returns:
-        the result, which for a run is also kept as its `eval.json`.
+        the result, which for a run is also kept as its `eval.json`, or with named goals `eval_named_goals.json`.
 
     Raises:
         UserError: for an unknown run, policy or environment, or a folder that cannot be written.
@@ -81,13 +86,14 @@ def evaluate(config: Eval) -> dict[str, Any]:
         "subject": {"name": subject.name, **subject.facts},
         "episodes": config.episodes,
         "seed": config.seed,
+        "goals": config.goals,
         **judged,
         "floors": floors,
         **provenance(),
     }
     print(json.dumps(result, default=str) if config.json else table(result))
     if subject.run is not None:
-        atomic_write_json(subject.run.path / RESULT, result)
+        atomic_write_json(subject.run.path / (RESULT if config.goals == "random" else NAMED_RESULT), result)
     return result
 
 
@@ -97,16 +103,34 @@ def judge(subject: Subject, config: Eval, bar: "tqdm[Any]") -> dict[str, Any]:
 
     env = subject.make_env(min(config.num_envs, config.episodes))
     began = time.perf_counter()
+    named = goals_of(env, subject.env_id) if config.goals == "named" else {}
     with contextlib.closing(env):
         episodes = rollout(
             env,
             subject.policy,
             episodes=config.episodes,
             seed=config.seed,
+            goals=np.array(list(named.values())) if named else None,
             after_wave=lambda finished: bar.update(len(finished)),
         )
     seconds = time.perf_counter() - began
-    return summarise(episodes, seconds)
+    by_goal = {
+        name: asdict(wilson(int(tried.sum()), len(tried)))
+        for number, name in enumerate(named)
+        if len(tried := episodes.success[episodes.index % len(named) == number])
+    }
+    return summarise(episodes, seconds) | ({"by_goal": by_goal} if named else {})
+
+
+def goals_of(env: "GoalVectorEnv", env_id: str) -> dict[str, tuple[float, ...]]:
+    """The named goals of an environment's task.
+
+    Raises:
+        UserError: it has none.
+    """
+    if not env.task.goals:
+        raise UserError(f'task "{env.task.name}" of {env_id} has no named goals; choose --goals random')
+    return env.task.goals
 
 
 def summarise(episodes: "Episodes", seconds: float) -> dict[str, Any]:
@@ -129,8 +153,9 @@ def provenance() -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     """The result as text for people."""
     last = result["seed"] + result["episodes"] - 1
+    kind = ", named goals in turn" if result["goals"] == "named" else ""
     lines = [
-        f"{result['env']}: {result['episodes']} episodes, seeds {result['seed']} to {last}",
+        f"{result['env']}: {result['episodes']} episodes, seeds {result['seed']} to {last}{kind}",
         f"  {'policy':8}  {'success':>7}  {'95% interval':>16}  {'mean return':>11}",
     ]
     rows = {result["subject"]["name"]: result, **result["floors"]}
@@ -139,5 +164,11 @@ def table(result: dict[str, Any]) -> str:
         interval = f"[{100 * success.low:.1f}%, {100 * success.high:.1f}%]"
         note = f"  {row['diverged']} diverged" if row["diverged"] else ""
         lines.append(f"  {name:8}  {success.rate:>7.1%}  {interval:>16}  {row['mean_return']:>11.1f}{note}")
+    if "by_goal" in result:
+        width = max(map(len, result["by_goal"]))
+        lines.append(f"  by goal: {result['subject']['name']}, and the expert")
+        experts = (result["floors"].get("expert") or result)["by_goal"]
+        for name, row in result["by_goal"].items():
+            lines.append(f"    {name:{width}}  {row['count']:>3} of {row['total']}  {experts[name]['rate']:>5.0%}")
     seen = [f"{key}: {value}" for key, value in result["subject"].items() if key != "name" and value is not None]
     return "\n".join([*lines, *([f"  {', '.join(seen)}"] if seen else [])])

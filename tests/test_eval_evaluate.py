@@ -1,11 +1,14 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from goalsight.agents.rollout import Episodes
+from goalsight.envs.tasks import TASKS
+from goalsight.envs.vector import GoalVectorEnv
 from goalsight.errors import UserError
-from goalsight.eval.evaluate import Eval, evaluate, summarise, table
+from goalsight.eval.evaluate import Eval, evaluate, goals_of, summarise, table
 from goalsight.eval.subject import floor, resolve_subject
 
 
@@ -85,3 +88,25 @@ def test_a_half_written_run_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="half-written"):
         evaluate(Eval(run=tmp_path))
+
+
+def test_named_goals_are_judged_one_by_one(capsys):
+    found = evaluate(Eval(policy="expert", env="PandaDrawer-v0", episodes=7, num_envs=3, goals="named"))
+    assert {name: row["total"] for name, row in found["by_goal"].items()} == {
+        "shut": 2,
+        "ajar": 2,
+        "half": 1,
+        "wide": 1,
+        "open": 1,
+    }
+    assert sum(row["count"] for row in found["by_goal"].values()) == found["success"]["count"] == 7
+    assert found["floors"]["nothing"]["by_goal"]["open"]["rate"] == 0
+    text = table(found)
+    assert text.splitlines()[0].endswith("named goals in turn")
+    assert "open    1 of 1   100%" in " ".join(text.split("\n"))
+
+
+def test_a_task_without_named_goals_says_so():
+    bare = replace(TASKS["push"], name="bare_push", named_goals=())
+    with pytest.raises(UserError, match='"bare_push" of mine/PandaBarePush-v0 has no named goals'):
+        goals_of(GoalVectorEnv(bare), "mine/PandaBarePush-v0")

@@ -17,8 +17,9 @@ class CountingEnv:
     def __init__(self, num_envs: int, diverges: int = -1) -> None:
         self.num_envs, self.diverges = num_envs, diverges
 
-    def reset(self, *, seed):
+    def reset(self, *, seed, options=None):
         assert len(seed) == self.num_envs
+        self.asked = None if options is None else options["goal"]
         self.seeds, self.time = np.array(seed), 0
         return {"observation": self.seeds.astype(np.float32)[:, None]}, {}
 
@@ -47,6 +48,13 @@ def test_an_episode_keeps_its_seed_whatever_the_batch(num_envs):
     assert episodes.returns.tolist() == [-2, -3, 0, 0, -1]
     assert episodes.success.all()
     assert episodes.lengths.tolist() == [6] * 5
+
+
+def test_goals_are_asked_for_in_turn_whatever_the_batch():
+    goals = np.array([[1.0], [2.0], [3.0]])
+    env, asked = CountingEnv(2), []
+    rollout(env, Still(), episodes=4, seed=0, goals=goals, after_wave=lambda _: asked.append(env.asked.tolist()))
+    assert asked == [[[1], [2]], [[3], [1]]]
 
 
 def test_success_is_that_of_the_last_step():
