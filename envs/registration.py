@@ -1,7 +1,10 @@
 """Ids: `goalsight/PandaPush-v0` and its like, for `gymnasium.make`, `gymnasium.make_vec` and the command line."""
 
+import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +19,16 @@ if TYPE_CHECKING:
 
 NAMESPACE = "goalsight"
 VERSION = "v0"
+PLUGINS = "goalsight.tasks"  # the entry-point group by which installed packages add tasks
 
 
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
+    """How a name is spelt in ids and classes: "pick_place" becomes "PickPlace"."""
     return "".join(part.capitalize() for part in name.split("_"))
 
 
 def _id(arm: str, task: str, namespace: str = NAMESPACE) -> str:
-    return f"{namespace}/{_camel(arm)}{_camel(task)}-{VERSION}"
+    return f"{namespace}/{camel(arm)}{camel(task)}-{VERSION}"
 
 
 def _can_do(arm: str, task: Task) -> bool:
@@ -41,6 +46,10 @@ _SPECS: dict[str, dict[str, Any]] = {
     for arm, (name, task) in product(ARMS, TASKS.items())
     if _can_do(arm, task)
 }
+
+
+# Which module registered the ids that are not this project's own.
+_SOURCES: dict[str, str] = {}
 
 
 def _register(env_id: str, kwargs: dict[str, Any]) -> None:
@@ -83,13 +92,54 @@ def register_task(task: Task, *, namespace: str = NAMESPACE, arms: Sequence[str]
     specs = {_id(arm, task.name, namespace): {"task": task.name, "arm": arm} for arm in arms}
     TASKS[task.name] = task
     _SPECS.update(specs)
+    caller = sys._getframe(1).f_globals.get("__name__", "?")
+    _SOURCES.update(dict.fromkeys(specs, caller))
     register_all()
     return list(specs)
 
 
+@cache
+def load_plugins() -> dict[str, str]:
+    """Let installed packages register their tasks, once; one that fails breaks nothing.
+
+    An entry point of the group `goalsight.tasks` names a function, which is called, or a module, which is imported.
+
+    Returns:
+        why plug-ins failed, by their names.
+    """
+    failures = {}
+    for entry in entry_points(group=PLUGINS):
+        try:
+            plugin = entry.load()
+            if callable(plugin):
+                plugin()
+        except Exception as error:  # whatever a stranger's module raises
+            failures[entry.name] = " ".join(f"{type(error).__name__}: {error}".split())
+    return failures
+
+
 def env_ids() -> list[str]:
-    """The ids of this project, sorted."""
+    """The ids of this project and of what was registered with it, sorted."""
+    load_plugins()
     return sorted(_SPECS)
+
+
+def source_of(env_id: str) -> str:
+    """The module that registered an id."""
+    return _SOURCES.get(env_id, NAMESPACE)
+
+
+def import_tasks(module: str) -> None:
+    """Import a module that registers tasks.
+
+    Raises:
+        UserError: it does not import; says why.
+    """
+    try:
+        import_module(module)
+    except Exception as error:
+        # Whatever a stranger's module raises, the user is told which module it was and why.
+        raise UserError(f'module "{module}" does not import: {type(error).__name__}: {error}') from error
 
 
 def resolve(env_id: str) -> str:
@@ -103,13 +153,13 @@ def resolve(env_id: str) -> str:
     """
     module, _, name = env_id.rpartition(":")
     if module:
-        try:
-            import_module(module)
-        except Exception as error:
-            # Whatever a stranger's module raises, the user is told which module it was and why.
-            raise UserError(f'module "{module}" of "{env_id}" does not import: {error}') from error
+        import_tasks(module)
     short = {full.removeprefix(f"{NAMESPACE}/"): full for full in env_ids()}
-    return short[choose("environment", name.removeprefix(f"{NAMESPACE}/"), short)]
+    try:
+        return short[choose("environment", name.removeprefix(f"{NAMESPACE}/"), short)]
+    except UserError as error:
+        failed = "".join(f'; plug-in "{plugin}" failed: {why}' for plugin, why in load_plugins().items())
+        raise UserError(f"{error}{failed}") from None
 
 
 def make_vector(env_id: str, num_envs: int = 1, **kwargs: Any) -> "GoalVectorEnv":

@@ -105,7 +105,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             "render_fps": 25,
             "autoreset_mode": AutoresetMode.SAME_STEP,
         }
-        self._reward = REWARDS[choose("reward", reward, REWARDS)].__get__(self.task)
+        self._reward = getattr(self.task, f"{choose('reward', reward, REWARDS)}_reward")
         self._cameras: dict[tuple[str, int], Any] = {}
         self._elapsed = np.zeros(num_envs, np.int64)
         self._obs: Obs | None = None

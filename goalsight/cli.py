@@ -42,6 +42,8 @@ COMMANDS = {
     "eval": Command("goalsight.eval.evaluate", "Eval", "evaluate", "measure success beside the floors"),
     "record": Command("goalsight.eval.record", "Record", "record", "film an agent beside its goal"),
     "probe": Command("goalsight.eval.probe", "Probe", "probe", "measure what an encoder knows, in cm"),
+    "new-task": Command("goalsight.new_task", "NewTask", "new_task", "write a plug-in package with a task of your own"),
+    "check-task": Command("goalsight.eval.check_task", "CheckTask", "check_task", "check an environment's contract"),
     "report": Command("goalsight.eval.report", "Report", "report", "write a run's report.html"),
     "bench": Command("goalsight.bench", "Bench", "bench", "measure steps per second"),
     "doctor": Command("goalsight.doctor", "Doctor", "doctor", "say what this machine can do"),
@@ -78,6 +80,7 @@ def _complain(message: str, code: int) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
+    _import_tasks(arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_overview())
         return 0
@@ -99,12 +102,35 @@ def _dispatch(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _import_tasks(arguments: list[str]) -> None:
+    """Take `--import MODULE` out of the arguments, wherever it stands, and import what it names.
+
+    Modules of the current folder are found too, here and in ids like `my_tasks:mine/PandaTurn-v0`, by whatever
+    road `goalsight` was started; they come after all that is installed.
+
+    Raises:
+        UserError: a module is not named, or does not import.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    while "--import" in arguments:
+        place = arguments.index("--import")
+        if place + 1 == len(arguments):
+            raise UserError("--import needs the name of a module")
+        module = arguments[place + 1]
+        del arguments[place : place + 2]
+        from goalsight.envs.registration import import_tasks
+
+        import_tasks(module)
+
+
 def _overview() -> str:
     width = max(map(len, COMMANDS))
     commands = "\n".join(f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items())
     return (
         f"{goalsight.__doc__}\n\nusage: goalsight COMMAND [options]\n\ncommands:\n{commands}\n\n"
-        "`goalsight COMMAND --help` lists a command's options; `goalsight --version` names the version."
+        "`goalsight COMMAND --help` lists a command's options; `goalsight --version` names the version.\n"
+        "`--import MODULE`, with any command, imports a module that registers tasks."
     )
 
 

@@ -17,7 +17,7 @@ def list_envs(config: Envs) -> dict[str, Any]:
     """Print and return the ids, arms, tasks, control and observation modes that exist."""
     from goalsight.envs.arms import ARMS
     from goalsight.envs.control import CONTROLS
-    from goalsight.envs.registration import env_ids
+    from goalsight.envs.registration import env_ids, load_plugins, source_of
     from goalsight.envs.tasks import TASKS
 
     tasks = {
@@ -29,7 +29,8 @@ def list_envs(config: Envs) -> dict[str, Any]:
         for name, task in TASKS.items()
     }
     found = {
-        "ids": list(env_ids()),
+        "ids": {env_id: source_of(env_id) for env_id in env_ids()},
+        "failed_plugins": load_plugins(),
         "arms": list(ARMS),
         "tasks": tasks,
         "control": list(CONTROLS),
@@ -45,6 +46,8 @@ def _text(found: dict[str, Any]) -> str:
         f"  {name:{width}}  {task['about']} Within {task['tolerance_m'] * 100:g} cm, {task['steps']} steps."
         for name, task in found["tasks"].items()
     ]
-    lines = ["environments:", *(f"  {name}" for name in found["ids"]), "tasks:", *tasks]
+    ids = [f"  {name}{'' if source == 'goalsight' else f'  from {source}'}" for name, source in found["ids"].items()]
+    failed = [f"plug-in {name} failed: {why}" for name, why in found["failed_plugins"].items()]
+    lines = ["environments:", *ids, *failed, "tasks:", *tasks]
     lines += [f"{kind}: {', '.join(found[kind])}" for kind in ("arms", "control", "obs")]
     return "\n".join(lines)

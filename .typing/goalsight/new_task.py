@@ -1,0 +1,1 @@
+../../goalsight/new_task.py

@@ -1,0 +1,166 @@
+"""Tasks from elsewhere: plug-in packages, modules by name, and the contract that they are held to."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from goalsight.cli import run
+from goalsight.envs.tasks import Layout, Push, Reach
+from goalsight.envs.vector import GoalVectorEnv
+from goalsight.errors import UserError
+from goalsight.eval.check_task import check
+from goalsight.new_task import NewTask, new_task
+
+
+def install(folder: Path, name: str, entry: str) -> None:
+    """What an installer leaves behind for `name`, so that its entry point is found on the path."""
+    info = folder / f"{name}-0.1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text(f"[goalsight.tasks]\n{name} = {entry}\n")
+
+
+def goalsight(*arguments: str, path: Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, with a folder on its path."""
+    return subprocess.run(
+        [sys.executable, "-m", "goalsight", *arguments],
+        env=os.environ | {"PYTHONPATH": str(path)},
+        cwd=cwd or path,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_plugins_are_found_and_broken_ones_break_nothing(tmp_path, capsys):
+    new_task(NewTask("turn_valve", out=tmp_path / "src"))
+    assert "turn_valve.py" in capsys.readouterr().out
+    (tmp_path / "src" / "bad_tasks.py").write_text("raise RuntimeError('the moon\\nis full')")
+    (tmp_path / "src" / "more_tasks.py").write_text(
+        "from dataclasses import replace\n"
+        "from goalsight.envs.registration import register_task\n"
+        "from goalsight.envs.tasks import Push\n"
+        "def register():\n"
+        "    register_task(replace(Push(), name='tiny_push', tolerance=0.01), namespace='more', arms=['panda'])\n"
+    )
+    install(tmp_path / "src", "turn_valve", "turn_valve")
+    install(tmp_path / "src", "bad_tasks", "bad_tasks:register")
+    install(tmp_path / "src", "more_tasks", "more_tasks:register")
+    listed = goalsight("envs", "--json", path=tmp_path / "src", cwd=tmp_path)
+    found = json.loads(listed.stdout)
+    assert found["ids"]["turn_valve/PandaTurnValve-v0"] == "turn_valve"
+    assert found["ids"]["more/PandaTinyPush-v0"] == "more_tasks"
+    assert found["ids"]["goalsight/PandaPush-v0"] == "goalsight"
+    assert found["failed_plugins"] == {"bad_tasks": "RuntimeError: the moon is full"}
+    assert "plug-in bad_tasks failed" in goalsight("envs", path=tmp_path / "src", cwd=tmp_path).stdout
+    wrong = goalsight("eval", "--policy", "random", "--env", "more/PandaTinyPusch-v0", path=tmp_path / "src")
+    assert wrong.returncode == 2
+    assert 'did you mean "more/PandaTinyPush-v0"?' in wrong.stderr
+    assert 'plug-in "bad_tasks" failed: RuntimeError: the moon is full' in wrong.stderr
+    assert wrong.stderr.count("\n") == 1
+
+
+def test_a_module_of_the_current_folder_is_imported_on_request(tmp_path):
+    new_task(NewTask("turn_knob", out=tmp_path / "here"))
+    listed = goalsight("envs", "--import", "turn_knob", path=tmp_path, cwd=tmp_path / "here")
+    assert "turn_knob/So101TurnKnob-v0  from turn_knob" in listed.stdout
+    judged = goalsight(
+        "eval", "--policy", "expert", "--env", "turn_knob:turn_knob/PandaTurnKnob-v0", "--episodes", "5", "--json",
+        path=tmp_path, cwd=tmp_path / "here",
+    )  # fmt: skip
+    assert json.loads(judged.stdout)["success"]["count"] == 5, judged.stderr
+
+
+def test_modules_that_do_not_import_are_one_line(capsys):
+    assert run(["--import", "no_such_module", "envs"]) == 2
+    assert 'module "no_such_module" does not import: ModuleNotFoundError' in capsys.readouterr().err
+    assert run(["envs", "--import"]) == 2
+    assert "--import needs the name of a module" in capsys.readouterr().err
+
+
+def test_the_written_package_passes_its_own_tests(tmp_path):
+    folder = new_task(NewTask("lift_it", out=tmp_path / "lift_it"))
+    assert "@" not in "".join(path.read_text() for path in folder.iterdir()).replace("@dataclass", "")
+    tested = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], cwd=folder, capture_output=True, text=True
+    )
+    assert tested.returncode == 0, tested.stdout
+    ruff = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "E,F,UP", "--line-length", "120", folder],
+        capture_output=True,
+        text=True,
+    )
+    assert ruff.returncode == 0, ruff.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("Turn", "small letters"), ("2turn", "small letters"), ("class", "small letters"), ("push", "a task or a module")],
+)
+def test_names_that_make_no_package_are_refused(tmp_path, name, message):
+    with pytest.raises(UserError, match=message):
+        new_task(NewTask(name, out=tmp_path / "new"))
+    assert not (tmp_path / "new").exists()
+
+
+def test_nothing_is_overwritten(tmp_path):
+    (tmp_path / "turn.py").write_text("mine")
+    with pytest.raises(UserError, match="not empty"):
+        new_task(NewTask("turn", out=tmp_path))
+    assert (tmp_path / "turn.py").read_text() == "mine"
+
+
+@dataclass(frozen=True)
+class Lazy(Reach):
+    """An expert that stays where it is."""
+
+    def expert(self, world, goal):
+        move, gripper = super().expert(world, goal)
+        return 0 * move, gripper
+
+
+@dataclass(frozen=True)
+class NumpyOnly(Push):
+    """Uses what torch has not."""
+
+    def draw(self, u: np.ndarray, training: bool) -> Layout:
+        layout = super().draw(u, training)
+        return replace(layout, goal=np.asarray(layout.goal).copy().astype(np.float64) + 1e-3)
+
+
+@dataclass(frozen=True)
+class Precise(Push):
+    """Rewards in double precision."""
+
+    def dense_reward(self, achieved, desired):
+        return -np.asarray(self.error(achieved, desired), np.float64)
+
+
+@pytest.mark.parametrize(
+    ("task", "failing", "why"),
+    [
+        (Lazy(), "expert, 5 episodes", "0% succeed"),
+        (NumpyOnly(), "NumPy and torch agree", ""),
+        (Precise(), "reward is compute_reward", "the dense reward is float64"),
+    ],
+)
+def test_what_breaks_the_contract_is_named(task, failing, why):
+    failed = {outcome.check: outcome.said for outcome in check(GoalVectorEnv, task, "panda", episodes=5)
+              if not outcome.passed}  # fmt: skip
+    assert failing in failed
+    assert why in failed[failing]
+
+
+def test_check_task_prints_each_check_and_draws(tmp_path, capsys):
+    assert run(["check-task", "PandaReach-v0", "--episodes", "10", "--picture", str(tmp_path / "new" / "p.png")]) == 0
+    out = capsys.readouterr().out
+    assert out.count("ok     ") == 11
+    assert "11 of 11 checks passed" in out
+    assert (tmp_path / "new" / "p.png").stat().st_size > 10_000
+    assert run(["check-task", "PandaReech-v0"]) == 2
+    assert 'did you mean "PandaReach-v0"' in capsys.readouterr().err
