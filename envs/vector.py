@@ -33,6 +33,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
 
     Actions are float32 in [-1, 1], shape (N, A): with `control="ee"` a displacement of the tool (4 cm at full
     scale), with `control="joint"` of the joints; tasks that grasp add the gripper (-1 closes, 1 opens).
+    `info["is_success"]` says where the goal is achieved, and has been for as long as the task wants it held.
     Nothing terminates. Episodes truncate at `max_episode_steps`, or when physics diverges (`info["diverged"]`).
     Environment i seeded with s behaves as the only environment of a batch seeded with s, bit for bit.
     """
@@ -108,6 +109,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self._reward = getattr(self.task, f"{choose('reward', reward, REWARDS)}_reward")
         self._cameras: dict[tuple[str, int], Any] = {}
         self._elapsed = np.zeros(num_envs, np.int64)
+        self._achieved_for = np.zeros(num_envs, np.int64)  # steps in a row
         self._obs: Obs | None = None
         pixels = (num_envs, image_size, image_size, 3) if self.pixels else (0,)
         self._goal_pixels = np.zeros(pixels, np.uint8)
@@ -166,7 +168,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         goals = self._goals_asked_for((options or {}).get("goal"))
         self.sim.seed(ids, [seeds[int(i)] for i in ids])
         self._obs = self._restart(ids, self._obs, None if goals is None else goals[ids])
-        return dict(self._obs), self._info(self._obs, np.zeros(self.num_envs, bool))
+        return dict(self._obs), self._info(np.zeros(self.num_envs, bool))
 
     def _goals_asked_for(self, goal: Any) -> NDArray[np.float64] | None:
         """Goals (N, G) for a name or numbers; None stays None."""
@@ -202,7 +204,9 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self._elapsed += 1
         obs = self._observe(self._obs, diverged)
         reward = self.compute_reward(obs["achieved_goal"], obs["desired_goal"], {})
-        info = self._info(obs, diverged)
+        achieved = self.task.success(obs["achieved_goal"], obs["desired_goal"])
+        self._achieved_for = np.where(achieved, self._achieved_for + 1, 0)
+        info = self._info(diverged)
         truncated = (self._elapsed >= self.horizon) | diverged
         if truncated.any():
             info |= self._final(obs, info, truncated)
@@ -311,7 +315,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
     def _restart(self, ids: NDArray[np.int64], obs: Obs | None, goals: NDArray[np.float64] | None = None) -> Obs:
         """Begin new episodes in environments `ids`; the rows of the others are those of `obs`."""
         self.sim.reset(ids, goals)
-        self._elapsed[ids] = 0
+        self._elapsed[ids] = self._achieved_for[ids] = 0
         seen = self.sim.observe()
         fresh = {
             "observation": seen.proprioception if self.pixels else seen.state,
@@ -334,9 +338,9 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
     def _frames(self, ids: NDArray[np.int64] | None) -> NDArray[np.uint8]:
         return self.render_frames(size=self.image_size, camera=self.camera, ids=ids)
 
-    def _info(self, obs: Obs, diverged: NDArray[np.bool_]) -> dict[str, Any]:
+    def _info(self, diverged: NDArray[np.bool_]) -> dict[str, Any]:
         everyone = np.ones(self.num_envs, bool)
-        success = self.task.success(obs["achieved_goal"], obs["desired_goal"])
+        success = self._achieved_for >= self.task.hold_steps
         return {"is_success": success, "_is_success": everyone, "diverged": diverged, "_diverged": everyone}
 
     def _final(self, obs: Obs, info: dict[str, Any], ended: NDArray[np.bool_]) -> dict[str, Any]:

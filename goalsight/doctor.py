@@ -28,6 +28,8 @@ class Doctor:
 
     runs: tyro.conf.Positional[Path] = Path("runs")
     """Folder that runs will be written to."""
+    fingerprints: bool = False
+    """Also whether each environment does here what it did when it was published."""
     json: bool = False
     """Print the findings as JSON."""
 
@@ -37,7 +39,8 @@ def doctor(config: Doctor) -> dict[str, Any]:
 
     Returns:
         "versions", "machine", "threads", "matrix" (GFLOP/s by type, and the type that training will use),
-        "renderers" (state and frames/s of each) and "runs" (whether the folder can be written, and its free disk).
+        "renderers" (state and frames/s of each), "runs" (whether the folder can be written, and its free disk) and,
+        where asked for, "fingerprints" (in what each environment differs from what was published).
     """
     from goalsight.envs.rendering import renderer_report
 
@@ -47,6 +50,10 @@ def doctor(config: Doctor) -> dict[str, Any]:
         "renderers": renderer_report(),
         "runs": _disk(config.runs),
     }
+    if config.fingerprints:
+        from goalsight.envs.fingerprints import compare, own_ids
+
+        findings["fingerprints"] = compare(own_ids())
     print(json.dumps(findings, indent=2) if config.json else _text(findings))
     return findings
 
@@ -101,6 +108,13 @@ def _disk(folder: Path) -> dict[str, Any]:
     return {"folder": str(folder), "writable": not problem, "problem": problem, "free_gb": round(free / 1e9, 1)}
 
 
+def _fingerprints(compared: dict[str, list[str]]) -> dict[str, str]:
+    if not compared:
+        return {}
+    changed = {f"{env_id} differs": ", ".join(found) for env_id, found in compared.items() if found}
+    return {"fingerprints": f"{len(compared) - len(changed)} of {len(compared)} as published", **changed}
+
+
 def _text(findings: dict[str, Any]) -> str:
     machine, matrix, runs = findings["machine"], findings["matrix"], findings["runs"]
     flags = machine["matrix_flags"]
@@ -114,6 +128,7 @@ def _text(findings: dict[str, Any]) -> str:
         "matrix": f"{speeds} ({matrix['device']}); training uses {matrix['training_uses']}",
         **{f"renderer {state['name']}": _renderer(state) for state in findings["renderers"]},
         "runs": f"{runs['folder']} {writable}; {runs['free_gb']:g} GB free",
+        **_fingerprints(findings.get("fingerprints", {})),
         **{f"version {name}": version for name, version in findings["versions"].items()},
     }
     width = max(map(len, rows))

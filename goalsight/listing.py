@@ -9,12 +9,24 @@ from typing import Any
 class Envs:
     """List environment ids, arms, tasks and their options."""
 
+    check: str | None = None
+    """Instead, say whether an id (or "all") still does what it did when it was published."""
     json: bool = False
     """Print them as JSON."""
 
 
-def list_envs(config: Envs) -> dict[str, Any]:
-    """Print and return the ids, arms, tasks, control and observation modes that exist."""
+def list_envs(config: Envs) -> dict[str, Any] | int:
+    """Print and return the ids, arms, tasks, control and observation modes that exist.
+
+    With `check`, print how ids compare with their fingerprints; returns 1 when one differs.
+    """
+    if config.check is not None:
+        from goalsight.envs.fingerprints import compare, own_ids, text
+        from goalsight.envs.registration import resolve
+
+        compared = compare(own_ids() if config.check == "all" else [resolve(config.check)])
+        print(json.dumps(compared, indent=2) if config.json else text(compared))
+        return int(any(compared.values()))
     from goalsight.envs.arms import ARMS
     from goalsight.envs.control import CONTROLS
     from goalsight.envs.registration import env_ids, load_plugins, source_of

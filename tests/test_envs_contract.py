@@ -1,6 +1,7 @@
 """The contracts of Gymnasium, Stable-Baselines3 and our own: determinism, goals, autoreset, divergence."""
 
 import warnings
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -13,6 +14,7 @@ from goalsight.envs import registration
 from goalsight.envs.arms import ARMS
 from goalsight.envs.registration import env_ids, make_vector, register_task, resolve
 from goalsight.envs.tasks import TASKS as TASKS_BY_NAME
+from goalsight.envs.tasks import Reach
 from goalsight.envs.vector import GoalVectorEnv
 from goalsight.errors import UserError
 
@@ -284,3 +286,22 @@ def test_what_lies_in_the_picture_is_known_from_the_lens():
     assert not shown(1.01 * edge, 0, 0.8)
     assert not shown(0, -1.01 * edge, 0.8)
     assert not shown(0, 0, -0.8)
+
+
+def test_success_may_have_to_be_held():
+    swift, patient = (GoalVectorEnv(replace(Reach(), hold_steps=k), num_envs=4, num_threads=1) for k in (1, 4))
+    for env in (swift, patient):
+        env.reset(seed=0)
+    there, told = np.zeros(4, int), []
+    for _ in range(swift.horizon - 1):
+        *_, at_once = swift.step(swift.expert_action())
+        _, reward, _, _, held = patient.step(patient.expert_action())
+        there = np.where(at_once["is_success"], there + 1, 0)
+        np.testing.assert_array_equal(held["is_success"], there >= 4)
+        np.testing.assert_array_equal(reward == 0, at_once["is_success"])  # the reward stays a matter of the moment
+        told.append(held["is_success"])
+    assert np.any(told)
+    _, info = patient.reset(seed=0)
+    assert not info["is_success"].any(), "a new episode begins anew"
+    with pytest.raises(ValueError, match="hold_steps must be at least 1, got 0"):
+        replace(Reach(), hold_steps=0)

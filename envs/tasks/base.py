@@ -116,6 +116,7 @@ class Task(ABC):
 
     max_episode_steps: int = 50
     tolerance: float = 0.05  # of success [m]
+    hold_steps: int = 1  # control steps in a row for which the goal must be achieved to count as success
     workspace: Region = TABLETOP  # where Cartesian control may send the tool [m]
     margin: float = 0.0  # by which things keep off the sides of a small arm's reach, for the hand to get around [m]
     least_distance: float = 0.1  # between what is achieved at the start and the goal [m]
@@ -129,6 +130,8 @@ class Task(ABC):
                 f"least_distance ({self.least_distance} m) must exceed tolerance ({self.tolerance} m): "
                 "no episode may be solved at its start"
             )
+        if self.hold_steps < 1:
+            raise ValueError(f"hold_steps must be at least 1, got {self.hold_steps}")
         for name, goal in self.named_goals:
             if len(goal) != self.goal_size:
                 raise ValueError(

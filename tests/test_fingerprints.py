@@ -1,0 +1,55 @@
+"""Fingerprints: every id has one, it is what the id does, and a change is named."""
+
+import copy
+import json
+
+import pytest
+
+from goalsight.cli import run
+from goalsight.envs import fingerprints
+from goalsight.envs.fingerprints import compare, differences, own_ids, published
+from goalsight.envs.tasks import slide
+from goalsight.errors import UserError
+
+
+def test_every_id_does_what_was_published():
+    assert set(published()) == set(own_ids())
+    assert {env_id: found for env_id, found in compare(own_ids()).items() if found} == {}
+
+
+def test_a_change_is_named():
+    before = published()["goalsight/PandaPush-v0"]
+    assert differences(before, before) == []
+    for change, named in (
+        (lambda f: f["goal"].__setitem__(0, f["goal"][0] + 2e-4), "its goal"),
+        (lambda f: f["states"]["10"].__setitem__(3, f["states"]["10"][3] - 2e-4), "its state after 10 steps"),
+        (lambda f: f["states"]["1"].append(0.0), "its state after 1 steps"),
+        (lambda f: f.__setitem__("rewards", f["rewards"] + 1), "its rewards"),
+        (lambda f: f["goal_picture"].__setitem__(5, f["goal_picture"][5] + 3), "the picture of its goal"),
+    ):
+        after = copy.deepcopy(before)
+        change(after)
+        assert differences(after, before) == [named]
+
+
+def test_another_tile_shows(monkeypatch):
+    monkeypatch.setattr(slide, "EDGE", 0.04)
+    changed = compare(["goalsight/PandaSlide-v0"])["goalsight/PandaSlide-v0"]
+    assert "the picture of its goal" in changed
+
+
+def test_the_commands_compare(monkeypatch, capsys):
+    assert run(["envs", "--check", "PandaReach-v0"]) == 0
+    assert capsys.readouterr().out == "goalsight/PandaReach-v0  as published\n"
+    changed = copy.deepcopy(published())
+    changed["goalsight/PandaReach-v0"]["goal"][2] += 1
+    monkeypatch.setattr(fingerprints, "published", lambda: changed)
+    assert run(["envs", "--check", "PandaReach-v0", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == {"goalsight/PandaReach-v0": ["its goal"]}
+    assert run(["envs", "--check", "PandaReech-v0"]) == 2
+    assert 'did you mean "PandaReach-v0"' in capsys.readouterr().err
+
+
+def test_ids_from_elsewhere_have_none():
+    with pytest.raises(UserError, match="mine/PandaPush-v0 has no fingerprint"):
+        compare(["mine/PandaPush-v0"])
