@@ -35,7 +35,9 @@ def list_envs(config: Envs) -> dict[str, Any] | int:
     tasks = {
         name: {
             "about": (type(task).__doc__ or "").strip().splitlines()[0],
-            "tolerance_m": task.tolerance,
+            "tolerance": task.tolerance,
+            "unit": task.unit,
+            "goals": list(task.goals),
             "steps": task.max_episode_steps,
         }
         for name, task in TASKS.items()
@@ -52,10 +54,14 @@ def list_envs(config: Envs) -> dict[str, Any] | int:
     return found
 
 
+def _tolerance(task: dict[str, Any]) -> str:
+    return f"{task['tolerance'] * 100:g} cm" if task["unit"] == "m" else f"{task['tolerance']:g} {task['unit']}"
+
+
 def _text(found: dict[str, Any]) -> str:
     width = max(map(len, found["tasks"]))
     tasks = [
-        f"  {name:{width}}  {task['about']} Within {task['tolerance_m'] * 100:g} cm, {task['steps']} steps."
+        f"  {name:{width}}  {task['about']} Within {_tolerance(task)}, {task['steps']} steps."
         for name, task in found["tasks"].items()
     ]
     ids = [f"  {name}{'' if source == 'goalsight' else f'  from {source}'}" for name, source in found["ids"].items()]

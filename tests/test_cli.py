@@ -205,7 +205,9 @@ def test_envs_lists_what_can_be_made(capsys: pytest.CaptureFixture[str]) -> None
     listed = json.loads(capsys.readouterr().out)
     assert {f"goalsight/Panda{task}-v0" for task in ("Reach", "Push", "PickPlace")} <= set(listed["ids"])
     assert set(listed["ids"]) <= set(gymnasium.registry)
-    assert listed["tasks"]["push"]["tolerance_m"] > 0
+    assert listed["tasks"]["push"]["tolerance"] > 0
+    assert listed["tasks"]["door"]["unit"] == "rad"
+    assert "middle" in listed["tasks"]["push"]["goals"]
     assert cli.run(["envs"]) == 0
     assert "goalsight/PandaPush-v0" in capsys.readouterr().out
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from goalsight.envs.region import Region
 from goalsight.envs.registration import env_ids, make_vector
 from goalsight.envs.simulator import SETTLED
-from goalsight.envs.tasks import TASKS, Push, Reach, World
+from goalsight.envs.tasks import TASKS, Placement, Push, Reach, World
 from goalsight.envs.tasks.base import distance
 from goalsight.envs.tasks.push import ring
 from goalsight.envs.tasks.slide import SLOWING
@@ -177,6 +177,7 @@ class TwoCoordinates(Reach):
 
     name: str = "two_coordinates"
     goal_size: int = 2
+    named_goals: tuple[tuple[str, tuple[float, ...]], ...] = ()
     tolerance: float = 0.01
     least_distance: float = 0.02
 
@@ -186,6 +187,10 @@ class TwoCoordinates(Reach):
 
     def achieved(self, world):
         return world.tool[:, :2]
+
+    def goal_placement(self, layout):
+        height = np.full_like(layout.goal[:, :1], 0.1)
+        return Placement(np.concatenate([layout.goal, height], axis=1))
 
     def error(self, achieved, desired):
         return 0.5 * distance(achieved, desired)
@@ -321,3 +326,20 @@ def test_goals_that_make_no_sense_are_refused_in_one_line(goal, message):
 def test_named_goals_must_fit_their_task():
     with pytest.raises(ValueError, match='goal "flat" has 2 numbers; those of task "push" have 3'):
         replace(Push(), named_goals=(("flat", (0.4, 0.1)),))
+
+
+@pytest.mark.parametrize("name", ["drawer", "door"])
+def test_the_handle_is_where_the_furniture_says_and_moves_the_way_it_says(name):
+    task = TASKS[name]
+    furniture, (low, high) = task.furniture, task.openings
+    openings = np.linspace(low, high, 7)
+    env = GoalVectorEnv(task, num_envs=7, num_threads=1)
+    obs, _ = env.reset(seed=0, options={"goal": openings[:, None]})
+    np.testing.assert_allclose(obs["desired_goal"][:, 0], openings, atol=2e-3)
+    with env.sim.show_goal(np.arange(7)):
+        handle = env.sim.world().objects[name]
+    np.testing.assert_allclose(handle, furniture.handle_at(openings), atol=1e-3)
+    small = 1e-6
+    moved = (furniture.handle_at(openings + small) - furniture.handle_at(openings)) / small
+    np.testing.assert_allclose(moved[:, :2], furniture.lever * furniture.way_at(openings), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(furniture.way_at(openings), axis=1), 1)

@@ -115,7 +115,8 @@ class Task(ABC):
     draws: int = 16  # uniform numbers that `draw` may use
 
     max_episode_steps: int = 50
-    tolerance: float = 0.05  # of success [m]
+    tolerance: float = 0.05  # of success, in the task's unit
+    unit: str = "m"  # of goals and their errors
     hold_steps: int = 1  # control steps in a row for which the goal must be achieved to count as success
     workspace: Region = TABLETOP  # where Cartesian control may send the tool [m]
     margin: float = 0.0  # by which things keep off the sides of a small arm's reach, for the hand to get around [m]
@@ -127,7 +128,7 @@ class Task(ABC):
     def __post_init__(self) -> None:
         if self.least_distance <= self.tolerance:
             raise ValueError(
-                f"least_distance ({self.least_distance} m) must exceed tolerance ({self.tolerance} m): "
+                f"least_distance ({self.least_distance} {self.unit}) must exceed tolerance ({self.tolerance}): "
                 "no episode may be solved at its start"
             )
         if self.hold_steps < 1:

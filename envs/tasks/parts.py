@@ -11,7 +11,7 @@ TOUCHED = {"contype": 1, "conaffinity": 0}
 SEEN = {"contype": 0, "conaffinity": 0}
 
 
-def add_slide(
+def add_joint(
     body: "mujoco.MjsBody",
     name: str,
     axis: tuple[float, float, float],
@@ -19,22 +19,25 @@ def add_slide(
     *,
     damping: float,
     friction: float,
+    hinge: tuple[float, float, float] | None = None,
 ) -> None:
-    """Let a body slide along an axis.
+    """Let a body slide along an axis, or turn about it.
 
     Args:
-        body: what slides.
+        body: what moves.
         name: of the joint.
         axis: direction, of length one.
-        ends: where it stops [m].
-        damping: [N s/m].
-        friction: force that it takes to move it at all [N].
+        ends: where it stops [m, or rad].
+        damping: [N s/m, or N m s/rad].
+        friction: what it takes to move it at all [N, or N m].
+        hinge: where in the body's frame the axis is that it turns about [m]; None lets it slide.
     """
     import mujoco
 
     body.add_joint(
         name=name,
-        type=mujoco.mjtJoint.mjJNT_SLIDE,
+        type=mujoco.mjtJoint.mjJNT_SLIDE if hinge is None else mujoco.mjtJoint.mjJNT_HINGE,
+        pos=[0, 0, 0] if hinge is None else list(hinge),
         axis=list(axis),
         range=list(ends),
         limited=mujoco.mjtLimited.mjLIMITED_TRUE,

@@ -7,7 +7,7 @@ from array_api_compat import array_namespace
 
 from goalsight.envs.region import Array, Region
 from goalsight.envs.tasks.base import Layout, Placement, Task, Thing, World
-from goalsight.envs.tasks.parts import SEEN, TOUCHED, add_box, add_slide
+from goalsight.envs.tasks.parts import SEEN, TOUCHED, add_box, add_joint
 
 if TYPE_CHECKING:
     import mujoco
@@ -37,7 +37,7 @@ class Switch:
         add_box(panel, f"{self.name}_panel", [0, 0, TOP / 2], size, rgba=grey)
         add_box(panel, f"{self.name}_slot", [0, 0, TOP], [0.006, TRAVEL + KNOB, 0.0005], rgba=dark, **SEEN)
         knob = spec.worldbody.add_body(name=self.name, pos=[self.x, 0, PUSH])
-        add_slide(knob, self.name, (0, 1, 0), (-TRAVEL, TRAVEL), damping=4, friction=1)
+        add_joint(knob, self.name, (0, 1, 0), (-TRAVEL, TRAVEL), damping=4, friction=1)
         height = (0.064 - TOP) / 2
         knob.add_geom(
             name=self.name,
