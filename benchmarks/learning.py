@@ -25,7 +25,8 @@ from reporting import RESULTS, provenance
 from goalsight.agents.collect import Collect, collect
 from goalsight.agents.train import Train, train
 from goalsight.demo import PLANS
-from goalsight.errors import UserError
+from goalsight.envs.registration import camel
+from goalsight.errors import UserError, choose
 from goalsight.eval.evaluate import Eval, evaluate
 from goalsight.files import read_json
 from goalsight.machine import usable_cores
@@ -40,16 +41,25 @@ NEVER = 2.0  # a success that stops no training, where steps are to be matched
 class Experiment:
     """Agents that learn one task, alike but for their encoder."""
 
-    task: Literal["reach", "push"]
+    task: str
     obs: Literal["state", "pixels"]
     encoders: tuple[str, ...]
     matched: bool  # all take the same number of env steps; otherwise they stop once they succeed
+
+    @property
+    def env(self) -> str:
+        """The id, with the Panda."""
+        return f"goalsight/Panda{camel(self.task)}-v0"
 
 
 EXPERIMENTS = {
     "push-state": Experiment("push", "state", ("none",), matched=False),
     "reach-pixels": Experiment("reach", "pixels", ("pretrained", "random"), matched=True),
     "push-pixels": Experiment("push", "pixels", ("pretrained", "random"), matched=True),
+    **{
+        f"{task}-state": Experiment(task, "state", ("none",), matched=False)
+        for task in ("pick_place", "slide", "drawer", "door", "switches")
+    },
 }
 
 
@@ -57,11 +67,7 @@ EXPERIMENTS = {
 class Learning:
     """Measure learning curves over several seeds."""
 
-    experiments: tuple[Literal["push-state", "reach-pixels", "push-pixels"], ...] = (
-        "push-state",
-        "reach-pixels",
-        "push-pixels",
-    )
+    experiments: tuple[str, ...] = tuple(EXPERIMENTS)
     """Which to run."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One agent each."""
@@ -83,6 +89,8 @@ class Learning:
     """The result; a plot (SVG) and a Markdown table are written beside it."""
 
     def __post_init__(self) -> None:
+        for name in self.experiments:
+            choose("experiment", name, EXPERIMENTS)
         if not 1 <= self.jobs <= usable_cores():
             raise UserError(f"jobs must be 1 to {usable_cores()}, one CPU each, got {self.jobs}")
 
@@ -134,7 +142,7 @@ def _go_on() -> None:
 def asked_of(experiment: Experiment, encoder: str, seed: int, config: Learning) -> dict[str, Any]:
     """Return the options of `Train` that make a run what it is, without folders."""
     options: dict[str, Any] = {
-        "env": PLANS[experiment.task].env,
+        "env": experiment.env,
         "obs": experiment.obs,
         "encoder": encoder,
         "seed": seed,

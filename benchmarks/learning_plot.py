@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from learning_summary import GOOD, Runs, arms
 
+from goalsight.envs.registration import camel
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = {"pretrained": "#0b6e99", "random": "#d1812c", "none": "#4f7942"}
 LABELS = {"pretrained": "pretrained encoder", "random": "random encoder", "none": "from state"}
 PANEL = (4.6, 3.4)  # [inches]
+COLUMNS = 4
 
 
 def plot(runs: Runs, path: Path) -> None:
@@ -22,14 +25,18 @@ def plot(runs: Runs, path: Path) -> None:
     names = list(dict.fromkeys(run["experiment"] for run in runs))
     # The same runs give the same file, and words stay words.
     with mpl.rc_context({"svg.hashsalt": "goalsight", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(PANEL[0] * len(names), PANEL[1]), layout="constrained")
-        panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
-        for panel, name in zip(panels, names, strict=True):
+        columns, rows = min(COLUMNS, len(names)), -(-len(names) // COLUMNS)
+        figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), layout="constrained")
+        grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+        for panel in grid.flat[len(names) :]:
+            panel.set_visible(False)
+        for panel, name in zip(grid.flat, names, strict=False):
             for (experiment, encoder), members in arms(runs).items():
                 if experiment == name:
                     _draw(panel, members, encoder)
             _dress(panel, name, next(run for run in runs if run["experiment"] == name))
-        panels[0].set_ylabel("success [%]")
+        for panel in grid[:, 0]:
+            panel.set_ylabel("success [%]")
         figure.savefig(path, metadata={"Date": None, "Creator": None} if path.suffix == ".svg" else {})
 
 
@@ -54,7 +61,7 @@ def _curve(run: dict[str, Any]) -> tuple[list[float], list[float]]:
 def _dress(panel: "Axes", name: str, run: dict[str, Any]) -> None:
     task, obs = name.split("-")
     panel.axhline(100 * GOOD, color="0.6", linewidth=0.8, linestyle=":")
-    panel.set(title=f"{task.capitalize()} from {obs} (critic sees {run['critic']})", xlabel="env steps [thousands]")
+    panel.set(title=f"{camel(task)} from {obs} (critic sees {run['critic']})", xlabel="env steps [thousands]")
     panel.set(ylim=(-3, 103), xlim=(0, None))
     panel.grid(alpha=0.25, linewidth=0.5)
     panel.spines[["top", "right"]].set_visible(False)
