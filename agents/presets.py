@@ -36,6 +36,7 @@ PICK_PLACE = TrainPreset(steps=250_000, eval_every=10_000, target_entropy=-2.0)
 SLIDE = replace(PUSH, steps=250_000, horizon=40, eval_every=10_000)  # long enough for the tile to come to rest
 DRAWER = TrainPreset(steps=60_000)
 SWITCHES = TrainPreset(steps=200_000, eval_every=10_000)  # untried
+INSERT = replace(PICK_PLACE, steps=400_000)  # untried
 REARRANGE = replace(PICK_PLACE, steps=500_000, eval_every=20_000)  # several cubes; untried
 
 TASKS: dict[str, TrainPreset] = {
@@ -46,6 +47,7 @@ TASKS: dict[str, TrainPreset] = {
     "drawer": DRAWER,
     "door": DRAWER,  # untried
     "switches": SWITCHES,
+    "insert": INSERT,
     **{f"{name}{count}": REARRANGE for name in ("sort", "stack") for count in (2, 3, 4)},
 }
 PRESETS: dict[tuple[str, str], TrainPreset] = {

@@ -31,6 +31,7 @@ def compose(arm: Arm, task: "Task") -> "mujoco.MjModel":
     spec.attach(load_spec(arm.mjcf), frame=spec.worldbody.add_frame(pos=arm.mount), prefix=arm.prefix)
     for thing in task.objects:
         thing.add_to(spec)
+    task.furnish(spec)
     front = spec.camera("front")
     front.pos = np.add(front.pos, [task.camera_back, 0, 0])
     return spec.compile()

@@ -4,13 +4,14 @@ from goalsight.envs.tasks.base import Cube, Layout, Placement, Task, Thing, Worl
 from goalsight.envs.tasks.cubes import SORTS, STACKS, Sort, Stack
 from goalsight.envs.tasks.door import Door
 from goalsight.envs.tasks.drawer import Drawer
+from goalsight.envs.tasks.insert import Insert
 from goalsight.envs.tasks.pick_place import PickPlace
 from goalsight.envs.tasks.push import Push
 from goalsight.envs.tasks.reach import Reach
 from goalsight.envs.tasks.slide import Slide
 from goalsight.envs.tasks.switches import Switches
 
-_ALL = (Reach(), Push(), Slide(), PickPlace(), Drawer(), Door(), Switches(), *SORTS, *STACKS)
+_ALL = (Reach(), Push(), Slide(), PickPlace(), Drawer(), Door(), Switches(), Insert(), *SORTS, *STACKS)
 TASKS: dict[str, Task] = {task.name: task for task in _ALL}
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Cube",
     "Door",
     "Drawer",
+    "Insert",
     "Layout",
     "PickPlace",
     "Placement",

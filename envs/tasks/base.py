@@ -161,6 +161,9 @@ class Task(ABC):
             raise UserError(f'task "{self.name}": the arm reaches nothing of its {name}') from error
         return replace(self, **regions)
 
+    def furnish(self, spec: "mujoco.MjSpec") -> None:  # noqa: B027 (most tasks have nothing of the kind)
+        """Add to a scene what stands there for good, beside the task's objects."""
+
     @abstractmethod
     def draw(self, u: Array, training: bool) -> Layout:
         """Lay out n episodes from uniform numbers in [0, 1), shape (n, draws).
