@@ -19,6 +19,7 @@ from goalsight.envs.scene import ArmIndex, ThingIndex, compose
 from goalsight.envs.tasks import TASKS, Layout, Placement, Task, World
 from goalsight.envs.tasks.base import distance
 from goalsight.errors import UserError, choose
+from goalsight.memory import check_memory
 
 SUBSTEPS = 10  # physics steps per control step: 4 ms each, so control runs at 25 Hz
 IK_STEPS = 12  # of inverse kinematics from the home pose to a start or goal pose
@@ -47,6 +48,11 @@ class Observed:
     achieved: NDArray[np.float32]  # (N, G)
 
 
+def simulation_bytes(model: mujoco.MjModel) -> int:
+    """Memory that a simulation of a batch takes, about [bytes]: what a `MjData` holds beside its stack."""
+    return int(mujoco.MjData(model).nbuffer)
+
+
 class GoalSimulator:
     """N simulations of one task with one arm: seeded layouts, control, observation, goal states."""
 
@@ -70,6 +76,7 @@ class GoalSimulator:
         self.num_envs = num_envs
         self.training_starts = training_starts
         self.model = compose(self.arm, self.task)
+        check_memory(f"a batch of {num_envs:,}", num_envs * simulation_bytes(self.model), "take fewer")
         self.batch = Batch(self.model, num_envs, min(num_threads, num_envs) if num_threads else 0)
         self._arm = ArmIndex.of(self.arm, self.model)
         self._tool = self._arm.tool if self.task.uses_gripper else self._arm.tip

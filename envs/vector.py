@@ -15,10 +15,12 @@ from goalsight.envs.simulator import GoalSimulator
 from goalsight.envs.tasks import Task
 from goalsight.envs.tasks.base import REWARDS
 from goalsight.errors import UserError, choose
+from goalsight.memory import check_memory
 
 Obs = dict[str, NDArray[Any]]
 OBS_MODES = ("state", "pixels")
 MAX_IMAGE_SIZE = 4096  # [px]
+PICTURES = 8  # of each environment that are held at once: views, goals, copies, and the renderer's own
 
 
 class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
@@ -112,6 +114,9 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self._achieved_for = np.zeros(num_envs, np.int64)  # steps in a row
         self._obs: Obs | None = None
         pixels = (num_envs, image_size, image_size, 3) if self.pixels else (0,)
+        check_memory(
+            f"a batch of {num_envs:,} with pixels", PICTURES * int(np.prod(pixels)), "take fewer, or smaller ones"
+        )
         self._goal_pixels = np.zeros(pixels, np.uint8)
         self._make_spaces()
 

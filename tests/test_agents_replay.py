@@ -7,7 +7,7 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goalsight.agents import memory
+from goalsight import memory
 from goalsight.agents.replay import GoalReplayBuffer
 from goalsight.errors import UserError
 

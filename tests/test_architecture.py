@@ -26,10 +26,12 @@ ARROWS = {
     "eval": {"assets", "envs", "pretrain", "agents"},
 }
 # The front door's modules that know no room, and that rooms may therefore use.
-LEAVES = {f"goalsight.{name}" for name in ("checkpoints", "errors", "files", "interruption", "machine", "runs")}
+LEAVES = {
+    f"goalsight.{name}" for name in ("checkpoints", "errors", "files", "interruption", "machine", "memory", "runs")
+}
 DOORS = {
     "assets": set(),
-    "envs": {"goalsight.errors", "goalsight.machine"},
+    "envs": {"goalsight.errors", "goalsight.machine", "goalsight.memory"},
     "pretrain": LEAVES,
     "agents": LEAVES,
     "eval": LEAVES,

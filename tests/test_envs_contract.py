@@ -305,3 +305,16 @@ def test_success_may_have_to_be_held():
     assert not info["is_success"].any(), "a new episode begins anew"
     with pytest.raises(ValueError, match="hold_steps must be at least 1, got 0"):
         replace(Reach(), hold_steps=0)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"num_envs": 0}, "num_envs must be at least 1, got 0"),
+        ({"num_envs": 10**9}, r"a batch of 1,000,000,000 needs .* MB are free; take fewer"),
+        ({"num_envs": 100_000, "obs": "pixels", "image_size": 2048}, "a batch of 100,000 with pixels needs"),
+    ],
+)
+def test_more_environments_than_memory_holds_are_refused_before_any_is_made(kwargs, message):
+    with pytest.raises(UserError, match=message):
+        GoalVectorEnv("push", **kwargs)

@@ -1,0 +1,1 @@
+../../goalsight/memory.py
