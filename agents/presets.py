@@ -45,7 +45,7 @@ TASKS: dict[str, TrainPreset] = {
     "slide": SLIDE,
     "pick_place": PICK_PLACE,
     "drawer": DRAWER,
-    "door": DRAWER,  # untried
+    "door": DRAWER,
     "switches": SWITCHES,
     "insert": INSERT,
     **{f"{name}{count}": REARRANGE for name in ("sort", "stack") for count in (2, 3, 4)},
