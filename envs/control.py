@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 from array_api_compat import array_namespace
 
 from goalsight.envs.region import Array, Region
 
 DAMPING = 0.05  # of the least squares [m or rad]: bounds joint speed near singular poses
 TABLETOP = Region((0.25, -0.35, 0.015), (0.68, 0.35, 0.45))  # what a tool can reach over the table [m]
+# tool_in_world when pointing down. The fingers open along x: seen from the front the hand is at its narrowest.
+DOWN = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
 MAX_TURN = 0.2  # the largest rotation corrected in one control step [rad]
 
 

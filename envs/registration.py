@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
-from goalsight.envs.arms import ARMS
+from goalsight.envs.arms import ARMS, Arm
 from goalsight.envs.tasks import TASKS, Task
 from goalsight.errors import UserError, choose
 
@@ -91,8 +91,37 @@ def register_task(task: Task, *, namespace: str = NAMESPACE, arms: Sequence[str]
         task.within(ARMS[choose("arm", arm, ARMS)].reach)
     specs = {_id(arm, task.name, namespace): {"task": task.name, "arm": arm} for arm in arms}
     TASKS[task.name] = task
+    return _add(specs)
+
+
+def register_arm(arm: Arm, *, namespace: str = NAMESPACE) -> list[str]:
+    """Make an arm available by name and, with each task that it can do, as a Gymnasium id.
+
+    Args:
+        arm: the arm, such as one of `load_arm`; its name must be new.
+        namespace: what precedes the slash in the ids.
+
+    Returns:
+        the new ids, such as "goalsight/MyArmPush-v0".
+
+    Raises:
+        UserError: the name is taken.
+    """
+    if arm.name in ARMS:
+        raise UserError(f'an arm named "{arm.name}" is registered already; choose another name')
+    ARMS[arm.name] = arm
+    specs = {
+        _id(arm.name, task, namespace): {"task": task, "arm": arm.name}
+        for task in TASKS
+        if _can_do(arm.name, TASKS[task])
+    }
+    return _add(specs)
+
+
+def _add(specs: dict[str, dict[str, Any]]) -> list[str]:
+    """Register ids on behalf of whoever called the caller."""
     _SPECS.update(specs)
-    caller = sys._getframe(1).f_globals.get("__name__", "?")
+    caller = sys._getframe(2).f_globals.get("__name__", "?")
     _SOURCES.update(dict.fromkeys(specs, caller))
     register_all()
     return list(specs)

@@ -1,13 +1,13 @@
 """Scenes: a table, an arm and a task's objects composed into one MuJoCo model."""
 
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from goalsight.envs.arms import Arm
+from goalsight.envs.mjcf import SCENE, load_asset
 from goalsight.errors import choose
 
 if TYPE_CHECKING:
@@ -15,20 +15,11 @@ if TYPE_CHECKING:
 
     from goalsight.envs.tasks.base import Task
 
-SCENE = "scenes/tabletop.xml"
-
-
-def load_spec(path: str) -> "mujoco.MjSpec":
-    """Read an MJCF file of `goalsight.assets`."""
-    import mujoco
-
-    return mujoco.MjSpec.from_string(resources.files("goalsight.assets").joinpath(path).read_text())
-
 
 def compose(arm: Arm, task: "Task") -> "mujoco.MjModel":
     """Put the arm and the task's objects on the table and compile."""
-    spec = load_spec(SCENE)
-    spec.attach(load_spec(arm.mjcf), frame=spec.worldbody.add_frame(pos=arm.mount), prefix=arm.prefix)
+    spec = load_asset(SCENE)
+    spec.attach(arm.load(), frame=spec.worldbody.add_frame(pos=arm.mount), prefix=arm.prefix)
     for thing in task.objects:
         thing.add_to(spec)
     task.furnish(spec)
@@ -56,9 +47,9 @@ class ArmIndex:
     qpos: NDArray[np.int64]  # (J,)
     qvel: NDArray[np.int64]  # (J,)
     ctrl: NDArray[np.int64]  # (J,)
-    finger_qpos: NDArray[np.int64]
-    finger_qvel: NDArray[np.int64]
-    gripper_ctrl: int
+    finger_qpos: NDArray[np.int64]  # (F,)
+    finger_qvel: NDArray[np.int64]  # (F,)
+    gripper_ctrl: NDArray[np.int64]  # (A,)
     tool: int  # site id
     tip: int  # site id
 
@@ -66,18 +57,22 @@ class ArmIndex:
     def of(cls, arm: Arm, model: "mujoco.MjModel") -> "ArmIndex":
         """Resolve the arm's names once."""
         joints = [model.joint(arm.prefix + name) for name in arm.joints]
-        fingers = [model.joint(arm.prefix + name) for name in arm.finger_joints]
+        fingers = [model.joint(arm.prefix + name) for name in arm.grip.joints]
         return cls(
             joints=np.array([joint.id for joint in joints]),
             qpos=np.array([joint.qposadr[0] for joint in joints]),
             qvel=np.array([joint.dofadr[0] for joint in joints]),
-            ctrl=np.array([model.actuator(arm.prefix + name).id for name in arm.joints]),
+            ctrl=_actuators(arm.actuators or arm.joints, arm, model),
             finger_qpos=np.array([joint.qposadr[0] for joint in fingers]),
             finger_qvel=np.array([joint.dofadr[0] for joint in fingers]),
-            gripper_ctrl=model.actuator(arm.prefix + arm.gripper_actuator).id,
+            gripper_ctrl=_actuators(arm.grip.actuators, arm, model),
             tool=model.site(arm.prefix + arm.tool_site).id,
             tip=model.site(arm.prefix + (arm.tip_site or arm.tool_site)).id,
         )
+
+
+def _actuators(names: tuple[str, ...], arm: Arm, model: "mujoco.MjModel") -> NDArray[np.int64]:
+    return np.array([model.actuator(arm.prefix + name).id for name in names])
 
 
 @dataclass(frozen=True)

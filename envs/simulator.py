@@ -13,8 +13,9 @@ import numpy as np
 from mujoco.batch import Batch, SimulationError
 from numpy.typing import NDArray
 
-from goalsight.envs.arms import ARMS, Arm
-from goalsight.envs.control import CONTROLS, Chain, geometric_jacobian, joint_displacement, reach_for
+from goalsight.envs.arm_files import find_arm
+from goalsight.envs.arms import Arm
+from goalsight.envs.control import CONTROLS, DOWN, Chain, geometric_jacobian, joint_displacement, reach_for
 from goalsight.envs.scene import ArmIndex, ThingIndex, compose
 from goalsight.envs.tasks import TASKS, Layout, Placement, Task, World
 from goalsight.envs.tasks.base import distance
@@ -28,9 +29,8 @@ IK_TOLERANCE = 0.005  # a pose that inverse kinematics misses by more counts as 
 SETTLED = 0.02  # a goal state that moves farther than this while it comes to rest is drawn again [m or the task's unit]
 AT_REST = 0.1  # what moves faster after that has not come to rest, but falls [m/s]
 MAX_DRAWS = 1000  # attempts at a valid layout before the task itself is to blame
+MAX_LAYOUTS = 200  # valid layouts tried in physics, before task and arm are to blame
 MAX_TRIES = 20  # likewise at a goal that was asked for; what it leaves open is drawn each time
-# tool_in_world when pointing down. The fingers open along x: seen from the front the hand is at its narrowest.
-DOWN = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
 STAGE_POS = mujoco.mjtStage.mjSTAGE_POS
 BAD_STATE = [int(w) for w in (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL)]
 BAD_STATE += [int(w) for w in (mujoco.mjtWarning.mjWARN_BADQACC, mujoco.mjtWarning.mjWARN_BADCTRL)]
@@ -70,7 +70,7 @@ class GoalSimulator:
         if num_envs < 1:
             raise UserError(f"num_envs must be at least 1, got {num_envs}")
         whole_task = TASKS[choose("task", task, TASKS)] if isinstance(task, str) else task
-        self.arm = ARMS[choose("arm", arm, ARMS)] if isinstance(arm, str) else arm
+        self.arm = find_arm(arm)
         self.task = whole_task.within(self.arm.reach)
         self.control = CONTROLS[choose("control mode", control, CONTROLS)].within(self.task.workspace)
         self.num_envs = num_envs
@@ -119,7 +119,7 @@ class GoalSimulator:
         return World(
             tool=chain.tool,
             tool_velocity=twist[:, :3],
-            opening=self._opening(self._qpos[:, self._arm.finger_qpos] - self.arm.gripper_range[0]),
+            opening=self._opening(self._qpos[:, self._arm.finger_qpos] - self.arm.grip.closed),
             objects={name: self._xpos[:, index.body].copy() for name, index in (self._objects | self._parts).items()},
             joints={name: self._qpos[:, index.qpos.start].copy() for name, index in self._parts.items()},
             velocities={name: self._qvel[:, index.qvel][:, :3] for name, index in self._objects.items()},
@@ -127,7 +127,7 @@ class GoalSimulator:
 
     def _opening(self, fingers: Floats) -> Floats:
         """By how much finger joints at (N, F) open the hand, per finger [m], (N, 1); or how fast, for velocities."""
-        return self.arm.finger_travel * fingers.mean(axis=1, keepdims=True)
+        return fingers @ np.array(self.arm.grip.opens)[:, None]
 
     def observe(self) -> Observed:
         """Proprioception, full state and achieved goal of all simulations."""
@@ -196,8 +196,8 @@ class GoalSimulator:
         targets = np.clip(targets, chain.joints - self._joint_step, chain.joints + self._joint_step)
         self._ctrl[:, self._arm.ctrl] = np.clip(targets, self._joint_low, self._joint_high)
         if self.task.uses_gripper:
-            closed, opened = self.arm.gripper_range
-            self._ctrl[:, self._arm.gripper_ctrl] = closed + (opened - closed) * 0.5 * (1 + actions[:, -1])
+            closed, opened = np.array(self.arm.grip.told_closed), np.array(self.arm.grip.told_open)
+            self._ctrl[:, self._arm.gripper_ctrl] = closed + (opened - closed) * 0.5 * (1 + actions[:, -1:])
         diverged = np.zeros(self.num_envs, bool)
         try:
             self.batch.step(nstep=SUBSTEPS, stage=STAGE_POS)
@@ -228,8 +228,11 @@ class GoalSimulator:
         pending, attempts = np.arange(len(ids)), 0
         while len(pending):
             attempts += 1
-            if attempts > MAX_DRAWS:
-                raise UserError(f'task "{self.task.name}": no valid start and goal within reach in {MAX_DRAWS} draws')
+            if attempts > MAX_LAYOUTS:
+                raise UserError(
+                    f'task "{self.task.name}": in {MAX_LAYOUTS} draws of its regions, no start and goal that '
+                    f'arm "{self.arm.name}" reaches and that come to rest'
+                )
             now, wanted = ids[pending], None if goals is None else goals[pending]
             layout = self._draw(now, wanted)
             good = self._realise_goal(now, layout)
@@ -291,11 +294,11 @@ class GoalSimulator:
             self._qpos[ids, index.qpos.start + 3 : index.qpos.stop] = quaternion
         for name, index in self._parts.items():
             self._qpos[ids, index.qpos.start] = placement.joints[name]
-        closed, opened = self.arm.gripper_range
-        around = opened if self.arm.gripper_around is None or not closing else self.arm.gripper_around
-        opening = around if self.task.uses_gripper else closed
-        self._qpos[ids[:, None], self._arm.finger_qpos] = opening
-        self._ctrl[ids, self._arm.gripper_ctrl] = closed if closing else opening
+        grip, opened = self.arm.grip, self.task.uses_gripper
+        around = grip.around if closing and grip.around is not None else grip.open
+        self._qpos[ids[:, None], self._arm.finger_qpos] = around if opened else grip.closed
+        told = grip.told_open if opened and not closing else grip.told_closed
+        self._ctrl[ids[:, None], self._arm.gripper_ctrl] = told
         self._qpos[ids[:, None], self._arm.qpos] = self.arm.home
         for _ in range(IK_STEPS):
             self.batch.forward(ids, stage=STAGE_POS)

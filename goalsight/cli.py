@@ -80,7 +80,7 @@ def _complain(message: str, code: int) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    _import_tasks(arguments)
+    _extend(arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_overview())
         return 0
@@ -102,26 +102,41 @@ def _dispatch(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _import_tasks(arguments: list[str]) -> None:
-    """Take `--import MODULE` out of the arguments, wherever it stands, and import what it names.
+def _extend(arguments: list[str]) -> None:
+    """Take what adds tasks and arms out of the arguments, wherever it stands, and add them.
 
     Modules of the current folder are found too, here and in ids like `my_tasks:mine/PandaTurn-v0`, by whatever
     road `goalsight` was started; they come after all that is installed.
 
     Raises:
-        UserError: a module is not named, or does not import.
+        UserError: a module or a file is not named, or does not load.
     """
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    while "--import" in arguments:
-        place = arguments.index("--import")
-        if place + 1 == len(arguments):
-            raise UserError("--import needs the name of a module")
-        module = arguments[place + 1]
-        del arguments[place : place + 2]
+    trusted = "--trust-arm-files" in arguments
+    if trusted:
+        arguments.remove("--trust-arm-files")
+    for file in _taken(arguments, "--arm-file", "a file"):
+        from goalsight.envs.arm_files import load_arm
+        from goalsight.envs.registration import register_arm
+
+        register_arm(load_arm(file, trusted=trusted))
+    for module in _taken(arguments, "--import", "the name of a module"):
         from goalsight.envs.registration import import_tasks
 
         import_tasks(module)
+
+
+def _taken(arguments: list[str], option: str, what: str) -> list[str]:
+    """Take an option and its values out of the arguments, and return the values."""
+    values = []
+    while option in arguments:
+        place = arguments.index(option)
+        if place + 1 == len(arguments):
+            raise UserError(f"{option} needs {what}")
+        values.append(arguments[place + 1])
+        del arguments[place : place + 2]
+    return values
 
 
 def _overview() -> str:
@@ -130,7 +145,8 @@ def _overview() -> str:
     return (
         f"{goalsight.__doc__}\n\nusage: goalsight COMMAND [options]\n\ncommands:\n{commands}\n\n"
         "`goalsight COMMAND --help` lists a command's options; `goalsight --version` names the version.\n"
-        "`--import MODULE`, with any command, imports a module that registers tasks."
+        "With any command, `--import MODULE` imports a module that registers tasks, and\n"
+        "`--arm-file FILE.toml` adds an arm (`--trust-arm-files` lets its files name others elsewhere)."
     )
 
 

@@ -151,7 +151,7 @@ def project() -> dict[str, dict]:
 
 def test_the_package_holds_every_folder_with_code_or_data() -> None:
     files = (file for folder in ("goalsight", *ROOMS) for file in (ROOT / folder).rglob("*"))
-    folders = {file.parent for file in files if file.suffix in (".html", ".in", ".py", ".xml")}
+    folders = {file.parent for file in files if file.suffix in (".html", ".in", ".py", ".toml", ".xml")}
     names = {str(folder.relative_to(ROOT)).replace("/", ".") for folder in folders}
     expected = {name if name == "goalsight" else f"goalsight.{name}" for name in names}
     assert set(project()["tool"]["setuptools"]["packages"]) == expected

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from kinematics import modified_dh, rotation_z, tool_in_base, translation
 
 from goalsight.envs.arms import PANDA
-from goalsight.envs.scene import load_spec
 
 # Modified DH parameters (Craig) of joints 1 to 7: a [m], d [m], alpha [rad].
 DH = (
@@ -28,7 +27,7 @@ UPPER = np.array([2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973])
 
 @pytest.fixture(scope="module")
 def arm() -> mujoco.MjModel:
-    return load_spec(PANDA.mjcf).compile()
+    return PANDA.load().compile()
 
 
 @given(st.lists(st.floats(0, 1), min_size=7, max_size=7))

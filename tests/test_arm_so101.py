@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from kinematics import Pose, rotation_x, rotation_z, tool_in_base, translation
 
 from goalsight.envs.arms import SO101
-from goalsight.envs.scene import load_spec
 
 # The maker's joint frames in their parents: x, y, z [m], and roll, pitch, yaw [rad]; each joint turns about its z.
 FRAMES = (
@@ -40,7 +39,7 @@ def tool_by_frames(joints: np.ndarray) -> Pose:
 
 @pytest.fixture(scope="module")
 def arm() -> mujoco.MjModel:
-    return load_spec(SO101.mjcf).compile()
+    return SO101.load().compile()
 
 
 @given(st.lists(st.floats(0, 1), min_size=5, max_size=5))
@@ -69,7 +68,7 @@ def test_the_jaw_opens_away_from_the_fixed_one_by_what_its_travel_says(arm: mujo
     ]
     opening = data.site("tool").xmat.reshape(3, 3)[:, 0]
     gap = float((corners[1] - corners[0]) @ opening)
-    assert gap / 2 == pytest.approx(0.039 * (0.457 - SO101.gripper_range[0]), abs=3e-3)
+    assert gap / 2 == pytest.approx(0.039 * (0.457 - SO101.grip.closed[0]), abs=3e-3)
 
 
 def test_limits_are_those_of_the_maker(arm: mujoco.MjModel) -> None:

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from kinematics import standard_dh, tool_in_base, translation
 
 from goalsight.envs.arms import UR5E
-from goalsight.envs.scene import load_spec
 
 # Standard DH parameters of joints 1 to 6: a [m], d [m], alpha [rad].
 DH = (
@@ -24,7 +23,7 @@ HAND = translation(0, 0, 0.153)  # the tool beyond the flange
 
 @pytest.fixture(scope="module")
 def arm() -> mujoco.MjModel:
-    return load_spec(UR5E.mjcf).compile()
+    return UR5E.load().compile()
 
 
 @given(st.lists(st.floats(-2 * np.pi, 2 * np.pi), min_size=6, max_size=6))

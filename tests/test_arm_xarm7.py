@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from kinematics import modified_dh, tool_in_base, translation
 
 from goalsight.envs.arms import XARM7
-from goalsight.envs.scene import load_spec
 
 # Modified DH parameters (Craig) of joints 1 to 7: a [m], d [m], alpha [rad].
 DH = (
@@ -27,7 +26,7 @@ UPPER = np.array([360, 120, 360, 225, 360, 180, 360])
 
 @pytest.fixture(scope="module")
 def arm() -> mujoco.MjModel:
-    return load_spec(XARM7.mjcf).compile()
+    return XARM7.load().compile()
 
 
 @given(st.lists(st.floats(0, 1), min_size=7, max_size=7))

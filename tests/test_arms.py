@@ -33,7 +33,7 @@ def data(arm: Arm, workbench: mujoco.MjModel, index: ArmIndex) -> mujoco.MjData:
     """At home with the hand open."""
     data = mujoco.MjData(workbench)
     data.qpos[index.qpos] = data.ctrl[index.ctrl] = arm.home
-    data.qpos[index.finger_qpos] = data.ctrl[index.gripper_ctrl] = arm.gripper_range[1]
+    data.qpos[index.finger_qpos], data.ctrl[index.gripper_ctrl] = arm.grip.open, arm.grip.told_open
     mujoco.mj_forward(workbench, data)
     return data
 
@@ -76,7 +76,7 @@ def test_reaches_a_small_step_within_two_tenths_of_a_second(
 def test_fingers_go_where_they_are_told_together(
     arm: Arm, workbench: mujoco.MjModel, data: mujoco.MjData, index: ArmIndex
 ) -> None:
-    closed, opened = arm.gripper_range
+    closed, opened = arm.grip.told_closed[0], arm.grip.told_open[0]
     for share in (0.0, 1.0, 0.4):
         target = closed + share * (opened - closed)
         data.ctrl[index.gripper_ctrl] = target
@@ -87,17 +87,17 @@ def test_fingers_go_where_they_are_told_together(
 def test_holds_a_cube_by_friction_and_lets_it_go(
     arm: Arm, workbench: mujoco.MjModel, data: mujoco.MjData, index: ArmIndex
 ) -> None:
-    cube, closed_opened = data.joint("cube"), arm.gripper_range
+    cube = data.joint("cube")
     height = data.site(index.tool).xpos[2]
     cube.qpos[:3] = data.site(index.tool).xpos
-    data.ctrl[index.gripper_ctrl] = closed_opened[0]
+    data.ctrl[index.gripper_ctrl] = arm.grip.told_closed
     for _ in range(125):  # kept at its height until it is gripped
         cube.qpos[2], cube.qvel[2] = height, 0.0
         mujoco.mj_step(workbench, data)
     gripped = data.body("cube").xpos.copy()
     mujoco.mj_step(workbench, data, 750)
     np.testing.assert_allclose(data.body("cube").xpos, gripped, atol=1e-3)  # within 1 mm after 3 s
-    data.ctrl[index.gripper_ctrl] = closed_opened[1]
+    data.ctrl[index.gripper_ctrl] = arm.grip.told_open
     mujoco.mj_step(workbench, data, 250)
     assert data.body("cube").xpos[2] == pytest.approx(CUBE.half, abs=2e-3)
     assert not data.warning.number.any()

@@ -1,0 +1,298 @@
+"""Arms from files: what the user says, what is found out, and what is refused."""
+
+import sysconfig
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from goalsight.agents.policies import make_policy
+from goalsight.agents.rollout import rollout
+from goalsight.cli import run
+from goalsight.envs.arm_files import find_arm, load_arm
+from goalsight.envs.arms import ARMS, UR5E
+from goalsight.envs.control import DOWN
+from goalsight.envs.mjcf import check_references
+from goalsight.envs.scene import compose
+from goalsight.envs.tasks import TASKS
+from goalsight.envs.vector import GoalVectorEnv
+from goalsight.errors import UserError
+
+SAID = """
+mjcf = "arm.xml"
+max_speed = 3.1416
+mount = [-0.08, 0, 0]
+start = [2.9, -1.5, 1.8, -1.9, -1.6, 2.9]
+
+[tool]
+body = "hand"
+pos = [0, 0, 0.153]
+
+[gripper]
+actuators = "squeeze"
+closed = 0
+open = 0.0425
+width = 0.085
+"""
+SERVO = """
+[servo]
+stiffness = [4500, 4500, 4500, 2000, 2000, 2000]
+damping = [180, 180, 180, 70, 70, 70]
+"""
+OPENARM = Path(sysconfig.get_path("data")) / "share" / "openarm_mujoco" / "v2"
+
+
+def mjcf() -> str:
+    """The built-in UR5e as a stranger might have drawn it: other names, no site, no gravity compensation."""
+    text = resources.files("goalsight.assets").joinpath(UR5E.mjcf).read_text()
+    text = text.replace('<site name="tool" pos="0 0 0.153" size="0.004" group="4"/>', "").replace(' gravcomp="1"', "")
+    for joint in UR5E.joints:
+        text = text.replace(f'<position name="{joint}" ', f'<position name="{joint}_motor" ')
+    return text.replace('name="gripper"', 'name="squeeze"')
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "robot"
+    folder.mkdir()
+    (folder / "arm.xml").write_text(mjcf())
+    (folder / "arm.toml").write_text(SAID)
+    return folder
+
+
+def motors(folder: Path) -> None:
+    """Replace the servos by motors of 150 and 28 N m."""
+    text = mjcf()
+    head, _, tail = text.partition('    <position name="shoulder_pan_motor"')
+    grip = tail[tail.index('    <position name="squeeze"') :]
+    torques = dict(zip(UR5E.joints, (150, 150, 150, 28, 28, 28), strict=True))
+    lines = [f'    <motor name="{j}_motor" joint="{j}" ctrlrange="-{t} {t}"/>\n' for j, t in torques.items()]
+    (folder / "arm.xml").write_text(head + "".join(lines) + grip)
+
+
+def success(arm: str, task: str) -> float:
+    env = GoalVectorEnv(task, arm, 25)
+    try:
+        return float(rollout(env, make_policy("expert", seed=0), episodes=50, seed=0).success.mean())
+    finally:
+        env.close()
+
+
+def test_the_same_arm_is_found_out_from_less(folder: Path) -> None:
+    arm = load_arm(folder / "arm.toml")
+    assert arm.name == "arm"
+    assert arm.joints == UR5E.joints
+    assert arm.actuators == tuple(f"{joint}_motor" for joint in UR5E.joints)
+    np.testing.assert_allclose(arm.home, UR5E.home, atol=0.01)  # the same bend of the elbow, the same place
+    assert set(arm.grip.joints) == set(UR5E.grip.joints)
+    np.testing.assert_allclose(arm.grip.open, 0.0425, atol=1e-3)
+    np.testing.assert_allclose(arm.grip.closed, 0.0, atol=1e-3)
+    np.testing.assert_allclose(arm.grip.opens, 0.5, rtol=0.03)  # metres per finger and metre, shared by two joints
+    assert arm.grip.around is not None
+    np.testing.assert_allclose(arm.grip.around, 0.032, atol=1e-3)
+
+
+def test_its_experts_do_as_well_as_with_the_built_in_one(folder: Path) -> None:
+    assert success(str(folder / "arm.xml"), "pick_place") >= 0.95
+    assert success(str(folder / "arm.toml"), "push") >= 0.95
+
+
+def test_motors_need_servos_and_are_as_strong_then(folder: Path) -> None:
+    motors(folder)
+    with pytest.raises(UserError, match=r'joint "shoulder_pan" has no position actuator; a table \[servo\]'):
+        load_arm(folder / "arm.toml")
+    (folder / "arm.toml").write_text(SAID + SERVO)
+    arm = load_arm(folder / "arm.toml")
+    model = compose(arm, TASKS["push"])
+    servo = model.actuator("arm/elbow_motor")
+    assert (servo.gainprm[0], servo.biasprm[1], servo.biasprm[2]) == (4500, -4500, -180)
+    np.testing.assert_allclose(servo.forcerange, [-150, 150])
+    assert success(str(folder / "arm.toml"), "push") >= 0.95
+
+
+def test_a_home_it_cannot_reach_is_one_line(folder: Path) -> None:
+    (folder / "arm.toml").write_text(SAID.replace("mount =", "home_at = [3, 0, 0.2]\nmount ="))
+    with pytest.raises(UserError, match=r"no pose found with the tool at \(3, 0, 0.2\) m"):
+        load_arm(folder / "arm.toml")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ('body = "hand"', 'site = "tol"', 'no site "tol"'),
+        ('body = "hand"', 'body = "hnd"', 'no body "hnd"; did you mean "hand"'),
+        ('actuators = "squeeze"', 'actuators = "squeze"', 'no actuator "squeze"; did you mean "squeeze"'),
+        ('mjcf = "arm.xml"', 'mjfc = "arm.xml"', 'no entry "mjfc"; did you mean "mjcf"'),
+        ('mjcf = "arm.xml"', 'mjcf = "leg.xml"', "leg.xml: No such file"),
+        ("width = 0.085", "", r"\[gripper\] does not say: width"),
+        ("width = 0.085", "width = true", '"width" must be a number'),
+        ("closed = 0", "closed = [0, 0]", "one number closed and open for each actuator"),
+        ("open = 0.0425", "open = 0", "the gripper does not move"),
+        ("start = [2.9,", "start = [", "start has 5 numbers"),
+        ("max_speed = 3.1416", "max_speed = ", "cannot be read"),
+        ('mjcf = "arm.xml"', 'mjcf = "../arm.xml"', "lies outside"),
+        ("[gripper]", "[servo]\nstiffness = [9, 9]\ndamping = 1\n[gripper]", "one for each of 6 joints"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_said_in_one_line(folder: Path, before: str, after: str, says: str) -> None:
+    (folder / "arm.toml").write_text(SAID.replace(before, after))
+    with pytest.raises(UserError, match=says) as refused:
+        load_arm(folder / "arm.toml")
+    assert "\n" not in str(refused.value)
+
+
+def test_no_file_no_arm(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no .*none\.toml"):
+        find_arm(str(tmp_path / "none.xml"))
+    with pytest.raises(UserError, match='no arm "pandda"; did you mean "panda"'):
+        find_arm("pandda")
+
+
+# --- files of strangers -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        '<include file="../secret.xml"/>',
+        '<include file="/etc/passwd"/>',
+        '<compiler meshdir="/etc"/>',
+        '<compiler meshdir=".."/>',
+        '<asset><mesh file="../secret.stl"/></asset>',
+        '<compiler meshdir="meshes/../.."/><asset><mesh file="a.stl"/></asset>',
+        '<asset><texture type="cube" fileright="../a.png"/></asset>',
+        '<asset><hfield file="https://host/a.png"/></asset>',
+        '<asset><model file="../other.xml"/></asset>',
+        '<asset><mesh file="link.stl"/></asset>',
+        '<include file="inner.xml"/>',
+        '<asset><mesh file="C:\\secret.stl"/></asset>',
+    ],
+)
+def test_what_leaves_the_folder_is_refused_before_it_is_opened(folder: Path, element: str) -> None:
+    (folder.parent / "secret.xml").write_text("<mujoco/>")
+    (folder.parent / "secret.stl").write_text("")
+    (folder / "link.stl").symlink_to(folder.parent / "secret.stl")
+    (folder / "inner.xml").write_text('<mujoco><include file="../secret.xml"/></mujoco>')
+    (folder / "arm.xml").write_text(f"<mujoco>{element}</mujoco>")
+    with pytest.raises(UserError, match=r"lies outside|not a path inside"):
+        check_references(folder / "arm.xml", folder)
+
+
+def test_files_inside_the_folder_may_be_named(folder: Path) -> None:
+    (folder / "parts").mkdir()
+    (folder / "parts" / "inner.xml").write_text('<mujoco><asset><mesh file="a.stl"/></asset></mujoco>')
+    (folder / "arm.xml").write_text(
+        '<mujoco><compiler meshdir="meshes"/><include file="parts/inner.xml"/><include file="arm.xml"/></mujoco>'
+    )
+    check_references(folder / "arm.xml", folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('<!DOCTYPE m [<!ENTITY a "b">]><mujoco/>', "document type"),
+        ("<mujoco>", "is no MJCF"),
+        ("", "is no MJCF"),
+        ('<mujoco><include file="gone.xml"/></mujoco>', "does not exist"),
+    ],
+)
+def test_what_is_no_mjcf_is_refused(folder: Path, text: str, says: str) -> None:
+    (folder / "arm.xml").write_text(text)
+    with pytest.raises(UserError, match=says):
+        check_references(folder / "arm.xml", folder)
+
+
+def test_trusted_files_may_name_what_they_like(folder: Path) -> None:
+    outside = folder.parent / "outside.xml"
+    (folder / "arm.xml").rename(outside)
+    (folder / "arm.toml").write_text(SAID.replace("arm.xml", "../outside.xml"))
+    assert load_arm(folder / "arm.toml", trusted=True).joints == UR5E.joints
+
+
+# --- by name ------------------------------------------------------------------------------------------------------
+
+
+def test_an_arm_of_menagerie_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mujoco_menagerie")
+    monkeypatch.setenv("MENAGERIE_ROOT", str(tmp_path))
+    with pytest.raises(UserError, match=r'"menagerie:franka_emika_panda" cannot be had: .* not found'):
+        find_arm("menagerie:franka_emika_panda")
+    with pytest.raises(UserError, match='no described Menagerie arm "franka_panda"'):
+        find_arm("menagerie:franka_panda")
+    # A Panda that is named as Menagerie's is, though drawn otherwise.
+    panda = resources.files("goalsight.assets").joinpath(ARMS["panda"].mjcf).read_text()
+    for number in range(1, 8):
+        panda = panda.replace(f'<position name="joint{number}"', f'<position name="actuator{number}"')
+    panda = panda.replace('name="gripper"', 'name="actuator8"').replace('name="tool"', 'name="its_tool"')
+    (tmp_path / "franka_emika_panda").mkdir()
+    (tmp_path / "franka_emika_panda" / "panda.xml").write_text(panda)
+    arm = find_arm("menagerie:franka_emika_panda")
+    assert arm.name == "menagerie_panda"
+    assert arm.joints == ARMS["panda"].joints
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not OPENARM.exists(), reason="openarm-mujoco is not installed")
+def test_an_arm_of_meshes_from_a_package(tmp_path: Path) -> None:
+    described = tmp_path / "openarm.toml"
+    described.write_text(f"""
+mjcf = "{(OPENARM / "openarm_bimanual.xml").as_posix()}"
+mount = [0.27, 0.15, 0.65]
+start = [0.3, 0, 0, 1.2, 0, 0.5, 0]
+
+[tool]
+body = "openarm_right_ee_base_link"
+pos = [0, 0, -0.13]
+quat = [0, 1, 0, 0]
+
+[gripper]
+actuators = "right_finger1_ctrl"
+closed = 0
+open = -0.7854
+width = 0.1
+{SERVO.replace("[180, 180, 180, 70, 70, 70]", "50").replace("[4500, 4500, 4500, 2000, 2000, 2000]", "900")}
+""")
+    with pytest.raises(UserError, match="lies outside"):
+        load_arm(described)
+    arm = load_arm(described, trusted=True)
+    assert arm.joints == tuple(f"openarm_right_joint{i}" for i in range(1, 8))
+    env = GoalVectorEnv("reach", arm, 20)
+    assert rollout(env, make_policy("expert", seed=0), episodes=20, seed=0).success.mean() >= 0.9
+    env.close()
+
+
+def test_the_command_line_takes_an_arm(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "arm.toml").write_text(f'name = "shop_floor"\n{SAID}')
+    try:
+        assert run(["envs", "--arm-file", str(folder / "arm.toml")]) == 0
+        assert "goalsight/ShopFloorPush-v0" in capsys.readouterr().out
+        assert run(["bench", "--env", "ShopFloorPush-v0", "--num-envs", "4", "--seconds", "0.1", "--windows", "1"]) == 0
+        assert run(["envs", "--arm-file", str(folder / "arm.toml")]) == 2
+        assert 'an arm named "shop_floor" is registered already' in capsys.readouterr().err
+        assert run(["envs", "--arm-file"]) == 2
+        assert "--arm-file needs a file" in capsys.readouterr().err
+    finally:
+        forget("shop_floor")
+
+
+def forget(name: str) -> None:
+    """Undo `register_arm`."""
+    import gymnasium
+
+    from goalsight.envs import registration
+
+    ARMS.pop(name, None)
+    for env_id in [key for key, spec in registration._SPECS.items() if spec["arm"] == name]:
+        del registration._SPECS[env_id], gymnasium.registry[env_id]
+        registration._SOURCES.pop(env_id, None)
+
+
+def test_a_tool_upside_down_is_no_home(folder: Path) -> None:
+    arm = load_arm(folder / "arm.toml")
+    env = GoalVectorEnv("reach", replace(arm), 1)
+    env.reset(seed=0)
+    turn = env.sim._site_xmat[0, env.sim._tool].reshape(3, 3)
+    np.testing.assert_allclose(turn, DOWN, atol=0.02)
+    env.close()
