@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,6 +47,16 @@ class Observed:
     proprioception: NDArray[np.float32]  # (N, P)
     state: NDArray[np.float32]  # (N, S), begins with the proprioception
     achieved: NDArray[np.float32]  # (N, G)
+
+
+@dataclass(frozen=True)
+class SimulatorSnapshot:
+    """All from which N simulations go on; a copy."""
+
+    state: Floats  # (N, S), the integration state
+    goal_state: Floats  # (N, S)
+    desired: NDArray[np.float32]  # (N, G)
+    rngs: tuple[np.random.Generator | None, ...]
 
 
 def simulation_bytes(model: mujoco.MjModel) -> int:
@@ -320,3 +331,16 @@ class GoalSimulator:
         finally:
             self.batch.state[ids] = before
             self.batch.forward(ids, stage=STAGE_POS)
+
+    def snapshot(self) -> SimulatorSnapshot:
+        """A copy of all from which the simulations go on."""
+        goals = self._goal_state.copy(), self.desired.copy()
+        return SimulatorSnapshot(self.batch.state.copy(), *goals, tuple(deepcopy(self._rngs)))
+
+    def restore(self, snapshot: SimulatorSnapshot) -> None:
+        """Go back to a snapshot; what follows is the same to the bit."""
+        self.batch.state[:] = snapshot.state
+        self._goal_state[:] = snapshot.goal_state
+        self.desired[:] = snapshot.desired
+        self._rngs = deepcopy(list(snapshot.rngs))
+        self.batch.forward(stage=STAGE_POS)

@@ -1,6 +1,7 @@
 """`GoalVectorEnv`: many goal-conditioned environments stepped as one batch."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from goalsight.envs.arms import Arm
 from goalsight.envs.scene import camera_name
-from goalsight.envs.simulator import GoalSimulator
+from goalsight.envs.simulator import GoalSimulator, SimulatorSnapshot
 from goalsight.envs.tasks import Task
 from goalsight.envs.tasks.base import REWARDS
 from goalsight.errors import UserError, choose
@@ -21,6 +22,17 @@ Obs = dict[str, NDArray[Any]]
 OBS_MODES = ("state", "pixels")
 MAX_IMAGE_SIZE = 4096  # [px]
 PICTURES = 8  # of each environment that are held at once: views, goals, copies, and the renderer's own
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All from which a batch of environments goes on; a copy, made by `GoalVectorEnv.snapshot`."""
+
+    simulator: SimulatorSnapshot
+    elapsed: NDArray[np.int64]  # steps of the episodes, (N,)
+    achieved_for: NDArray[np.int64]  # steps in a row, (N,)
+    obs: Obs
+    goal_pixels: NDArray[np.uint8]
 
 
 class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
@@ -225,6 +237,38 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         Pure: it depends on its first two arguments only.
         """
         return self._reward(achieved_goal, desired_goal)
+
+    def snapshot(self) -> Snapshot:
+        """A copy of all from which the environments go on: physics, goals, episodes, generators.
+
+        Raises:
+            UserError: no reset before.
+        """
+        if self._obs is None:
+            raise UserError("call reset() before snapshot()")
+        obs = {key: value.copy() for key, value in self._obs.items()}
+        episodes = self._elapsed.copy(), self._achieved_for.copy()
+        return Snapshot(self.sim.snapshot(), *episodes, obs, self._goal_pixels.copy())
+
+    def restore(self, snapshot: Snapshot) -> Obs:
+        """Go back to a snapshot of this batch or of one that is made alike; what follows is the same to the bit.
+
+        Returns:
+            the observations at that moment.
+
+        Raises:
+            UserError: the snapshot is of another number or kind of environments.
+        """
+        ours = (self.sim.batch.state.shape, self.sim.desired.shape, self._goal_pixels.shape)
+        kept = snapshot.simulator
+        theirs = (kept.state.shape, kept.desired.shape, snapshot.goal_pixels.shape)
+        if ours != theirs:
+            raise UserError(f"the snapshot is of other environments: shapes {theirs}, here {ours}")
+        self.sim.restore(kept)
+        self._elapsed[:], self._achieved_for[:] = snapshot.elapsed, snapshot.achieved_for
+        self._goal_pixels[:] = snapshot.goal_pixels
+        self._obs = {key: value.copy() for key, value in snapshot.obs.items()}
+        return dict(self._obs)
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """The view of each environment at 480 px, when `render_mode` is "rgb_array"."""

@@ -1,0 +1,108 @@
+"""What must hold of any task with any arm, whatever the seed and whatever went before."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from goalsight.envs.registration import env_ids, make_vector
+from goalsight.envs.vector import GoalVectorEnv
+from goalsight.errors import UserError
+
+SETTINGS = settings(max_examples=40, deadline=None)
+ids = st.sampled_from(env_ids())
+seeds = st.integers(0, 2**31 - 1)
+controls = st.sampled_from(("ee", "joint"))
+
+
+def actions(env: GoalVectorEnv, seed: int, steps: int) -> NDArray[np.float64]:
+    """Random actions, half of them full scale, (steps, N, A)."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.uniform(-1, 1, (steps, env.num_envs, env.sim.action_size))
+    return np.where(rng.random(drawn.shape) < 0.5, np.sign(drawn), drawn)
+
+
+def trail(env: GoalVectorEnv, moves: NDArray[np.float64]) -> list[NDArray[np.generic]]:
+    """All that the environment says while it takes actions (steps, N, A)."""
+    said: list[NDArray[np.generic]] = []
+    for move in moves:
+        obs, reward, _, truncated, info = env.step(move)
+        said += [*obs.values(), reward, truncated, info["is_success"], info["diverged"]]
+    return said
+
+
+def same(ours: list[NDArray[np.generic]], theirs: list[NDArray[np.generic]]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+@given(env_id=ids, control=controls, seed=seeds)
+@SETTINGS
+def test_numbers_are_finite_within_their_spaces_and_rewards_are_those_of_the_goals(
+    env_id: str, control: str, seed: int
+) -> None:
+    env = make_vector(env_id, num_envs=3, control=control)
+    obs, info = env.reset(seed=seed)
+    assert obs in env.observation_space
+    assert not info["is_success"].any()
+    for move in actions(env, seed, 15):
+        obs, reward, _, _, info = env.step(move)
+        assert obs in env.observation_space
+        assert all(np.isfinite(value).all() for value in obs.values())
+        achieved, desired = obs["achieved_goal"], obs["desired_goal"]
+        assert np.array_equal(reward, env.compute_reward(achieved, desired, info))
+        one_by_one = [env.compute_reward(a, d, {}) for a, d in zip(achieved, desired, strict=True)]
+        assert np.array_equal(reward, np.array(one_by_one))
+        # What was achieved is achievable: relabelled with it, the step is a success.
+        assert (env.compute_reward(achieved, achieved, {}) == 0).all()
+    env.close()
+
+
+@given(env_id=ids, seed=seeds, before=seeds)
+@SETTINGS
+def test_a_seed_decides_the_episode_whatever_went_before(env_id: str, seed: int, before: int) -> None:
+    env, other = make_vector(env_id, num_envs=2), make_vector(env_id, num_envs=2)
+    moves = actions(env, seed, 10)
+    other.reset(seed=before)
+    trail(other, actions(other, before, 7))
+    starts = [list(each.reset(seed=seed)[0].values()) for each in (env, other)]
+    assert same(*starts)
+    assert same(trail(env, moves), trail(other, moves))
+    for each in (env, other):
+        each.close()
+
+
+@given(env_id=ids, control=controls, seed=seeds, before=st.integers(0, 12))
+@SETTINGS
+def test_a_snapshot_goes_on_to_the_bit_through_the_end_of_the_episode(
+    env_id: str, control: str, seed: int, before: int
+) -> None:
+    env, other = (make_vector(env_id, num_envs=2, control=control, max_episode_steps=16) for _ in range(2))
+    env.reset(seed=seed)
+    trail(env, actions(env, seed, before))
+    kept = env.snapshot()
+    moves = actions(env, seed + 1, 20)  # past the end of the episode, so that new layouts are drawn
+    first = trail(env, moves)
+    shown = env.restore(kept)
+    assert same(list(shown.values()), list(kept.obs.values()))
+    assert same(first, trail(env, moves))
+    other.reset(seed=0)
+    other.restore(kept)
+    assert same(first, trail(other, moves))
+    for each in (env, other):
+        each.close()
+
+
+def test_a_snapshot_keeps_pixels_and_fits_only_its_like() -> None:
+    env = GoalVectorEnv("push", num_envs=2, obs="pixels", max_episode_steps=5)
+    with pytest.raises(UserError, match="call reset"):
+        env.snapshot()
+    env.reset(seed=3)
+    kept = env.snapshot()
+    moves = actions(env, 0, 8)
+    first = trail(env, moves)
+    env.restore(kept)
+    assert same(first, trail(env, moves))
+    with pytest.raises(UserError, match="the snapshot is of other environments"):
+        GoalVectorEnv("push", num_envs=3).restore(kept)
+    env.close()
