@@ -47,6 +47,7 @@ TASKS: dict[str, TrainPreset] = {
     "drawer": DRAWER,
     "door": DRAWER,
     "switches": SWITCHES,
+    "buttons": SWITCHES,
     "insert": INSERT,
     **{f"{name}{count}": REARRANGE for name in ("sort", "stack") for count in (2, 3, 4)},
 }

@@ -1,6 +1,7 @@
 """Tasks: what varies between environments. A new task is one file and one line in `TASKS`."""
 
 from goalsight.envs.tasks.base import Cube, Layout, Placement, Task, Thing, World
+from goalsight.envs.tasks.buttons import Buttons
 from goalsight.envs.tasks.cubes import SORTS, STACKS, Sort, Stack
 from goalsight.envs.tasks.door import Door
 from goalsight.envs.tasks.drawer import Drawer
@@ -11,11 +12,12 @@ from goalsight.envs.tasks.reach import Reach
 from goalsight.envs.tasks.slide import Slide
 from goalsight.envs.tasks.switches import Switches
 
-_ALL = (Reach(), Push(), Slide(), PickPlace(), Drawer(), Door(), Switches(), Insert(), *SORTS, *STACKS)
+_ALL = (Reach(), Push(), Slide(), PickPlace(), Drawer(), Door(), Switches(), Buttons(), Insert(), *SORTS, *STACKS)
 TASKS: dict[str, Task] = {task.name: task for task in _ALL}
 
 __all__ = [
     "TASKS",
+    "Buttons",
     "Cube",
     "Door",
     "Drawer",

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from array_api_compat import array_namespace
 
-from goalsight.envs.region import Array, Region
-from goalsight.envs.tasks.base import Layout, Placement, Task, Thing, World
+from goalsight.envs.region import Array
+from goalsight.envs.tasks.base import Thing, World
+from goalsight.envs.tasks.panel import Panel, Part
 from goalsight.envs.tasks.parts import SEEN, TOUCHED, add_box, add_joint
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ class Switch:
             **TOUCHED,
         )
 
+    def place_at(self, offset: Array) -> Array:
+        """Where the knob is at offsets (n,) [m]: (n, 3) [m]."""
+        xp = array_namespace(offset)
+        return xp.stack([xp.full_like(offset, self.x), offset, xp.full_like(offset, PUSH)], axis=-1)
+
 
 ROW = (
     Switch("red", 0.37, (0.85, 0.11, 0.10, 1.0)),
@@ -57,12 +63,14 @@ ROW = (
 )
 
 
-@dataclass(frozen=True)
-class Switches(Task):
+@dataclass(frozen=True, kw_only=True)
+class Switches(Panel):
     """The goal is a pattern: the end at which each switch shall stand; the one that is farthest off counts."""
 
     name: str = "switches"
+    row: tuple[Part, ...] = ROW
     objects: tuple[Thing, ...] = ROW
+    end: float = TRAVEL
     goal_size: int = len(ROW)
     named_goals: tuple[tuple[str, tuple[float, ...]], ...] = (
         ("left", (TRAVEL, TRAVEL, TRAVEL)),
@@ -73,44 +81,13 @@ class Switches(Task):
     )
     tolerance: float = 0.012  # of each switch [m]
     least_distance: float = 0.03
-    max_episode_steps: int = 75
-
-    start_region: Region = Region((0.38, -0.14, 0.12), (0.52, 0.14, 0.20))  # of the tool
-
-    def draw(self, u: Array, training: bool) -> Layout:
-        """See `Task.draw`."""
-        xp = array_namespace(u)
-        count = len(ROW)
-        ends = xp.where(u[:, 3 : 3 + 2 * count] < 0.5, xp.asarray(-TRAVEL, dtype=u.dtype), TRAVEL)
-        start, goal = ends[:, :count], ends[:, count:]
-        return Layout(_placement(self.start_region.at(u[:, 0:3]), start), goal)
-
-    def goal_placement(self, layout: Layout) -> Placement:
-        """The switches in the pattern, the hand where it started."""
-        return _placement(layout.start.tool, layout.goal)
-
-    def achieved(self, world: World) -> Array:
-        """Where the switches stand, side by side [m]."""
-        xp = array_namespace(world.tool)
-        return xp.stack([world.joints[switch.name] for switch in ROW], axis=-1)
-
-    def error(self, achieved: Array, desired: Array) -> Array:
-        """How far the worst switch is off [m]."""
-        xp = array_namespace(achieved, desired)
-        return xp.max(xp.abs(achieved - desired), axis=-1)
 
     def expert(self, world: World, goal: Array) -> tuple[Array, Array]:
         """One wrong switch after the other: over it, down behind its knob, and push."""
         xp = array_namespace(goal)
-        tool, offsets = world.tool, self.achieved(world)
-        rows = xp.arange(tool.shape[0])
-        wrong = xp.abs(goal - offsets) > 0.5 * self.tolerance
+        tool = world.tool
+        knob, more, done = self.next_one(world, goal)
         low = tool[:, 2] < PUSH + 0.02
-        # The one at hand first, so that none is left half-way.
-        knobs = xp.stack([world.objects[switch.name] for switch in ROW], axis=1)  # (N, K, 3)
-        way = xp.abs(knobs[:, :, 0] - tool[:, None, 0])
-        which = xp.argmin(xp.where(wrong, way, way + 9.0), axis=-1)
-        knob, more = knobs[rows, which], (goal - offsets)[rows, which]
         side = xp.sign(more)
         to_place = xp.stack(
             [knob[:, 0] - tool[:, 0], knob[:, 1] - side * BESIDE - tool[:, 1], PUSH - tool[:, 2]], axis=-1
@@ -125,20 +102,4 @@ class Switches(Task):
         lead = side * (xp.minimum(xp.abs(more), xp.full_like(more, 0.02)) + 0.012)
         push = xp.stack([to_place[:, 0], lead, to_place[:, 2]], axis=-1)
         move = xp.where(ready[:, None], push, approach)
-        done = ~xp.any(wrong, axis=-1)
-        return xp.where(done[:, None], xp.zeros_like(move), move), -xp.ones_like(world.opening)
-
-
-def _placement(tool: Array, offsets: Array) -> Placement:
-    """The tool at (n, 3) and the switches at offsets (n, K) [m]."""
-    return Placement(
-        tool,
-        objects={switch.name: knob_at(switch, offsets[:, i]) for i, switch in enumerate(ROW)},
-        joints={switch.name: offsets[:, i] for i, switch in enumerate(ROW)},
-    )
-
-
-def knob_at(switch: Switch, offset: Array) -> Array:
-    """Where a knob is at offsets (n,) [m]: (n, 3) [m]."""
-    xp = array_namespace(offset)
-    return xp.stack([xp.full_like(offset, switch.x), offset, xp.full_like(offset, PUSH)], axis=-1)
+        return xp.where(done, xp.zeros_like(move), move), -xp.ones_like(world.opening)
