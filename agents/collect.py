@@ -49,6 +49,10 @@ class Collect:
     """Side of a frame [pixels]."""
     camera: str = "front"
     """Which camera records: front, studio or wrist."""
+    vary: tuple[str, ...] = ()
+    """Factors of variation: colour, size, mass, friction, table, light, camera, distractors, latency, noise, or all."""
+    aids: tuple[str, ...] = ()
+    """Visual aids: transparent_arm, goal_markers."""
     renderer: Literal["raytrace", "opengl"] = "raytrace"
     """What draws the frames."""
     film: int = 96
@@ -115,7 +119,7 @@ def collect(config: Collect) -> Path:
 
 
 def _make_env(config: Collect, num_envs: int) -> "GoalVectorEnv":
-    from goalsight.envs.registration import make_vector
+    from goalsight.envs.registration import asked, make_vector
 
     return make_vector(
         config.env,
@@ -124,6 +128,7 @@ def _make_env(config: Collect, num_envs: int) -> "GoalVectorEnv":
         image_size=config.image_size,
         camera=config.camera,
         renderer=config.renderer,
+        **asked(vary=config.vary, aids=config.aids),
         max_episode_steps=config.steps + 1,  # one more, so that no wave ends with resets that the next one repeats
     )
 

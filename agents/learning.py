@@ -18,7 +18,7 @@ from goalsight.agents.replay import GoalReplayBuffer
 from goalsight.agents.sac import GoalSAC
 from goalsight.agents.vec_env import GoalVecEnv
 from goalsight.agents.watch import Watch
-from goalsight.envs.registration import make_vector, resolve
+from goalsight.envs.registration import asked, make_vector, resolve
 from goalsight.errors import UserError, choose
 from goalsight.machine import usable_cores
 from goalsight.pretrain.precision import fast_dtype
@@ -59,7 +59,7 @@ class Learner:
         self.config = config
         self.env_id = resolve(config.env)
         self.source = config.source
-        self.env_kwargs: dict[str, Any] = {"obs": config.obs}
+        self.env_kwargs: dict[str, Any] = {"obs": config.obs, **asked(vary=config.vary, aids=config.aids)}
         if config.obs == "pixels":
             self.env_kwargs |= {
                 "image_size": config.image_size,

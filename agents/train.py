@@ -49,6 +49,10 @@ class Train:
     """front or wrist."""
     renderer: str = "raytrace"
     """raytrace or opengl."""
+    vary: tuple[str, ...] = ()
+    """Factors of variation: colour, size, mass, friction, table, light, camera, distractors, latency, noise, or all."""
+    aids: tuple[str, ...] = ()
+    """Visual aids: transparent_arm, goal_markers."""
     threads: int = 0
     """Threads of the environments; 0 takes every CPU. Networks learn on one."""
     device: str = "cpu"

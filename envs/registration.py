@@ -191,6 +191,11 @@ def resolve(env_id: str) -> str:
         raise UserError(f"{error}{failed}") from None
 
 
+def asked(**options: Sequence[str] | None) -> dict[str, list[str]]:
+    """Those of a command's options for environments that were given, as a run keeps them."""
+    return {name: list(words) for name, words in options.items() if words}
+
+
 def make_vector(env_id: str, num_envs: int = 1, **kwargs: Any) -> "GoalVectorEnv":
     """A `GoalVectorEnv` by id; keyword arguments are those of its constructor.
 

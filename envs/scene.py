@@ -1,7 +1,8 @@
 """Scenes: a table, an arm and a task's objects composed into one MuJoCo model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,21 @@ if TYPE_CHECKING:
     from goalsight.envs.tasks.base import Task
 
 
-def compose(arm: Arm, task: "Task") -> "mujoco.MjModel":
-    """Put the arm and the task's objects on the table and compile."""
+class Furnishing(Protocol):
+    """What is added to a scene beside the arm and the task's objects."""
+
+    def furnish(self, spec: "mujoco.MjSpec") -> None:
+        """Add it."""
+
+
+def compose(arm: Arm, task: "Task", more: Sequence[Furnishing] = ()) -> "mujoco.MjModel":
+    """Put the arm, the task's objects and `more` on the table and compile."""
     spec = load_asset(SCENE)
     spec.attach(arm.load(), frame=spec.worldbody.add_frame(pos=arm.mount), prefix=arm.prefix)
     for thing in task.objects:
         thing.add_to(spec)
-    task.furnish(spec)
+    for each in (task, *more):
+        each.furnish(spec)
     front = spec.camera("front")
     front.pos = np.add(front.pos, [task.camera_back, 0, 0])
     return spec.compile()
@@ -37,6 +46,12 @@ def camera_name(arm: Arm, model: "mujoco.MjModel", name: str) -> str:
     names = [model.camera(i).name for i in range(model.ncam)]
     known = {full.removeprefix(arm.prefix): full for full in names}
     return known[choose("camera", name, known)]
+
+
+def arm_geoms(arm: Arm, model: "mujoco.MjModel") -> NDArray[np.int64]:
+    """The geoms that an arm is made of, (K,)."""
+    bodies = [i for i in range(model.nbody) if model.body(i).name.startswith(arm.prefix)]
+    return np.flatnonzero(np.isin(model.geom_bodyid, bodies))
 
 
 @dataclass(frozen=True)

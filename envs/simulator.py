@@ -14,12 +14,14 @@ import numpy as np
 from mujoco.batch import Batch, SimulationError
 from numpy.typing import NDArray
 
+from goalsight.envs.aids import GOAL_MARKERS, Markers, aids_of, marked_places
 from goalsight.envs.arm_files import find_arm
 from goalsight.envs.arms import Arm
 from goalsight.envs.control import CONTROLS, DOWN, Chain, geometric_jacobian, joint_displacement, reach_for
 from goalsight.envs.scene import ArmIndex, ThingIndex, compose
 from goalsight.envs.tasks import TASKS, Layout, Placement, Task, World
 from goalsight.envs.tasks.base import distance
+from goalsight.envs.variation import Cast, Factor, Variation, factors_of
 from goalsight.errors import UserError, choose
 from goalsight.memory import check_memory
 
@@ -56,7 +58,8 @@ class SimulatorSnapshot:
     state: Floats  # (N, S), the integration state
     goal_state: Floats  # (N, S)
     desired: NDArray[np.float32]  # (N, G)
-    rngs: tuple[np.random.Generator | None, ...]
+    rngs: tuple[list[np.random.Generator | None], ...]  # of starts and goals, and of variation
+    variation: dict[str, NDArray[Any]]  # what was drawn
 
 
 def simulation_bytes(model: mujoco.MjModel) -> int:
@@ -76,6 +79,8 @@ class GoalSimulator:
         control: str = "ee",
         num_threads: int = 0,
         training_starts: bool = False,
+        vary: str | Factor | Sequence[str | Factor] = (),
+        aids: str | Sequence[str] = (),
     ) -> None:
         """Compile the scene and make the batch; `reset` must follow. Arguments as in `GoalVectorEnv`."""
         if num_envs < 1:
@@ -86,7 +91,10 @@ class GoalSimulator:
         self.control = CONTROLS[choose("control mode", control, CONTROLS)].within(self.task.workspace)
         self.num_envs = num_envs
         self.training_starts = training_starts
-        self.model = compose(self.arm, self.task)
+        factors = factors_of(vary)
+        self.aids = aids_of(aids)
+        markers = Markers.of(self.task) if GOAL_MARKERS in self.aids else Markers(0)
+        self.model = compose(self.arm, self.task, (*factors, markers))
         check_memory(f"a batch of {num_envs:,}", num_envs * simulation_bytes(self.model), "take fewer")
         self.batch = Batch(self.model, num_envs, min(num_threads, num_envs) if num_threads else 0)
         self._arm = ArmIndex.of(self.arm, self.model)
@@ -104,10 +112,22 @@ class GoalSimulator:
         for name in ("geom_xpos", "geom_xmat", "cam_xpos", "cam_xmat", "light_xpos", "light_xdir"):
             self.batch.bind(name)  # what cameras read must be kept current
         self._rngs: list[np.random.Generator | None] = [None] * num_envs
+        self._variation_rngs = self._rngs.copy()
         self._goal_state = np.zeros_like(self.batch.state)
         self.desired = np.zeros((num_envs, self.task.goal_size), np.float32)
         self.arm_actions = self.control.arm_size(len(self.arm.joints))
         self.action_size = self.arm_actions + self.task.uses_gripper
+        self._markers = np.array([self.model.geom(name).id for name in markers.names], np.int64)
+        self.variation = self._make_variation(factors) if factors else None
+
+    def _make_variation(self, factors: Sequence[Factor]) -> Variation:
+        neutral = np.zeros(self.action_size)
+        neutral[self.arm_actions :] = 1.0  # the hand stays open
+        layout = self.state_layout()
+        speeds = np.zeros(max(part.stop for part in layout.values()), bool)
+        for name, part in layout.items():
+            speeds[part] = name.endswith(("velocity", "velocities"))
+        return Variation(factors, self.batch, Cast.of(self.arm, self.task, self.model), neutral, speeds)
 
     # --- physical queries -------------------------------------------------------------------------------------
 
@@ -202,6 +222,8 @@ class GoalSimulator:
     def step(self, actions: Any) -> NDArray[np.bool_]:
         """Apply actions (N, A) for one control step; returns which simulations diverged, bool (N,)."""
         actions = self.check_actions(actions)
+        if self.variation is not None:
+            actions = self.variation.late(actions)
         chain = self._chain(slice(None))
         targets = self.control.targets(chain, actions[:, : self.arm_actions], DOWN)
         targets = np.clip(targets, chain.joints - self._joint_step, chain.joints + self._joint_step)
@@ -223,7 +245,8 @@ class GoalSimulator:
         """Give simulations `ids` generators of their own; None keeps the one there is."""
         for i, seed in zip(ids, seeds, strict=True):
             if seed is not None or self._rngs[i] is None:
-                self._rngs[i] = np.random.default_rng(seed)
+                self._rngs[i] = rng = np.random.default_rng(seed)
+                self._variation_rngs[i] = rng.spawn(1)[0]
 
     def reset(self, ids: Ids, goals: Floats | None = None) -> None:
         """Draw new layouts for simulations `ids`, realise their goal states, and put them at their starts.
@@ -236,6 +259,8 @@ class GoalSimulator:
             UserError: the task's regions hold no layout that is valid, within reach and stable, or a given goal
                 cannot be achieved.
         """
+        if self.variation is not None:
+            self.variation.draw(ids, [rng for i in ids if (rng := self._variation_rngs[i]) is not None])
         pending, attempts = np.arange(len(ids)), 0
         while len(pending):
             attempts += 1
@@ -276,18 +301,30 @@ class GoalSimulator:
         What the settled state achieves becomes the desired goal, so every goal is achievable, and its image exact.
         """
         reached = self._place(ids, self.task.goal_placement(layout), closing=True)
+        wanted = layout.goal
+        if self.variation is not None and self.variation.settles:
+            wanted = self.task.achieved(self.world())[ids]  # smaller things do not stand quite where the task says
         self.batch.step(ids, nstep=self.task.settle_steps, stage=STAGE_POS)
         world = self.world()
         settled = self.task.achieved(world)[ids]
         self._goal_state[ids] = self.batch.state[ids]
         self.desired[ids] = settled
+        self._mark(ids)
         still = np.ones(len(ids), bool)
         for velocity in world.velocities.values():
             still &= np.linalg.norm(velocity[ids], axis=1) < AT_REST
-        return reached & still & (self.task.error(settled, layout.goal) < SETTLED)
+        return reached & still & (self.task.error(settled, wanted) < SETTLED)
+
+    def _mark(self, ids: Ids) -> None:
+        """Put the markers of simulations `ids` where their goals are."""
+        if len(self._markers):
+            places = marked_places(self.task, self.desired[ids].astype(np.float64))
+            self.batch.expand("geom_pos")[np.ix_(ids, self._markers)] = places
 
     def _realise_start(self, ids: Ids, layout: Layout) -> NDArray[np.bool_]:
         reached = self._place(ids, layout.start, closing=False)
+        if self.variation is not None and self.variation.settles:
+            self.batch.step(ids, nstep=self.task.settle_steps, stage=STAGE_POS)
         start = self.task.achieved(self.world())[ids]
         return reached & ~self.task.success(start.astype(np.float32), self.desired[ids])
 
@@ -298,8 +335,10 @@ class GoalSimulator:
         """
         self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
         for name, index in self._objects.items():
-            half = 0.5 * placement.yaw[name]
-            self._qpos[ids, index.qpos.start : index.qpos.start + 3] = placement.objects[name]
+            half, places = 0.5 * placement.yaw[name], placement.objects[name]
+            if self.variation is not None:
+                places = self.variation.lowered(ids, places, placement.tool)
+            self._qpos[ids, index.qpos.start : index.qpos.start + 3] = places
             zero = np.zeros_like(half)
             quaternion = np.stack([np.cos(half), zero, zero, np.sin(half)], axis=1)
             self._qpos[ids, index.qpos.start + 3 : index.qpos.stop] = quaternion
@@ -335,12 +374,17 @@ class GoalSimulator:
     def snapshot(self) -> SimulatorSnapshot:
         """A copy of all from which the simulations go on."""
         goals = self._goal_state.copy(), self.desired.copy()
-        return SimulatorSnapshot(self.batch.state.copy(), *goals, tuple(deepcopy(self._rngs)))
+        rngs = deepcopy((self._rngs, self._variation_rngs))
+        drawn = self.variation.snapshot() if self.variation is not None else {}
+        return SimulatorSnapshot(self.batch.state.copy(), *goals, rngs, drawn)
 
     def restore(self, snapshot: SimulatorSnapshot) -> None:
         """Go back to a snapshot; what follows is the same to the bit."""
         self.batch.state[:] = snapshot.state
         self._goal_state[:] = snapshot.goal_state
         self.desired[:] = snapshot.desired
-        self._rngs = deepcopy(list(snapshot.rngs))
+        self._rngs, self._variation_rngs = deepcopy(snapshot.rngs)
+        if self.variation is not None:
+            self.variation.restore(snapshot.variation)
+        self._mark(np.arange(self.num_envs))
         self.batch.forward(stage=STAGE_POS)

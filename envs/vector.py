@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -10,13 +10,20 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from goalsight.envs.aids import ARM_OPACITY, TRANSPARENT_ARM
 from goalsight.envs.arms import Arm
-from goalsight.envs.scene import camera_name
-from goalsight.envs.simulator import GoalSimulator, SimulatorSnapshot
+from goalsight.envs.scene import arm_geoms, camera_name
+from goalsight.envs.simulator import GoalSimulator, Observed, SimulatorSnapshot
 from goalsight.envs.tasks import Task
 from goalsight.envs.tasks.base import REWARDS
+from goalsight.envs.variation import Factor
 from goalsight.errors import UserError, choose
 from goalsight.memory import check_memory
+
+if TYPE_CHECKING:
+    import mujoco
+
+    from goalsight.envs.rendering import Camera
 
 Obs = dict[str, NDArray[Any]]
 OBS_MODES = ("state", "pixels")
@@ -68,6 +75,8 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         num_threads: int = 0,
         privileged: bool = False,
         training_starts: bool = False,
+        vary: str | Factor | Sequence[str | Factor] = (),
+        aids: str | Sequence[str] = (),
         render_mode: str | None = None,
     ) -> None:
         """Compile the scene.
@@ -86,13 +95,23 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             num_threads: of physics and of rendering; 0 means one for each CPU.
             privileged: add the full state to pixel observations.
             training_starts: draw the task's training starts rather than its evaluation starts.
+            vary: factors of variation that are drawn anew for each episode, by name or as `Factor`s: "colour",
+                "size", "mass", "friction", "table", "light", "camera", "distractors", "latency", "noise", or "all".
+            aids: visual aids that make the scene easier to see than it is: "transparent_arm", "goal_markers".
             render_mode: "rgb_array" or None.
 
         Raises:
             UserError: a name that does not exist, or a number out of range.
         """
         self.sim = GoalSimulator(
-            task, arm, num_envs, control=control, num_threads=num_threads, training_starts=training_starts
+            task,
+            arm,
+            num_envs,
+            control=control,
+            num_threads=num_threads,
+            training_starts=training_starts,
+            vary=vary,
+            aids=aids,
         )
         if not 8 <= image_size <= MAX_IMAGE_SIZE:
             raise UserError(f"image_size must lie in [8, {MAX_IMAGE_SIZE}], got {image_size}")
@@ -320,19 +339,28 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         """Pictures of the present states, (n, size, size, 3), of environments `ids` or of all."""
         key = (camera, size)
         if key not in self._cameras:
-            from goalsight.envs.rendering import make_camera
+            self._cameras[key] = self._make_camera(camera, size)
+        frames: NDArray[np.uint8] = self._cameras[key].render(self.batch, ids)
+        return frames
 
-            self._cameras[key] = make_camera(
-                self.model,
-                name=camera_name(self.arm, self.model, camera),
+    def _make_camera(self, name: str, size: int) -> "Camera":
+        from goalsight.envs.rendering import TranslucentCamera, make_camera
+
+        def make(model: "mujoco.MjModel") -> "Camera":
+            return make_camera(
+                model,
+                name=camera_name(self.arm, self.model, name),
                 width=size,
                 height=size,
                 backend=self.renderer,
                 num_threads=self.num_threads,
                 batch_size_hint=self.num_envs,
+                varying=() if self.sim.variation is None else self.sim.variation.drawn,
             )
-        frames: NDArray[np.uint8] = self._cameras[key].render(self.batch, ids)
-        return frames
+
+        if TRANSPARENT_ARM not in self.sim.aids:
+            return make(self.model)
+        return TranslucentCamera(make, self.model, arm_geoms(self.arm, self.model), ARM_OPACITY)
 
     def goal_frames(
         self, *, size: int = 480, camera: str = "front", ids: NDArray[np.int64] | None = None
@@ -348,12 +376,12 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         """Observations after a step; a diverged simulation repeats its last good one."""
         seen = self.sim.observe()
         obs: Obs = {
-            "observation": seen.proprioception if self.pixels else seen.state,
+            "observation": self._sensed(seen),
             "achieved_goal": seen.achieved,
             "desired_goal": self.sim.desired.copy(),
         }
         if self.pixels:
-            obs |= {"pixels": self._frames(None), "goal_pixels": self._goal_pixels.copy()}
+            obs |= {"pixels": self._view(np.arange(self.num_envs)), "goal_pixels": self._goal_pixels.copy()}
         if self.privileged:
             obs["state"] = seen.state
         if diverged.any():
@@ -367,7 +395,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self._elapsed[ids] = self._achieved_for[ids] = 0
         seen = self.sim.observe()
         fresh = {
-            "observation": seen.proprioception if self.pixels else seen.state,
+            "observation": self._sensed(seen),
             "achieved_goal": seen.achieved,
             "desired_goal": self.sim.desired,
         }
@@ -381,10 +409,20 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
                 self._goal_pixels[ids] = self._frames(ids)
             result["goal_pixels"] = self._goal_pixels.copy()
             result["pixels"] = np.empty_like(self._goal_pixels) if obs is None else obs["pixels"].copy()
-            result["pixels"][ids] = self._frames(ids)
+            result["pixels"][ids] = self._view(ids)
         return result
 
-    def _frames(self, ids: NDArray[np.int64] | None) -> NDArray[np.uint8]:
+    def _sensed(self, seen: Observed) -> NDArray[np.float32]:
+        """What `observation` holds, (N, K)."""
+        exact = seen.proprioception if self.pixels else seen.state
+        return exact if self.sim.variation is None else self.sim.variation.sensed(exact, self._elapsed)
+
+    def _view(self, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """What `pixels` holds of environments `ids`, (n, size, size, 3)."""
+        frames = self._frames(ids)
+        return frames if self.sim.variation is None else self.sim.variation.filmed(frames, ids, self._elapsed[ids])
+
+    def _frames(self, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
         return self.render_frames(size=self.image_size, camera=self.camera, ids=ids)
 
     def _info(self, diverged: NDArray[np.bool_]) -> dict[str, Any]:

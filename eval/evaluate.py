@@ -35,6 +35,10 @@ class Eval:
     """Judge a policy without learning instead: nothing, random or expert."""
     env: str | None = None
     """Environment for --policy."""
+    vary: tuple[str, ...] | None = None
+    """Factors of variation (colour, size, ..., or all) in place of the run's own; nothing after it means none."""
+    aids: tuple[str, ...] | None = None
+    """Visual aids (transparent_arm, goal_markers) in place of the run's own; nothing after it means none."""
     episodes: int = 100
     """Episodes to play."""
     seed: int = EVALUATION_SEED
@@ -74,7 +78,7 @@ def evaluate(config: Eval) -> dict[str, Any]:
 
     subject = resolve_subject(
         run=config.run, policy=config.policy, env=config.env, which=config.checkpoint, seed=config.seed
-    )
+    ).under(config.vary, config.aids)
     others = [floor(name, subject.env_id, subject.env_kwargs, seed=config.seed) for name in FLOORS]
     others = [one for one in others if one.name != subject.name]
     with tqdm(total=(1 + len(others)) * config.episodes, unit="episode", desc="eval", disable=None) as bar:
@@ -93,8 +97,14 @@ def evaluate(config: Eval) -> dict[str, Any]:
     }
     print(json.dumps(result, default=str) if config.json else table(result))
     if subject.run is not None:
-        atomic_write_json(subject.run.path / (RESULT if config.goals == "random" else NAMED_RESULT), result)
+        atomic_write_json(subject.run.path / result_name(config), result)
     return result
+
+
+def result_name(config: Eval) -> str:
+    """The file in a run's folder that keeps the result; other conditions than the run's own have one of their own."""
+    name = RESULT if config.goals == "random" else NAMED_RESULT
+    return name if config.vary is None and config.aids is None else name.replace(".json", "_changed.json")
 
 
 def judge(subject: Subject, config: Eval, bar: "tqdm[Any]") -> dict[str, Any]:
@@ -154,6 +164,9 @@ def table(result: dict[str, Any]) -> str:
     """The result as text for people."""
     last = result["seed"] + result["episodes"] - 1
     kind = ", named goals in turn" if result["goals"] == "named" else ""
+    for key, word in (("vary", "varied"), ("aids", "aided by")):
+        if result["env_kwargs"].get(key):
+            kind += f"; {word}: {', '.join(result['env_kwargs'][key])}"
     lines = [
         f"{result['env']}: {result['episodes']} episodes, seeds {result['seed']} to {last}{kind}",
         f"  {'policy':8}  {'success':>7}  {'95% interval':>16}  {'mean return':>11}",

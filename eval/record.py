@@ -39,6 +39,10 @@ class Record:
     """Film a policy without learning instead: nothing, random or expert."""
     env: str | None = None
     """Environment for --policy."""
+    vary: tuple[str, ...] | None = None
+    """Factors of variation (colour, size, ..., or all) in place of the run's own; nothing after it means none."""
+    aids: tuple[str, ...] | None = None
+    """Visual aids (transparent_arm, goal_markers) in place of the run's own; nothing after it means none."""
     episodes: int = 6
     """Episodes to film."""
     seed: int = EVALUATION_SEED
@@ -88,7 +92,7 @@ def record(config: Record) -> Path:
 
     subject = resolve_subject(
         run=config.run, policy=config.policy, env=config.env, which=config.checkpoint, seed=config.seed
-    )
+    ).under(config.vary, config.aids)
     changes = {} if config.renderer is None else {"renderer": config.renderer}
     horizon = subject.make_env(1).horizon
     # One step more, so that the state after the last action can be filmed before the environment resets.

@@ -1,6 +1,7 @@
 """Who is judged: the agent of a training run, or a policy that needs no learning, and in which environment."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ LOOKS = (
     "camera",
     "renderer",
     "privileged",
+    "aids",
 )  # arguments that change what is seen, not what happens
 
 
@@ -31,6 +33,11 @@ class Subject:
     env_kwargs: dict[str, Any]  # for `make_vector`, without the number of environments
     facts: dict[str, Any]  # what a result must name: checkpoint, encoder, what actor and critic saw
     run: "Run | None" = None
+
+    def under(self, vary: Sequence[str] | None, aids: Sequence[str] | None) -> "Subject":
+        """The same under other conditions: factors of variation and visual aids; None leaves them."""
+        given = {name: list(words) for name, words in (("vary", vary), ("aids", aids)) if words is not None}
+        return replace(self, env_kwargs={**self.env_kwargs, **given})
 
     def make_env(self, num_envs: int, **changes: Any) -> "GoalVectorEnv":
         """The environments it acts in, with evaluation starts."""

@@ -1,5 +1,6 @@
 """One interface to pixels, whatever draws them."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import mujoco
@@ -56,6 +57,7 @@ def make_camera(
     quality: str | None = None,
     num_threads: int = 0,
     batch_size_hint: int = 32,
+    varying: Sequence[str] = (),
 ) -> Camera:
     """Build the renderer of one camera.
 
@@ -68,6 +70,7 @@ def make_camera(
         quality: "fast", or "pretty" with shadows, highlights and smooth edges; by the picture's size when None.
         num_threads: threads that draw; 0 means one per processor. Pixels do not depend on it.
         batch_size_hint: simulations drawn per call as a rule; any number works.
+        varying: fields of the model that the batches to come have expanded, and that tell how things look.
 
     Raises:
         UserError: unknown camera, backend or quality, a size below 1, or a backend that does not work here.
@@ -85,7 +88,7 @@ def make_camera(
     if backend == "opengl":
         from goalsight.envs.rendering.opengl import OpenGLCamera
 
-        return OpenGLCamera(model, name=name, width=width, height=height, quality=quality)
+        return OpenGLCamera(model, name=name, width=width, height=height, quality=quality, varying=varying)
     from goalsight.envs.rendering.raytrace import RayTraceCamera
 
     return RayTraceCamera(
@@ -96,4 +99,5 @@ def make_camera(
         quality=quality,
         num_threads=num_threads or usable_cores(),
         batch_size_hint=batch_size_hint,
+        varying=varying,
     )

@@ -6,6 +6,7 @@ import importlib
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import mujoco
@@ -27,7 +28,9 @@ class OpenGLCamera:
 
     backend = "opengl"
 
-    def __init__(self, model: mujoco.MjModel, *, name: str, width: int, height: int, quality: str) -> None:
+    def __init__(
+        self, model: mujoco.MjModel, *, name: str, width: int, height: int, quality: str, varying: Sequence[str] = ()
+    ) -> None:
         """Open a context on the first platform that works here.
 
         Args:
@@ -36,6 +39,7 @@ class OpenGLCamera:
             width: picture width [pixels].
             height: picture height [pixels].
             quality: "pretty" adds shadows, reflections and 4 samples per pixel.
+            varying: fields of the model that the batches have expanded.
 
         Raises:
             UserError: no platform works.
@@ -62,6 +66,7 @@ class OpenGLCamera:
         self._view.fixedcamid = self._model.camera(name).id
         self._options = mujoco.MjvOption()
         self._data = mujoco.MjData(self._model)
+        self._varying = tuple(varying)
 
     def render(self, batch: mujoco.batch.Batch, ids: NDArray[np.integer] | None = None) -> NDArray[np.uint8]:
         """Draw simulations of the batch as they are now; see `Camera.render`."""
@@ -76,6 +81,8 @@ class OpenGLCamera:
             # The scene is made from these fields alone, so no MjData per simulation is needed.
             for field in KINEMATICS:
                 getattr(self._data, field)[:] = getattr(batch, field)[sim]
+            for field in self._varying:
+                getattr(self._model, field)[:] = batch.expand(field)[sim]
             mujoco.mjv_updateScene(
                 self._model,
                 self._data,

@@ -2,6 +2,7 @@
 
 import math
 import queue
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import mujoco
@@ -33,6 +34,7 @@ class RayTraceCamera:
         quality: str,
         num_threads: int,
         batch_size_hint: int,
+        varying: Sequence[str] = (),
     ) -> None:
         """Put the model where the kernels run and compile them (2 to 8 s at the very first use on a machine).
 
@@ -44,12 +46,14 @@ class RayTraceCamera:
             quality: "pretty" adds shadows, highlights and smooth edges.
             num_threads: threads that draw, at least 1.
             batch_size_hint: simulations drawn per call as a rule.
+            varying: fields of the model that the batches have expanded.
 
         Raises:
             UserError: the model uses something the ray tracer does not know.
         """
         self.name, self.width, self.height, self.quality = name, width, height, quality
         self._model = put_model(model)
+        self._varying = tuple(varying)
         device = wp.get_device()
         # CUDA fills itself from one thread.
         self._num_workers = num_threads if device.is_cpu else 1
@@ -66,7 +70,8 @@ class RayTraceCamera:
         """Draw simulations of the batch as they are now; see `Camera.render`."""
         if self._num_tracers == 0:
             raise RuntimeError("this camera has been closed")
-        kinematics = [getattr(batch, field) for field in KINEMATICS]
+        fields = [getattr(batch, field) for field in KINEMATICS]
+        fields += [batch.expand(field) for field in self._varying]
         total = batch.nsim if ids is None else len(ids)
         frames = np.empty((total, self.height, self.width, 3), np.uint8)
         bounds = chunk_bounds(total, self._capacity, self._num_workers)
@@ -75,7 +80,7 @@ class RayTraceCamera:
             span = slice(bounds[chunk], bounds[chunk + 1])
             tracer = self._idle.get()
             try:
-                tracer.draw(kinematics, span if ids is None else ids[span], frames[span])
+                tracer.draw(fields, span if ids is None else ids[span], frames[span])
             finally:
                 self._idle.put(tracer)
 
@@ -111,6 +116,7 @@ class RayTraceCamera:
                     width=self.width,
                     height=self.height,
                     pretty=self.quality == "pretty",
+                    varying=self._varying,
                 )
             )
             self._num_tracers += 1

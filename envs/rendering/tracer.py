@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import mujoco
@@ -33,6 +34,7 @@ class Tracer:
         width: int,
         height: int,
         pretty: bool,
+        varying: Sequence[str] = (),
     ) -> None:
         """Allocate what the kernels need, and compile them where this machine has not yet.
 
@@ -44,6 +46,7 @@ class Tracer:
             width: picture width [pixels].
             height: picture height [pixels].
             pretty: with shadows, highlights and smooth edges.
+            varying: fields of the model that simulations have values of their own of.
         """
         features = {
             "cam_active": [name],
@@ -59,13 +62,18 @@ class Tracer:
             "enable_emission": bool(host_model.mat_emission.any()),
             "enable_per_light_ambient": bool(host_model.light_ambient.any()),
         }
-        self._model = device_model
+        self._model = copy.copy(device_model) if varying else device_model
         self._context = mujoco_warp.create_render_context(
             host_model, nworld=capacity, cam_res=(width, height), **features
         )
         # No contacts or constraints are ever computed here.
         self._data = mujoco_warp.make_data(host_model, nworld=capacity, nconmax=1, njmax=1)
         self._inputs = [_Input(getattr(self._data, field)) for field in KINEMATICS]
+        for field in varying:
+            shared = getattr(device_model, field)
+            own = wp.empty((capacity, *shared.shape[1:]), dtype=shared.dtype)
+            setattr(self._model, field, own)
+            self._inputs.append(_Input(own, shared.numpy()[:1]))
         self._smoother: _Smoother | None = None
         if pretty:
             self._smoother = _Smoother(host_model, width, height, features)
@@ -73,12 +81,18 @@ class Tracer:
 
     def draw(
         self,
-        kinematics: list[NDArray[np.float64]],
+        fields: list[NDArray[Any]],
         rows: slice | NDArray[np.integer],
         frames: NDArray[np.uint8],
     ) -> None:
-        """Draw simulations `rows` of the kinematic arrays into frames (k, H, W, 3), k at most the capacity."""
-        for source, target in zip(kinematics, self._inputs, strict=True):
+        """Draw simulations `rows` of the arrays of kinematics, then of what varies.
+
+        Args:
+            fields: the arrays, of all simulations.
+            rows: which to draw, k at most the capacity.
+            frames: where to, (k, H, W, 3).
+        """
+        for source, target in zip(fields, self._inputs, strict=True):
             target.write(source[rows])
         self._data.nworld = len(frames)
         self._trace(self._context)
@@ -131,12 +145,14 @@ class _Smoother:
 class _Input:
     """An array of the kernels, written from NumPy without a detour where they share memory."""
 
-    def __init__(self, array: Any) -> None:
+    def __init__(self, array: Any, first: NDArray[Any] | None = None) -> None:
         self._array = array
         self._host = array if array.device.is_cpu else wp.empty_like(array, device="cpu", pinned=True)
         self._rows = self._host.numpy()
+        if first is not None:
+            self._rows[:] = first
 
-    def write(self, values: NDArray[np.floating]) -> None:
+    def write(self, values: NDArray[Any]) -> None:
         """Set the first rows to values (k, ...)."""
         self._rows[: len(values)] = values.reshape(len(values), *self._rows.shape[1:])
         if self._host is not self._array:

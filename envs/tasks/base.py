@@ -208,6 +208,11 @@ class Task(ABC):
         """Whether the goal is reached, bool (...)."""
         return self.error(achieved, desired) <= self.tolerance
 
+    def markers(self, goal: Array) -> Array | None:
+        """Points [m] by which people see goals (n, goal_size), (n, K, 3); None where goals are no places."""
+        xp = array_namespace(goal)
+        return None if self.unit != "m" or self.goal_size % 3 else xp.reshape(goal, (goal.shape[0], -1, 3))
+
     def sparse_reward(self, achieved: Array, desired: Array) -> Array:
         """-1 until the goal is reached, 0 where it is; float32 (...)."""
         xp = array_namespace(achieved, desired)

@@ -68,6 +68,10 @@ class Opening(Task):
         xp = array_namespace(achieved, desired)
         return xp.abs(achieved - desired)[..., 0]
 
+    def markers(self, goal: Array) -> Array:
+        """Where the handle shall be."""
+        return self.furniture.handle_at(goal[:, 0])[:, None, :]
+
     def _beside(self, opening: Array, more: Array) -> Array:
         """Where the tool opens it from, behind the handle, or shuts it from: (n, 3) [m]."""
         xp = array_namespace(opening)
