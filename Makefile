@@ -5,7 +5,7 @@ PYTHON ?= $(shell command -v python3 || command -v python)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test test-fast lint format format-check types wheel-check check clean
+.PHONY: help install docs demo test test-fast lint format format-check types wheel-check check clean
 
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,12 @@ wheel-check: $(INSTALLED) ## build a wheel and try it in an empty environment
 	$(BIN)/python .ci/check_wheel.py
 
 check: lint format-check types ## lint, format and types
+
+docs: $(INSTALLED) ## build the documentation into build/docs
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python docs/make_pages.py $(ARGS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
+	@echo "build/docs/index.html"
 
 clean: ## remove .venv and caches; runs/ stays
 	rm -rf .venv build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Run mypy over the package and the benchmarks, and fail if it passed over a file of the package.
+"""Run mypy over the package, the benchmarks and the docs, and fail if it passed over a file of the package.
 
 The package lies in several top-level folders and mypy sees it through the links under .typing/; a file that
 is not linked, or a folder that is skipped, would silently go unchecked.
@@ -37,7 +37,7 @@ def main() -> int:
     for module in sorted(missed):
         print(f"mypy did not read {module}; is it linked under .typing/goalsight/ ?", file=sys.stderr)
     print(f"mypy read {len(expected_modules()) - len(missed)} of {len(expected_modules())} modules")
-    scripts = [str(path) for path in sorted((ROOT / "benchmarks").glob("*.py"))]
+    scripts = [str(path) for folder in ("benchmarks", "docs") for path in sorted((ROOT / folder).glob("*.py"))]
     status = subprocess.run([sys.executable, "-m", "mypy", *scripts], cwd=ROOT, check=False).returncode or status
     return status or bool(missed)
 

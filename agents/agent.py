@@ -13,6 +13,7 @@ from goalsight.agents.features import Eye, FrozenFeatures, Reduction
 from goalsight.agents.inputs import Sight
 from goalsight.agents.networks import GoalActor, GoalPolicy
 from goalsight.agents.policies import Actions, Mask, Observation
+from goalsight.envs.registration import lasting_id
 from goalsight.errors import UserError
 from goalsight.runs import Run
 
@@ -97,7 +98,7 @@ def agent_meta(
     space: Any = actor.observation_space
     return {
         "kind": KIND,
-        "env": env_id,
+        "env": lasting_id(env_id),
         "env_kwargs": env_kwargs,
         "facts": facts,
         "sight": asdict(actor.first.sight),

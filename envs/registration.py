@@ -158,6 +158,12 @@ def source_of(env_id: str) -> str:
     return _SOURCES.get(env_id, NAMESPACE)
 
 
+def lasting_id(env_id: str) -> str:
+    """An id that another process can resolve: with the module that registers it, where that is not goalsight's own."""
+    module = source_of(env_id)
+    return env_id if module.split(".")[0] in (NAMESPACE, "__main__") else f"{module}:{env_id}"
+
+
 def import_tasks(module: str) -> None:
     """Import a module that registers tasks.
 

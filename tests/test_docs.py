@@ -1,0 +1,71 @@
+"""The documentation says what the code does, and its tutorial runs word for word."""
+
+import re
+import shlex
+import subprocess
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from goalsight.cli import COMMANDS
+from goalsight.envs.fingerprints import own_ids
+from goalsight.envs.registration import make_vector
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+@pytest.fixture(scope="module")
+def pages() -> ModuleType:
+    spec = spec_from_file_location("make_pages", DOCS / "make_pages.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules["make_pages"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("env_id", [env_id for env_id in own_ids() if "Panda" in env_id])
+def test_tables_cover_all_entries_of_observations_and_actions(pages: ModuleType, env_id: str) -> None:
+    env = make_vector(env_id)
+    last = pages.observation_table(env).splitlines()[-1].split("|")[1].split()[-1]
+    assert int(last) + 1 == env.single_observation_space["observation"].shape[0]
+    assert len(pages.action_table(env).splitlines()) - 2 == env.single_action_space.shape[0]
+
+
+def test_every_marker_of_a_page_is_filled(pages: ModuleType) -> None:
+    for page in (DOCS / "pages").glob("*.md"):
+        filled = pages.fill(page.read_text())
+        assert "<!--" not in filled
+        assert len(filled) >= len(page.read_text()) - 50
+
+
+def test_pages_of_one_environment_are_made_with_their_pictures(pages: ModuleType, tmp_path: Path) -> None:
+    pages.main(pages.MakePages(out=tmp_path, size=32, clip_size=32, only=("goalsight/PandaReach-v0",)))
+    page = (tmp_path / "environments" / "reach.md").read_text()
+    shots = re.findall(r'src="\.\./(shots/[^"]+)"', page)
+    assert len(shots) == 3
+    for shot in shots:
+        assert (tmp_path / "environments" / shot).stat().st_size > 100
+    for command in COMMANDS:
+        assert f"## {command}\n" in (tmp_path / "command_line.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs_word_for_word(tmp_path: Path) -> None:
+    text = (DOCS / "pages" / "own_task.md").read_text()
+    blocks = re.findall(r'```(\w+)(?: title="([^"]+)")?\n(.*?)```', text, re.DOTALL)
+    ran = 0
+    for language, name, body in blocks:
+        if language == "python":
+            (tmp_path / name).write_text(body)
+            continue
+        for line in body.splitlines():
+            command = [sys.executable, "-m", *shlex.split(line)]
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
+            ran += 1
+    assert ran == 7
