@@ -49,6 +49,7 @@ TASKS: dict[str, TrainPreset] = {
     "switches": SWITCHES,
     "buttons": SWITCHES,
     "insert": INSERT,
+    "scene": REARRANGE,
     **{f"{name}{count}": REARRANGE for name in ("sort", "stack") for count in (2, 3, 4)},
 }
 PRESETS: dict[tuple[str, str], TrainPreset] = {

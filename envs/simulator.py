@@ -29,7 +29,6 @@ SUBSTEPS = 10  # physics steps per control step: 4 ms each, so control runs at 2
 IK_STEPS = 12  # of inverse kinematics from the home pose to a start or goal pose
 IK_DAMPING = 0.01
 IK_TOLERANCE = 0.005  # a pose that inverse kinematics misses by more counts as out of reach [m]
-SETTLED = 0.02  # a goal state that moves farther than this while it comes to rest is drawn again [m or the task's unit]
 AT_REST = 0.1  # what moves faster after that has not come to rest, but falls [m/s]
 MAX_DRAWS = 1000  # attempts at a valid layout before the task itself is to blame
 MAX_LAYOUTS = 200  # valid layouts tried in physics, before task and arm are to blame
@@ -313,7 +312,7 @@ class GoalSimulator:
         still = np.ones(len(ids), bool)
         for velocity in world.velocities.values():
             still &= np.linalg.norm(velocity[ids], axis=1) < AT_REST
-        return reached & still & (self.task.error(settled, wanted) < SETTLED)
+        return reached & still & (self.task.error(settled, wanted) < self.task.settled)
 
     def _mark(self, ids: Ids) -> None:
         """Put the markers of simulations `ids` where their goals are."""

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from goalsight.envs.region import Region
 from goalsight.envs.registration import env_ids, make_vector
-from goalsight.envs.simulator import SETTLED
 from goalsight.envs.tasks import TASKS, Placement, Push, Reach, World
 from goalsight.envs.tasks.base import distance
 from goalsight.envs.tasks.insert import Holes
@@ -281,16 +280,16 @@ def test_named_goals_are_achieved_by_the_goal_state(name):
     env = GoalVectorEnv(task, num_envs=len(task.goals), num_threads=1)
     goals = np.array(list(task.goals.values()))
     obs, info = env.reset(seed=0, options={"goal": goals})
-    assert (task.error(obs["desired_goal"], goals) < SETTLED).all()
+    assert (task.error(obs["desired_goal"], goals) < task.settled).all()
     assert not info["is_success"].any()
     with env.sim.show_goal(np.arange(env.num_envs)):
         np.testing.assert_array_equal(env.sim.observe().achieved, obs["desired_goal"])
     again, _ = env.reset(seed=0, options={"goal": goals})
     np.testing.assert_array_equal(again["observation"], obs["observation"])
     by_name, _ = env.reset(seed=0, options={"goal": next(iter(task.goals))})
-    assert (task.error(by_name["desired_goal"], goals[:1]) < SETTLED).all()
+    assert (task.error(by_name["desired_goal"], goals[:1]) < task.settled).all()
     drawn, _ = env.reset(seed=0)
-    assert (task.error(drawn["desired_goal"], goals) > SETTLED).any(), "asked for once, not for ever"
+    assert (task.error(drawn["desired_goal"], goals) > task.settled).any(), "asked for once, not for ever"
 
 
 @pytest.mark.slow
@@ -359,3 +358,30 @@ def test_holes_are_as_much_wider_than_the_peg_as_said(clearance):
     assert sum(inner) == pytest.approx(peg + 2 * clearance)
     env.reset(seed=0, options={"goal": "middle"})  # the peg fits, and stands in the hole
     assert env.sim.desired[0] == pytest.approx([0.45, 0.13, 0.04], abs=2e-3)
+
+
+def test_the_error_of_a_scene_is_that_of_its_worst_part_in_its_own_tolerance():
+    scene = TASKS["scene"]
+    goal = np.array([0.45, -0.05, 0.025, 0.06, 0.45, -0.45])
+    off = np.zeros((4, 6))
+    off[1, 0], off[2, 3], off[3, 5] = 0.02, 0.03, 0.9  # half of 4 cm; one and a half of 2 cm; 4.5 times 0.2 rad
+    assert np.allclose(scene.error(goal + off, goal), [0, 0.5, 1.5, 4.5])
+    assert scene.success(goal + off, goal).tolist() == [True, True, False, False]
+
+
+def test_some_goals_of_a_scene_leave_a_part_as_it_is():
+    scene = TASKS["scene"]
+    layout = scene.draw(np.random.default_rng(0).random((4000, scene.draws)), False)
+    still = np.abs(scene.achieved(layout.start.world()) - layout.goal) == 0
+    assert abs(still[:, :3].all(axis=1).mean() - 0.3) < 0.03
+    assert abs(still[:, 3].mean() - 0.3) < 0.03
+    assert not (still[:, :3].all(axis=1) & still[:, 3]).any()
+    assert abs(still[:, 4:].mean() - 0.5) < 0.03
+
+
+def test_a_goal_box_that_cannot_be_reached_is_said_in_one_line():
+    far = replace(TASKS["reach"], name="far_reach", goal_region=Region((0.66, 0.33, 0.44), (0.68, 0.35, 0.45)))
+    env = GoalVectorEnv(far, num_envs=2)
+    with pytest.raises(UserError, match=r'task "far_reach": in \d+ draws of its regions, no start and goal') as caught:
+        env.reset(seed=0)
+    assert "\n" not in str(caught.value)

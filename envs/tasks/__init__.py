@@ -9,10 +9,24 @@ from goalsight.envs.tasks.insert import Insert
 from goalsight.envs.tasks.pick_place import PickPlace
 from goalsight.envs.tasks.push import Push
 from goalsight.envs.tasks.reach import Reach
+from goalsight.envs.tasks.scene import Scene
 from goalsight.envs.tasks.slide import Slide
 from goalsight.envs.tasks.switches import Switches
 
-_ALL = (Reach(), Push(), Slide(), PickPlace(), Drawer(), Door(), Switches(), Buttons(), Insert(), *SORTS, *STACKS)
+_ALL = (
+    Reach(),
+    Push(),
+    Slide(),
+    PickPlace(),
+    Drawer(),
+    Door(),
+    Switches(),
+    Buttons(),
+    Insert(),
+    Scene(),
+    *SORTS,
+    *STACKS,
+)
 TASKS: dict[str, Task] = {task.name: task for task in _ALL}
 
 __all__ = [
@@ -27,6 +41,7 @@ __all__ = [
     "Placement",
     "Push",
     "Reach",
+    "Scene",
     "Slide",
     "Sort",
     "Stack",

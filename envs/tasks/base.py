@@ -122,6 +122,7 @@ class Task(ABC):
     margin: float = 0.0  # by which things keep off the sides of a small arm's reach, for the hand to get around [m]
     least_distance: float = 0.1  # between what is achieved at the start and the goal [m]
     named_goals: tuple[tuple[str, tuple[float, ...]], ...] = ()  # by which to judge, beside random ones
+    settled: float = 0.02  # a goal state that moves farther while it comes to rest is drawn again [the task's unit]
     settle_steps: int = 10  # physics steps for which a goal state comes to rest
     camera_back: float = 0.0  # how much farther off the camera `front` stands, to see farther goals [m]
 

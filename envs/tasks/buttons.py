@@ -28,12 +28,13 @@ class Rocker:
     name: str
     x: float  # of its hinge [m]
     rgba: tuple[float, float, float, float]  # of its left half; the right one is dark
+    y: float = 0.0  # likewise
 
     def add_to(self, spec: "mujoco.MjSpec") -> None:
         """Add the rocker and its piece of panel to a scene."""
-        panel = spec.worldbody.add_body(name=f"{self.name}_panel", pos=[self.x, 0, 0])
+        panel = spec.worldbody.add_body(name=f"{self.name}_panel", pos=[self.x, self.y, 0])
         add_box(panel, f"{self.name}_panel", [0, 0, TOP / 2], [0.04, 0.065, TOP / 2], rgba=(0.86, 0.87, 0.89, 1.0))
-        rocker = spec.worldbody.add_body(name=self.name, pos=[self.x, 0, HINGE])
+        rocker = spec.worldbody.add_body(name=self.name, pos=[self.x, self.y, HINGE])
         hinge = (0.0, 0.0, 0.0)
         add_joint(rocker, self.name, (-1, 0, 0), (-TILT, TILT), damping=0.002, friction=0.001, hinge=hinge)
         wide, long, thick = PLATE
@@ -47,7 +48,7 @@ class Rocker:
     def place_at(self, offset: Array) -> Array:
         """Where the hinge is, whatever the tilts (n,): (n, 3) [m]."""
         xp = array_namespace(offset)
-        return xp.stack([xp.full_like(offset, self.x), xp.zeros_like(offset), xp.full_like(offset, HINGE)], axis=-1)
+        return xp.stack([xp.full_like(offset, each) for each in (self.x, self.y, HINGE)], axis=-1)
 
 
 ROW = (
