@@ -18,7 +18,7 @@ from goalsight.errors import UserError
 from goalsight.runs import Run
 
 if TYPE_CHECKING:
-    from goalsight.envs.vector import GoalVectorEnv
+    from goalsight.envs.registration import GoalEnvs
 
 KIND = "agent"  # of a checkpoint, in its meta
 ACTOR, ENCODER = "actor.", "encoder."  # prefixes of weights
@@ -66,7 +66,7 @@ class Agent:
             self._goals[mask] = self._features(obs["goal_pixels"][mask])
 
     @torch.inference_mode()
-    def act(self, obs: Observation, env: "GoalVectorEnv | None" = None) -> Actions:
+    def act(self, obs: Observation, env: "GoalEnvs | None" = None) -> Actions:
         """Return actions (N, A) in [-1, 1]."""
         device = next(self.actor.parameters()).device
         seen = {key: torch.as_tensor(obs[key], device=device) for key in self.actor.first.sight.vectors}

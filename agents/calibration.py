@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from goalsight.envs.vector import GoalVectorEnv
+    from goalsight.envs.registration import GoalEnvs
 
 EPISODES = 128  # begun; starts and goals differ more than what random play makes of them
 STEPS = 8  # of each
@@ -28,7 +28,7 @@ class Calibration:
     steps: int  # environment steps it took
 
 
-def calibrate(env: "GoalVectorEnv", seed: int) -> Calibration:
+def calibrate(env: "GoalEnvs", seed: int) -> Calibration:
     """Play at random for a moment.
 
     Args:

@@ -18,7 +18,7 @@ from goalsight.agents.replay import GoalReplayBuffer
 from goalsight.agents.sac import GoalSAC
 from goalsight.agents.vec_env import GoalVecEnv
 from goalsight.agents.watch import Watch
-from goalsight.envs.registration import asked, make_vector, resolve
+from goalsight.envs.registration import asked, make_goal_envs, resolve
 from goalsight.errors import UserError, choose
 from goalsight.machine import usable_cores
 from goalsight.pretrain.precision import fast_dtype
@@ -103,11 +103,11 @@ class Learner:
         encoder = None
         if config.obs == "pixels":
             encoder = find_encoder(self.source, config.image_size, config.seed).to(config.device)
-        probe = make_vector(self.env_id, **self.env_kwargs)
+        probe = make_goal_envs(self.env_id, **self.env_kwargs)
         self.task = probe.task.name
         self.preset: TrainPreset = config.preset(self.task)
         probe.close()
-        env = make_vector(
+        env = make_goal_envs(
             self.env_id,
             self.preset.num_envs,
             **self.env_kwargs,

@@ -18,7 +18,7 @@ from goalsight.envs.region import Region
 from goalsight.errors import UserError
 
 if TYPE_CHECKING:
-    from goalsight.envs.vector import GoalVectorEnv
+    from goalsight.envs.registration import GoalEnvs
 
 Points = NDArray[np.float64]  # (M, 3) [m]
 
@@ -156,8 +156,11 @@ class Play:
         self._streams.reset(mask)
         self._fresh |= mask
 
-    def act(self, obs: Observation, env: "GoalVectorEnv") -> Actions:
+    def act(self, obs: Observation, env: "GoalEnvs") -> Actions:
         """Actions (N, 3), and a fourth entry for the gripper where the task uses it."""
+        from goalsight.envs.vector import GoalVectorEnv
+
+        assert isinstance(env, GoalVectorEnv), "play looks at where things are"
         points = env.object_positions()
         tool = np.asarray(points.pop("gripper"), np.float64)
         u = self._streams.draw(np.arange(len(tool)))  # (N, WIDTH)

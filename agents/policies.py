@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from goalsight.errors import choose
 
 if TYPE_CHECKING:
-    from goalsight.envs.vector import GoalVectorEnv
+    from goalsight.envs.registration import GoalEnvs
 
 Observation = dict[str, NDArray[Any]]
 Mask = NDArray[np.bool_]
@@ -25,7 +25,7 @@ class Policy(Protocol):
     def reset(self, obs: Observation, mask: Mask) -> None:
         """Start new episodes where `mask` (N,) is set; `obs` is their first observation."""
 
-    def act(self, obs: Observation, env: "GoalVectorEnv") -> Actions:
+    def act(self, obs: Observation, env: "GoalEnvs") -> Actions:
         """Actions (N, A) in [-1, 1] for the observations of `env`."""
 
 
@@ -73,7 +73,7 @@ class DoNothing:
     def reset(self, obs: Observation, mask: Mask) -> None:
         """Nothing to forget."""
 
-    def act(self, obs: Observation, env: "GoalVectorEnv") -> Actions:
+    def act(self, obs: Observation, env: "GoalEnvs") -> Actions:
         """Zeros (N, A)."""
         return np.zeros(env.action_space.shape or (), dtype=np.float32)
 
@@ -91,7 +91,7 @@ class RandomPolicy:
         """Start the next episodes' streams."""
         self._pending.append(np.array(mask))
 
-    def act(self, obs: Observation, env: "GoalVectorEnv") -> Actions:
+    def act(self, obs: Observation, env: "GoalEnvs") -> Actions:
         """Actions (N, A), uniform in [-1, 1)."""
         num_envs, width = env.action_space.shape or (0, 0)
         if self._streams is None:  # the width of an action is known only now
@@ -107,7 +107,7 @@ class Expert:
     def reset(self, obs: Observation, mask: Mask) -> None:
         """The environment resets its expert with the episode."""
 
-    def act(self, obs: Observation, env: "GoalVectorEnv") -> Actions:
+    def act(self, obs: Observation, env: "GoalEnvs") -> Actions:
         """The expert's actions (N, A)."""
         return np.asarray(env.expert_action(), dtype=np.float32)
 

@@ -16,7 +16,7 @@ from goalsight.agents.policies import Actions, Mask, Observation, Policy
 from goalsight.errors import UserError
 
 if TYPE_CHECKING:
-    from goalsight.envs.vector import GoalVectorEnv
+    from goalsight.envs.registration import GoalEnvs
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class _Wave:
 
 
 def rollout(
-    env: "GoalVectorEnv",
+    env: "GoalEnvs",
     policy: Policy,
     *,
     episodes: int,
@@ -135,7 +135,7 @@ def rollout(
 
 
 def _play(
-    env: "GoalVectorEnv",
+    env: "GoalEnvs",
     policy: Policy,
     wave: _Wave,
     seed: int,

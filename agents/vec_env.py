@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 if TYPE_CHECKING:
-    from goalsight.envs.vector import GoalVectorEnv
+    from goalsight.envs.registration import GoalEnvs
 
 Observation = dict[str, NDArray[Any]]
 Features = Callable[[NDArray[np.uint8]], NDArray[np.float16]]  # (n, H, W, 3) -> (n, tokens, width)
@@ -33,7 +33,7 @@ class GoalVecEnv(VecEnv):
 
     def __init__(
         self,
-        env: "GoalVectorEnv",
+        env: "GoalEnvs",
         features: Features | None = None,
         feature_space: spaces.Box | None = None,
         *,

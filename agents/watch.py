@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from goalsight.agents.agent import agent_meta, agent_tensors
 from goalsight.agents.rollout import rollout
-from goalsight.envs.registration import make_vector
+from goalsight.envs.registration import make_goal_envs
 from goalsight.runs import Run
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Watch(BaseCallback):
         super().__init__()
         self._learner, self._run, self._stopped = learner, run, stopped
         self._preset = learner.preset
-        self._env = make_vector(
+        self._env = make_goal_envs(
             learner.env_id,
             min(self._preset.eval_episodes, CHECK_ENVS),
             **learner.env_kwargs,

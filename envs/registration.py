@@ -15,7 +15,10 @@ from goalsight.envs.tasks import TASKS, Task
 from goalsight.errors import UserError, choose
 
 if TYPE_CHECKING:
+    from goalsight.envs.adapter import AdaptedVectorEnv
     from goalsight.envs.vector import GoalVectorEnv
+
+    GoalEnvs = GoalVectorEnv | AdaptedVectorEnv
 
 NAMESPACE = "goalsight"
 VERSION = "v0"
@@ -189,6 +192,8 @@ def resolve(env_id: str) -> str:
     module, _, name = env_id.rpartition(":")
     if module:
         import_tasks(module)
+    if name not in _SPECS and name in gym.registry and not name.startswith(f"{NAMESPACE}/"):
+        return env_id  # of someone else
     short = {full.removeprefix(f"{NAMESPACE}/"): full for full in env_ids()}
     try:
         return short[choose("environment", name.removeprefix(f"{NAMESPACE}/"), short)]
@@ -202,6 +207,20 @@ def asked(**options: Sequence[str] | None) -> dict[str, list[str]]:
     return {name: list(words) for name, words in options.items() if words}
 
 
+def make_goal_envs(env_id: str, num_envs: int = 1, **kwargs: Any) -> "GoalEnvs":
+    """A `GoalVectorEnv` by id, or goal environments of someone else's, adapted.
+
+    Raises:
+        UserError: an unknown id, a bad argument, or one that does not go with environments of others.
+    """
+    full = resolve(env_id)
+    if full.rpartition(":")[2] in _SPECS:
+        return make_vector(full, num_envs, **kwargs)
+    from goalsight.envs.adapter import adapt
+
+    return adapt(full, num_envs, **kwargs)
+
+
 def make_vector(env_id: str, num_envs: int = 1, **kwargs: Any) -> "GoalVectorEnv":
     """A `GoalVectorEnv` by id; keyword arguments are those of its constructor.
 
@@ -211,6 +230,8 @@ def make_vector(env_id: str, num_envs: int = 1, **kwargs: Any) -> "GoalVectorEnv
     from goalsight.envs.vector import GoalVectorEnv
 
     full = resolve(env_id)
+    if full.rpartition(":")[2] not in _SPECS:
+        raise UserError(f"{full} was made elsewhere; this needs one of goalsight's own environments")
     try:
         env = gym.make_vec(full, num_envs, **kwargs)
     except TypeError as error:

@@ -59,6 +59,8 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
     Environment i seeded with s behaves as the only environment of a batch seeded with s, bit for bit.
     """
 
+    has_expert = True
+
     def __init__(
         self,
         task: str | Task = "reach",
@@ -304,6 +306,11 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
     def expert_action(self) -> NDArray[np.float32]:
         """Actions of the task's scripted expert in the present states, shape (N, A)."""
         return self.sim.expert_action()
+
+    def reached(self, obs: Obs) -> NDArray[np.bool_]:
+        """Where the goal is reached in the states that `obs` shows, bool (N,)."""
+        reached: NDArray[np.bool_] = self.task.success(obs["achieved_goal"], obs["desired_goal"])
+        return reached
 
     def state_observation(self) -> NDArray[np.float32]:
         """The full state, float32 (N, S); `state_layout()` says which entries hold what."""

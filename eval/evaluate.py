@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from goalsight.agents.rollout import Episodes
-    from goalsight.envs.vector import GoalVectorEnv
+    from goalsight.envs.registration import GoalEnvs
 
 EVALUATION_SEED = 10_000  # apart from the seeds of training and play, which begin at 0
 RESULT = "eval.json"  # in the run's folder
@@ -80,7 +80,9 @@ def evaluate(config: Eval) -> dict[str, Any]:
         run=config.run, policy=config.policy, env=config.env, which=config.checkpoint, seed=config.seed
     ).under(config.vary, config.aids)
     others = [floor(name, subject.env_id, subject.env_kwargs, seed=config.seed) for name in FLOORS]
-    others = [one for one in others if one.name != subject.name]
+    probe = subject.make_env(1)
+    probe.close()
+    others = [one for one in others if one.name != subject.name and (probe.has_expert or one.name != "expert")]
     with tqdm(total=(1 + len(others)) * config.episodes, unit="episode", desc="eval", disable=None) as bar:
         judged = judge(subject, config, bar)
         floors = {one.name: judge(one, config, bar) for one in others}
@@ -132,7 +134,7 @@ def judge(subject: Subject, config: Eval, bar: "tqdm[Any]") -> dict[str, Any]:
     return summarise(episodes, seconds) | ({"by_goal": by_goal} if named else {})
 
 
-def goals_of(env: "GoalVectorEnv", env_id: str) -> dict[str, tuple[float, ...]]:
+def goals_of(env: "GoalEnvs", env_id: str) -> dict[str, tuple[float, ...]]:
     """The named goals of an environment's task.
 
     Raises:

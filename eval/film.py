@@ -1,7 +1,7 @@
 """How a film of an episode looks: the view beside the goal, and whether the goal is reached."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +25,12 @@ class Caption:
     success: bool
 
 
-def compose(view: NDArray[np.uint8], goal: NDArray[np.uint8], caption: Caption) -> NDArray[np.uint8]:
+def compose(view: NDArray[np.uint8], goal: NDArray[np.uint8] | None, caption: Caption) -> NDArray[np.uint8]:
     """Put view and goal side by side with the caption around them.
 
     Args:
         view: what the camera sees, (S, S, 3).
-        goal: the goal image, (S, S, 3).
+        goal: the goal image, (S, S, 3); None where there is none.
         caption: what to write.
 
     Returns:
@@ -41,24 +41,34 @@ def compose(view: NDArray[np.uint8], goal: NDArray[np.uint8], caption: Caption) 
     size = view.shape[0]
     scale = size / 480
     margin, header, footer = (2 * round(scale * length / 2) for length in (MARGIN, HEADER, FOOTER))
-    width, height = 2 * size + 3 * margin, size + header + footer
+    panels = 1 if goal is None else 2
+    width, height = panels * size + (panels + 1) * margin, size + header + footer
     picture = Image.new("RGB", (width + width % 2, height + height % 2), BACKGROUND)
     draw = ImageDraw.Draw(picture)
     mark = REACHED if caption.success else WAITING
-    for left, image, colour in ((margin, view, mark), (2 * margin + size, goal, WAITING)):
+    for left, image, colour in ((margin, view, mark), (2 * margin + size, goal, WAITING))[:panels]:
         picture.paste(Image.fromarray(np.ascontiguousarray(image)), (left, header))
         edge = max(2, round(4 * scale))
         draw.rectangle(
             (left - edge, header - edge, left + size + edge - 1, header + size + edge - 1), None, colour, edge
         )
     _write(draw, caption, scale, picture.width, margin, header, size)
+    if goal is not None:
+        below = header + size + round(14 * scale)
+        draw.text((2 * margin + size, below), "goal", FAINT, _fonts(scale)[1], anchor="lt")
     return np.asarray(picture)
 
 
-def _write(draw: "ImageDraw", caption: Caption, scale: float, width: int, margin: int, header: int, size: int) -> None:
+def _fonts(scale: float) -> tuple[Any, Any]:
+    """Large and small letters."""
     from PIL import ImageFont
 
     large, small = (ImageFont.load_default(round(points * scale)) for points in (24, 17))
+    return large, small
+
+
+def _write(draw: "ImageDraw", caption: Caption, scale: float, width: int, margin: int, header: int, size: int) -> None:
+    large, small = _fonts(scale)
     draw.text((margin, header * 0.30), caption.title, INK, large, anchor="lm")
     draw.text((margin, header * 0.70), caption.detail, FAINT, small, anchor="lm")
 
@@ -70,7 +80,6 @@ def _write(draw: "ImageDraw", caption: Caption, scale: float, width: int, margin
 
     below = header + size + round(14 * scale)
     draw.text((margin, below), "view", FAINT, small, anchor="lt")
-    draw.text((2 * margin + size, below), "goal", FAINT, small, anchor="lt")
     bar = (margin + round(60 * scale), below + 4 * scale, margin + size - round(120 * scale), below + 11 * scale)
     draw.rectangle(bar, fill=(44, 50, 61))
     done = bar[0] + (bar[2] - bar[0]) * caption.step / max(caption.steps, 1)

@@ -22,7 +22,7 @@ from goalsight.eval.subject import Subject, resolve_subject
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from goalsight.envs.vector import GoalVectorEnv
+    from goalsight.envs.registration import GoalEnvs
 
 AT_ONCE = 4  # episodes whose frames are held in memory together
 HELD = 10  # moments for which a reached goal is filmed; then the camera waits until it is lost, or the episode ends
@@ -136,14 +136,14 @@ class _Crew:
         self,
         config: Record,
         subject: Subject,
-        env: "GoalVectorEnv",
+        env: "GoalEnvs",
         horizon: int,
         video: VideoWriter,
         bar: "tqdm[Any]",
     ) -> None:
         self._config, self._subject, self._env, self._horizon = config, subject, env, horizon
         self._video, self._bar = video, bar
-        self._goals: list[NDArray[np.uint8]] = []
+        self._goals: list[NDArray[np.uint8] | None] = []  # none where an environment has no goal images
         self._shots: list[list[_Shot]] = []
         self._held = np.zeros(env.num_envs, dtype=np.intp)  # moments for which each goal has been reached so far
         self.success: list[bool] = []
@@ -152,10 +152,11 @@ class _Crew:
         """Film the moment's state, which the environments still show."""
         look: dict[str, Any] = {"size": self._config.size, "camera": self._config.camera}
         if moment.time == 0:
-            self._goals = list(self._env.goal_frames(**look, ids=np.flatnonzero(moment.active)))
+            frames = self._env.goal_frames(**look, ids=np.flatnonzero(moment.active))
+            self._goals = [None] * int(moment.active.sum()) if frames is None else list(frames)
             self._shots = [[] for _ in self._goals]
             self._held[:] = 0
-        reached = self._env.task.success(moment.obs["achieved_goal"], moment.obs["desired_goal"])
+        reached = self._env.reached(moment.obs)
         self._held = np.where(reached, self._held + 1, 0)
         resting = (self._held > HELD) & (moment.time < self._horizon)
         ids = np.flatnonzero(moment.active & ~resting)
@@ -181,7 +182,7 @@ class _Crew:
 def _default_path(config: Record, subject: Subject) -> Path:
     if subject.run is not None:
         return subject.run.videos / f"{subject.name}-{config.seed}.mp4"
-    task = subject.env_id.split("/")[-1]
+    task = subject.env_id.split("/")[-1].split(":")[-1]
     return Path("runs") / "videos" / f"{task}-{subject.name}.mp4"
 
 

@@ -9,7 +9,7 @@ from goalsight.errors import UserError
 
 if TYPE_CHECKING:
     from goalsight.agents.policies import Policy
-    from goalsight.envs.vector import GoalVectorEnv
+    from goalsight.envs.registration import GoalEnvs
     from goalsight.runs import Run
 
 FLOORS = ("nothing", "random", "expert")
@@ -39,12 +39,12 @@ class Subject:
         given = {name: list(words) for name, words in (("vary", vary), ("aids", aids)) if words is not None}
         return replace(self, env_kwargs={**self.env_kwargs, **given})
 
-    def make_env(self, num_envs: int, **changes: Any) -> "GoalVectorEnv":
+    def make_env(self, num_envs: int, **changes: Any) -> "GoalEnvs":
         """The environments it acts in, with evaluation starts."""
-        from goalsight.envs.registration import make_vector
+        from goalsight.envs.registration import make_goal_envs
 
         kwargs = {**self.env_kwargs, "training_starts": False, **changes}
-        return make_vector(self.env_id, num_envs=num_envs, **kwargs)
+        return make_goal_envs(self.env_id, num_envs=num_envs, **kwargs)
 
 
 def floor(name: str, env_id: str, env_kwargs: dict[str, Any], *, seed: int) -> Subject:

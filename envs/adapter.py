@@ -1,0 +1,261 @@
+"""Goal environments of others where an id is taken: any Gymnasium environment in the style of `GoalEnv`.
+
+That is, one whose observations are dictionaries with `observation`, `achieved_goal` and `desired_goal`, and which has
+`compute_reward(achieved_goal, desired_goal, info)`: those of Gymnasium-Robotics and of panda-gym, and many of users.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from goalsight.errors import UserError
+
+Obs = dict[str, NDArray[Any]]
+KEYS = ("observation", "achieved_goal", "desired_goal")
+
+
+@dataclass(frozen=True)
+class ForeignTask:
+    """What is known of the task of an environment that was made elsewhere."""
+
+    name: str
+    goals: dict[str, tuple[float, ...]] = field(default_factory=dict)  # it has no named ones
+
+
+class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
+    """N environments of one foreign id, stepped one after the other, with the conventions of `GoalVectorEnv`.
+
+    Actions are in [-1, 1] and spread over the environment's own range. Episodes have a fixed length: that the
+    environment calls a state terminal, as some do when the goal is reached, does not end one. `info["is_success"]` is
+    what the environment says under that name, or under "success"; where it says neither, a reward that is not negative
+    counts. There is no expert, and no goal image.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 (Gymnasium's own declaration)
+        "render_modes": ["rgb_array"],
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+    has_expert = False
+
+    def __init__(self, env_id: str, num_envs: int = 1, *, max_episode_steps: int | None = None) -> None:
+        """Make the environments.
+
+        Args:
+            env_id: as `gymnasium.make` takes it.
+            num_envs: N.
+            max_episode_steps: horizon; None takes the environment's own.
+
+        Raises:
+            UserError: it cannot be made, is no goal environment, or has no horizon.
+        """
+        if num_envs < 1:
+            raise UserError(f"num_envs must be at least 1, got {num_envs}")
+        horizon = max_episode_steps if max_episode_steps is not None else _spec(env_id).max_episode_steps
+        if horizon is None:
+            raise UserError(f"{env_id} is registered without max_episode_steps, so its episodes have no end")
+        self.env_id, self.num_envs, self.horizon = env_id, num_envs, horizon
+        self._envs = [_make(env_id, horizon) for _ in range(num_envs)]
+        first = self._envs[0]
+        _check(env_id, first)
+        self.task = ForeignTask(env_id.rpartition(":")[2].rpartition("/")[2])
+        own: Any = first.action_space
+        self._low, self._high = own.low.astype(np.float64), own.high.astype(np.float64)
+        spaces: Any = first.observation_space
+        self.single_observation_space = gym.spaces.Dict(
+            {key: gym.spaces.Box(-np.inf, np.inf, spaces[key].shape, np.float32) for key in KEYS}
+        )
+        self.single_action_space = gym.spaces.Box(-1.0, 1.0, own.shape, np.float32)
+        self.observation_space: Any = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._obs: Obs | None = None
+        self._elapsed = np.zeros(num_envs, np.int64)
+        self._success = np.zeros(num_envs, bool)
+        self._batched: bool | None = None
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Obs, dict[str, Any]]:
+        """Start new episodes in all environments; an int s seeds environment i with s + i.
+
+        Raises:
+            UserError: a goal is asked for.
+        """
+        if options and options.get("goal") is not None:
+            raise UserError(f"{self.env_id} draws its own goals; none can be asked for")
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
+        rows = [
+            _row(env.reset(seed=None if own is None else int(own))[0])
+            for env, own in zip(self._envs, seeds or [None] * self.num_envs, strict=True)
+        ]
+        self._obs = _stack(rows)
+        self._elapsed[:], self._success = 0, np.zeros(self.num_envs, bool)
+        return dict(self._obs), self._info()
+
+    def step(
+        self, actions: NDArray[Any]
+    ) -> tuple[Obs, NDArray[Any], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Apply actions, shape (N, A); see `GoalVectorEnv.step`."""
+        actions = np.asarray(actions, np.float64)
+        if actions.shape != self.action_space.shape or not np.isfinite(actions).all():
+            raise UserError(f"actions must be finite, of shape {self.action_space.shape}, got {actions.shape}")
+        own = self._low + (self._high - self._low) * 0.5 * (1 + np.clip(actions, -1, 1))
+        rows, rewards, said = [], np.zeros(self.num_envs, np.float32), []
+        for i, (env, action) in enumerate(zip(self._envs, own.astype(np.float32), strict=True)):
+            obs, reward, _, _, info = env.step(action)
+            rows.append(_row(obs))
+            rewards[i] = float(reward)
+            said.append(bool(info.get("is_success", info.get("success", rewards[i] >= 0))))
+        obs = _stack(rows)
+        self._elapsed += 1
+        self._success = np.array(said)
+        info = self._info()
+        truncated = self._elapsed >= self.horizon
+        if truncated.any():
+            info |= self._final(obs, truncated)
+            for index in np.flatnonzero(truncated):
+                fresh = _row(self._envs[index].reset()[0])
+                for key in KEYS:
+                    obs[key][index] = fresh[key]
+            self._elapsed[truncated] = 0
+        self._obs = obs
+        return dict(obs), rewards, np.zeros(self.num_envs, bool), truncated, info
+
+    def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> NDArray[np.float32]:
+        """The environment's own reward of goals (..., G), in one call where it takes batches; float32 (...)."""
+        achieved, desired = np.asarray(achieved_goal, np.float64), np.asarray(desired_goal, np.float64)
+        flat = achieved.reshape(-1, achieved.shape[-1]), desired.reshape(-1, desired.shape[-1])
+        if self._batched is None:
+            self._batched = self._takes_batches()
+        rewards = self._own_reward(*flat) if self._batched else self._one_by_one(*flat)
+        return np.asarray(rewards, np.float32).reshape(achieved.shape[:-1])
+
+    def _own_reward(self, achieved: Any, desired: Any) -> Any:
+        unwrapped: Any = self._envs[0].unwrapped
+        return unwrapped.compute_reward(achieved, desired, {})
+
+    def _one_by_one(self, achieved: NDArray[Any], desired: NDArray[Any]) -> list[float]:
+        return [float(self._own_reward(a, d)) for a, d in zip(achieved, desired, strict=True)]
+
+    def _takes_batches(self) -> bool:
+        """Whether its reward of many goals is that of each."""
+        size = self.observation_space["desired_goal"].shape[1:]
+        rng = np.random.default_rng(0)
+        near = np.linspace(0, 1, 8)[:, None] * rng.normal(size=(8, *size))
+        try:
+            many = np.asarray(self._own_reward(near, np.zeros_like(near)))
+        except (TypeError, ValueError, IndexError):
+            return False
+        return many.shape == (8,) and np.allclose(many, self._one_by_one(near, np.zeros_like(near)))
+
+    def reached(self, obs: Obs) -> NDArray[np.bool_]:
+        """Where the goal is reached in the present states, as the environments said, (N,)."""
+        return self._success
+
+    def expert_action(self) -> NDArray[np.float32]:
+        """There is none.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(f"{self.env_id} brings no expert; choices: nothing, random, or a trained agent")
+
+    def render_frames(
+        self, *, size: int = 480, camera: str = "front", ids: NDArray[np.int64] | None = None
+    ) -> NDArray[np.uint8]:
+        """Pictures by the environments' own renderer, made square, (n, size, size, 3).
+
+        Raises:
+            UserError: they draw no pictures, or a camera is named.
+        """
+        if camera != "front":
+            raise UserError(f"{self.env_id} has its own camera only; leave out camera {camera}")
+        return np.stack([self._picture(i, size) for i in (range(self.num_envs) if ids is None else ids)])
+
+    def _picture(self, index: int, size: int) -> NDArray[np.uint8]:
+        from PIL import Image
+
+        frame = self._envs[index].render()
+        if not isinstance(frame, np.ndarray):
+            raise UserError(f'{self.env_id} draws no pictures: it has no render mode "rgb_array"')
+        picture = Image.fromarray(frame.astype(np.uint8))
+        side = min(picture.size)
+        left, top = (picture.width - side) // 2, (picture.height - side) // 2
+        square = picture.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)
+        return np.asarray(square)
+
+    def goal_frames(self, **_: Any) -> None:
+        """There are no pictures of goals: only the environment could put itself where they are achieved."""
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the environments."""
+        for env in self._envs:
+            env.close()
+
+    def _info(self) -> dict[str, Any]:
+        everyone = np.ones(self.num_envs, bool)
+        never = np.zeros(self.num_envs, bool)
+        return {"is_success": self._success, "_is_success": everyone, "diverged": never, "_diverged": everyone}
+
+    def _final(self, obs: Obs, ended: NDArray[np.bool_]) -> dict[str, Any]:
+        final = np.full(self.num_envs, None, dtype=object)
+        for i in np.flatnonzero(ended):
+            final[i] = {key: value[i].copy() for key, value in obs.items()}
+        outcome = {"is_success": self._success, "diverged": np.zeros(self.num_envs, bool)}
+        outcome |= {f"_{key}": ended for key in outcome}
+        return {"final_obs": final, "_final_obs": ended, "final_info": outcome, "_final_info": ended}
+
+
+def adapt(env_id: str, num_envs: int, **options: Any) -> AdaptedVectorEnv:
+    """Make foreign environments with options meant for this project's own.
+
+    Raises:
+        UserError: an option asks for what such environments do not have.
+    """
+    if options.get("obs", "state") != "state":
+        raise UserError(f"{env_id} has no goal images; choose obs state")
+    for name in ("vary", "aids"):
+        if options.get(name):
+            raise UserError(f"{env_id} was made elsewhere and knows no {name}")
+    return AdaptedVectorEnv(env_id, num_envs, max_episode_steps=options.get("max_episode_steps"))
+
+
+def _spec(env_id: str) -> Any:
+    """How an id, whose module has been imported, is registered."""
+    return gym.spec(env_id.rpartition(":")[2])
+
+
+def _make(env_id: str, horizon: int) -> "gym.Env[Any, Any]":
+    reason = ""
+    for drawing in ({"render_mode": "rgb_array"}, {}):  # some know no render modes, which matters to films alone
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return gym.make(env_id, max_episode_steps=horizon, disable_env_checker=True, **drawing)
+        except Exception as error:  # whatever a stranger's constructor raises
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+    raise UserError(f"{env_id} cannot be made: {reason[:200]}")
+
+
+def _check(env_id: str, env: "gym.Env[Any, Any]") -> None:
+    space = env.observation_space
+    missing = [key for key in KEYS if not isinstance(space, gym.spaces.Dict) or key not in space.spaces]
+    if missing or not hasattr(env.unwrapped, "compute_reward"):
+        lacks = ", ".join([*(f'observation "{key}"' for key in missing), *["compute_reward"] * (not missing)])
+        raise UserError(f"{env_id} is no goal environment: it lacks {lacks}")
+    if not isinstance(env.action_space, gym.spaces.Box) or not env.action_space.is_bounded():
+        raise UserError(f"{env_id} has no continuous, bounded actions")
+
+
+def _row(obs: Any) -> Obs:
+    return {key: np.asarray(obs[key], np.float32) for key in KEYS}
+
+
+def _stack(rows: list[Obs]) -> Obs:
+    return {key: np.stack([row[key] for row in rows]) for key in KEYS}
