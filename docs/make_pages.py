@@ -29,6 +29,7 @@ from goalsight.agents.policies import make_policy
 from goalsight.agents.rollout import Moment, rollout
 from goalsight.cli import COMMANDS
 from goalsight.envs.arms import ARMS
+from goalsight.envs.control import TURN
 from goalsight.envs.fingerprints import own_ids
 from goalsight.envs.registration import camel, make_vector
 from goalsight.envs.tasks import TASKS, Task
@@ -52,6 +53,7 @@ UNITS = (
     ("joints", "rad", "of the arm"),
     ("_joint_velocity", "m/s or rad/s", "of the part"),
     ("_joint", "m or rad", "where the part stands"),
+    ("tool_angular_velocity", "rad/s", "of the tool, in the world"),
     ("_angular_velocity", "rad/s", "in its own frame"),
     ("_velocity", "m/s", "in the world"),
     ("_rotation", "", "first two columns of the rotation matrix"),
@@ -100,6 +102,10 @@ def action_table(env: GoalVectorEnv) -> str:
     """What the entries of an action do with `control="ee"`, all in [-1, 1]."""
     step = 100 * env.sim.control.step
     rows = [[str(i), f"tool along {axis}", f"{step:g} cm at full scale"] for i, axis in enumerate("xyz")]
+    if env.task.turns:
+        rows += [
+            [str(3 + i), f"tool turned about {axis}", f"{TURN:g} rad at full scale"] for i, axis in enumerate("xyz")
+        ]
     if env.task.uses_gripper:
         rows.append([str(len(rows)), "gripper", "-1 closes, 1 opens"])
     assert len(rows) == env.sim.action_size

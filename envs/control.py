@@ -12,6 +12,7 @@ TABLETOP = Region((0.25, -0.35, 0.015), (0.68, 0.35, 0.45))  # what a tool can r
 # tool_in_world when pointing down. The fingers open along x: seen from the front the hand is at its narrowest.
 DOWN = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
 MAX_TURN = 0.2  # the largest rotation corrected in one control step [rad]
+TURN = 0.1  # tool rotation at full scale, where actions turn it [rad]
 
 
 def geometric_jacobian(axes: Array, anchors: Array, point: Array) -> Array:
@@ -104,7 +105,7 @@ def reach_for(chain: Chain, position: Array, orientation: Array, damping: float 
     Args:
         chain: the arm as it is.
         position: tool position wanted [m], shape (N, 3).
-        orientation: tool rotation wanted, shape (3, 3).
+        orientation: tool rotation wanted, shape (3, 3) or (N, 3, 3).
         damping: of the least squares.
 
     Returns:
@@ -116,22 +117,26 @@ def reach_for(chain: Chain, position: Array, orientation: Array, damping: float 
 
 @dataclass(frozen=True)
 class EndEffectorControl:
-    """Cartesian displacements of the tool, which keeps pointing straight down."""
+    """Cartesian displacements of the tool, which keeps pointing straight down or is turned by three more entries."""
 
     step: float = 0.04  # tool displacement at full scale [m]
     reach: Region = TABLETOP  # where the tool may be sent [m]; tasks have their own
+    turn: float = 0.0  # tool rotation about each axis of the world at full scale [rad]; 0 keeps it straight down
 
     def arm_size(self, joints: int) -> int:
         """Number of action entries that move an arm of so many joints."""
-        return 3
+        return 6 if self.turn else 3
 
-    def within(self, workspace: Region) -> "EndEffectorControl":
-        """The same control, with the tool kept in a task's workspace."""
-        return replace(self, reach=workspace)
+    def within(self, workspace: Region, turns: bool = False) -> "EndEffectorControl":
+        """The same control, with the tool kept in a task's workspace, and turned too where the task wants that."""
+        return replace(self, reach=workspace, turn=TURN if turns else 0.0)
 
     def targets(self, chain: Chain, action: Array, orientation: Array) -> Array:
-        """Joint targets [rad], shape (N, J), for actions in [-1, 1], shape (N, 3)."""
-        return reach_for(chain, self.reach.clip(chain.tool + self.step * action), orientation)
+        """Joint targets [rad], shape (N, J), for actions in [-1, 1], shape (N, 3), or (N, 6) where it turns."""
+        place = self.reach.clip(chain.tool + self.step * action[:, :3])
+        if self.turn:
+            return chain.joints + joint_displacement(chain, place - chain.tool, self.turn * action[:, 3:])
+        return reach_for(chain, place, orientation)
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,7 @@ class JointControl:
         """Number of action entries that move an arm of so many joints."""
         return joints
 
-    def within(self, workspace: Region) -> "JointControl":
+    def within(self, workspace: Region, turns: bool = False) -> "JointControl":
         """The same control: joints know no workspace."""
         return self
 

@@ -37,7 +37,7 @@ def _id(arm: str, task: str, namespace: str = NAMESPACE) -> str:
 def _can_do(arm: str, task: Task) -> bool:
     """Whether an arm reaches something of each of a task's regions."""
     try:
-        task.within(ARMS[arm].reach)
+        task.within(ARMS[arm].reach, len(ARMS[arm].home))
     except UserError:
         return False
     return True
@@ -91,7 +91,8 @@ def register_task(task: Task, *, namespace: str = NAMESPACE, arms: Sequence[str]
     if arms is None:
         arms = [arm for arm in ARMS if _can_do(arm, task)]
     for arm in arms:
-        task.within(ARMS[choose("arm", arm, ARMS)].reach)
+        chosen = ARMS[choose("arm", arm, ARMS)]
+        task.within(chosen.reach, len(chosen.home))
     specs = {_id(arm, task.name, namespace): {"task": task.name, "arm": arm} for arm in arms}
     TASKS[task.name] = task
     return _add(specs)

@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 from goalsight.envs.aids import GOAL_MARKERS, Markers, aids_of, marked_places
 from goalsight.envs.arm_files import find_arm
 from goalsight.envs.arms import Arm
-from goalsight.envs.control import CONTROLS, DOWN, Chain, geometric_jacobian, joint_displacement, reach_for
+from goalsight.envs.control import (
+    CONTROLS,
+    DOWN,
+    Chain,
+    JointControl,
+    geometric_jacobian,
+    joint_displacement,
+    reach_for,
+)
 from goalsight.envs.scene import ArmIndex, ThingIndex, compose
 from goalsight.envs.tasks import TASKS, Layout, Placement, Task, World
 from goalsight.envs.tasks.base import distance
@@ -33,6 +41,7 @@ AT_REST = 0.1  # what moves faster after that has not come to rest, but falls [m
 MAX_DRAWS = 1000  # attempts at a valid layout before the task itself is to blame
 MAX_LAYOUTS = 200  # valid layouts tried in physics, before task and arm are to blame
 MAX_TRIES = 20  # likewise at a goal that was asked for; what it leaves open is drawn each time
+COLUMNS = [0, 3, 6, 1, 4, 7]  # of a rotation matrix that is laid out flat, the first two
 STAGE_POS = mujoco.mjtStage.mjSTAGE_POS
 BAD_STATE = [int(w) for w in (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL)]
 BAD_STATE += [int(w) for w in (mujoco.mjtWarning.mjWARN_BADQACC, mujoco.mjtWarning.mjWARN_BADCTRL)]
@@ -86,8 +95,8 @@ class GoalSimulator:
             raise UserError(f"num_envs must be at least 1, got {num_envs}")
         whole_task = TASKS[choose("task", task, TASKS)] if isinstance(task, str) else task
         self.arm = find_arm(arm)
-        self.task = whole_task.within(self.arm.reach)
-        self.control = CONTROLS[choose("control mode", control, CONTROLS)].within(self.task.workspace)
+        self.task = whole_task.within(self.arm.reach, len(self.arm.home))
+        self.control = CONTROLS[choose("control mode", control, CONTROLS)].within(self.task.workspace, self.task.turns)
         self.num_envs = num_envs
         self.training_starts = training_starts
         factors = factors_of(vary)
@@ -153,6 +162,8 @@ class GoalSimulator:
             objects={name: self._xpos[:, index.body].copy() for name, index in (self._objects | self._parts).items()},
             joints={name: self._qpos[:, index.qpos.start].copy() for name, index in self._parts.items()},
             velocities={name: self._qvel[:, index.qvel][:, :3] for name, index in self._objects.items()},
+            orientation=chain.orientation,
+            angular_velocity=twist[:, 3:],
         )
 
     def _opening(self, fingers: Floats) -> Floats:
@@ -164,12 +175,14 @@ class GoalSimulator:
         world = self.world()
         closing = self._opening(self._qvel[:, self._arm.finger_qvel])
         parts = [world.tool, world.tool_velocity, world.opening, closing]
-        if self.arm_actions == len(self.arm.joints):
+        if self.task.turns:
+            parts += [world.orientation.reshape(-1, 9)[:, COLUMNS], world.angular_velocity]
+        if isinstance(self.control, JointControl):
             parts += [self._qpos[:, self._arm.qpos], self._qvel[:, self._arm.qvel]]
         own = sum(part.shape[1] for part in parts)
         for name, index in self._objects.items():
             position, velocity = world.objects[name], self._qvel[:, index.qvel]
-            rotation = self._xmat[:, index.body].reshape(-1, 9)[:, [0, 3, 6, 1, 4, 7]]  # its first two columns
+            rotation = self._xmat[:, index.body].reshape(-1, 9)[:, COLUMNS]
             parts += [position, position - world.tool, velocity[:, :3], rotation, velocity[:, 3:]]
         for name, index in self._parts.items():
             handle = world.objects[name]
@@ -181,7 +194,9 @@ class GoalSimulator:
         """Which entries of the state hold what: metres, m/s, radians, rad/s, and rotation columns."""
         joints = len(self.arm.joints)
         sizes = {"tool": 3, "tool_velocity": 3, "opening": 1, "opening_velocity": 1}
-        if self.arm_actions == joints:
+        if self.task.turns:
+            sizes |= {"tool_rotation": 6, "tool_angular_velocity": 3}
+        if isinstance(self.control, JointControl):
             sizes |= {"joints": joints, "joint_velocities": joints}
         for name in self._objects:
             sizes |= {name: 3, f"{name}_from_tool": 3, f"{name}_velocity": 3}
@@ -195,10 +210,13 @@ class GoalSimulator:
         """Actions of the task's scripted expert, shape (N, A)."""
         move, gripper = self.task.expert(self.world(), self.desired.astype(np.float64))
         chain = self._chain(slice(None))
-        if self.arm_actions == 3:
-            arm = move / self.control.step
+        move, turn = move[:, :3], move[:, 3:] if self.task.turns else np.zeros_like(move)
+        if isinstance(self.control, JointControl):
+            arm = joint_displacement(chain, move, turn) / self.control.step
+        elif self.control.turn:
+            arm = np.concatenate([move / self.control.step, turn / self.control.turn], axis=1)
         else:
-            arm = joint_displacement(chain, move, np.zeros_like(move)) / self.control.step
+            arm = move / self.control.step
         action = np.concatenate([arm, gripper], axis=1)[:, : self.action_size]
         return np.clip(action, -1, 1).astype(np.float32)
 
@@ -349,9 +367,10 @@ class GoalSimulator:
         told = grip.told_open if opened and not closing else grip.told_closed
         self._ctrl[ids[:, None], self._arm.gripper_ctrl] = told
         self._qpos[ids[:, None], self._arm.qpos] = self.arm.home
+        orientation = DOWN if placement.orientation is None else placement.orientation
         for _ in range(IK_STEPS):
             self.batch.forward(ids, stage=STAGE_POS)
-            pose = reach_for(self._chain(ids), placement.tool, DOWN, IK_DAMPING)
+            pose = reach_for(self._chain(ids), placement.tool, orientation, IK_DAMPING)
             pose = np.clip(pose, self._joint_low, self._joint_high)
             self._qpos[ids[:, None], self._arm.qpos] = pose
         self._ctrl[ids[:, None], self._arm.ctrl] = pose

@@ -9,12 +9,14 @@ from goalsight.envs.tasks.insert import Insert
 from goalsight.envs.tasks.pick_place import PickPlace
 from goalsight.envs.tasks.push import Push
 from goalsight.envs.tasks.reach import Reach
+from goalsight.envs.tasks.reach_pose import ReachPose
 from goalsight.envs.tasks.scene import Scene
 from goalsight.envs.tasks.slide import Slide
 from goalsight.envs.tasks.switches import Switches
 
 _ALL = (
     Reach(),
+    ReachPose(),
     Push(),
     Slide(),
     PickPlace(),
@@ -41,6 +43,7 @@ __all__ = [
     "Placement",
     "Push",
     "Reach",
+    "ReachPose",
     "Scene",
     "Slide",
     "Sort",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from array_api_compat import array_namespace
 
-from goalsight.envs.control import TABLETOP
+from goalsight.envs.control import DOWN, TABLETOP
 from goalsight.envs.region import Array, Region
 from goalsight.errors import UserError
 
@@ -71,6 +71,8 @@ class World:
     objects: dict[str, Array] = field(default_factory=dict)  # positions [m], (N, 3) each; of parts their handles'
     joints: dict[str, Array] = field(default_factory=dict)  # where moving parts stand [m or rad], (N,) each
     velocities: dict[str, Array] = field(default_factory=dict)  # of free objects [m/s], (N, 3) each
+    orientation: Array = None  # tool rotation in the world, (N, 3, 3)
+    angular_velocity: Array = None  # of the tool, in the world [rad/s], (N, 3)
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,16 @@ class Placement:
     objects: dict[str, Array] = field(default_factory=dict)  # positions [m], (n, 3) each; of parts their handles'
     yaw: dict[str, Array] = field(default_factory=dict)  # of free objects [rad], (n,) each
     joints: dict[str, Array] = field(default_factory=dict)  # where moving parts stand [m or rad], (n,) each
+    orientation: Array | None = None  # tool rotation in the world, (n, 3, 3); None points straight down
 
     def world(self) -> World:
         """What tasks see of it, with the gripper closed."""
         xp = array_namespace(self.tool)
         still = xp.zeros_like(self.tool)
         velocities = {name: xp.zeros_like(place) for name, place in self.objects.items() if name not in self.joints}
-        return World(self.tool, still, still[:, :1], self.objects, self.joints, velocities)
+        down = xp.asarray(DOWN, dtype=self.tool.dtype) if self.orientation is None else self.orientation
+        orientation = xp.broadcast_to(down, (self.tool.shape[0], 3, 3))
+        return World(self.tool, still, still[:, :1], self.objects, self.joints, velocities, orientation, still)
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,7 @@ class Task(ABC):
     name: str
     objects: tuple[Thing, ...] = ()
     uses_gripper: bool = False  # otherwise the gripper stays closed and has no action
+    turns: bool = False  # whether goals have orientations, so that Cartesian control turns the tool too
     goal_size: int = 3  # numbers that a goal is made of
     draws: int = 16  # uniform numbers that `draw` may use
 
@@ -145,12 +151,14 @@ class Task(ABC):
         """Its named goals."""
         return dict(self.named_goals)
 
-    def within(self, reach: Region | None) -> Self:
-        """The same task in the part of its regions that an arm reaches; None means all of them.
+    def within(self, reach: Region | None, joints: int = 6) -> Self:
+        """The same task in the part of its regions that an arm of so many joints reaches; None means all of them.
 
         Raises:
-            UserError: the arm reaches nothing of a region.
+            UserError: the arm reaches nothing of a region, or cannot turn its tool as it would have to.
         """
+        if self.turns and joints < 6:
+            raise UserError(f'task "{self.name}" turns the tool, which takes 6 joints; the arm has {joints}')
         if reach is None:
             return self
         regions = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -194,7 +202,8 @@ class Task(ABC):
             goal: desired goal, shape (N, goal_size).
 
         Returns:
-            the wanted displacement of the tool [m], shape (N, 3), and the gripper's action in [-1, 1], shape (N, 1).
+            the wanted displacement of the tool [m], shape (N, 3), or where the task `turns` (N, 6) with a rotation
+            vector in the world [rad], and the gripper's action in [-1, 1], shape (N, 1).
         """
 
     def valid(self, layout: Layout, achieved: Array) -> Array:
