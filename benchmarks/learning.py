@@ -58,7 +58,7 @@ EXPERIMENTS = {
     "push-pixels": Experiment("push", "pixels", ("pretrained", "random"), matched=True),
     **{
         f"{task}-state": Experiment(task, "state", ("none",), matched=False)
-        for task in ("pick_place", "slide", "drawer", "door", "switches", "buttons")
+        for task in ("reach_pose", "pick_place", "slide", "drawer", "door", "switches", "buttons")
     },
 }
 
