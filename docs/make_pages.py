@@ -146,6 +146,7 @@ def goal_facts(task: Task) -> str:
         ["numbers of a goal", f"{task.goal_size}"],
         ["reached within", f"{task.tolerance:g} {task.unit}"],
         ["for", f"{task.hold_steps} step{'s' if task.hold_steps > 1 else ''}"],
+        ["while the hand holds", f"`{task.grasped}`" if task.grasped else "nothing in particular"],
         ["farther off at the start than", f"{task.least_distance:g} {task.unit}"],
         ["steps of an episode", f"{task.max_episode_steps} (40 ms each)"],
         ["gripper", "has an action" if task.uses_gripper else "stays closed"],

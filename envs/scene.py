@@ -37,6 +37,40 @@ def compose(arm: Arm, task: "Task", more: Sequence[Furnishing] = ()) -> "mujoco.
     return spec.compile()
 
 
+@dataclass(frozen=True)
+class Touch:
+    """A sensor of where the arm touches a thing."""
+
+    arm: Arm
+    thing: str
+
+    CONTACTS = 16  # the strongest that are looked at
+    ENTRIES = 4  # of each: whether there is one, and the normal
+    OPPOSING = -0.5  # cosine of the angle from which two normals oppose each other
+
+    def furnish(self, spec: "mujoco.MjSpec") -> None:
+        """Add the sensor."""
+        import mujoco
+
+        found, normal = mujoco.mjtConDataField.mjCONDATA_FOUND, mujoco.mjtConDataField.mjCONDATA_NORMAL
+        by_force = 2
+        spec.add_sensor(
+            name="touch",
+            type=mujoco.mjtSensor.mjSENS_CONTACT,
+            objtype=mujoco.mjtObj.mjOBJ_XBODY,
+            objname=next(body.name for body in spec.bodies if body.name.startswith(self.arm.prefix)),
+            reftype=mujoco.mjtObj.mjOBJ_BODY,
+            refname=self.thing,
+            intprm=[1 << int(found) | 1 << int(normal), by_force, self.CONTACTS],
+        )
+
+    def held(self, sensed: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether the arm touches the thing from opposing sides, (N,), by what the sensor says, (N, D)."""
+        contacts = sensed.reshape(len(sensed), self.CONTACTS, self.ENTRIES)
+        normals = np.where(contacts[..., :1] > 0, contacts[..., 1:], 0.0)
+        return np.matmul(normals, normals.transpose(0, 2, 1)).min(axis=(1, 2)) < self.OPPOSING
+
+
 def camera_name(arm: Arm, model: "mujoco.MjModel", name: str) -> str:
     """The name in the model of a camera of the scene ("front") or of the arm ("wrist").
 

@@ -26,7 +26,7 @@ from goalsight.envs.control import (
     joint_displacement,
     reach_for,
 )
-from goalsight.envs.scene import ArmIndex, ThingIndex, compose
+from goalsight.envs.scene import ArmIndex, ThingIndex, Touch, compose
 from goalsight.envs.tasks import TASKS, Layout, Placement, Task, World
 from goalsight.envs.tasks.base import distance
 from goalsight.envs.variation import Cast, Factor, Variation, factors_of
@@ -102,7 +102,9 @@ class GoalSimulator:
         factors = factors_of(vary)
         self.aids = aids_of(aids)
         markers = Markers.of(self.task) if GOAL_MARKERS in self.aids else Markers(0)
-        self.model = compose(self.arm, self.task, (*factors, markers))
+        self._touch = Touch(self.arm, self.task.grasped) if self.task.grasped else None
+        touch = (self._touch,) if self._touch else ()
+        self.model = compose(self.arm, self.task, (*factors, markers, *touch))
         check_memory(f"a batch of {num_envs:,}", num_envs * simulation_bytes(self.model), "take fewer")
         self.batch = Batch(self.model, num_envs, min(num_threads, num_envs) if num_threads else 0)
         self._arm = ArmIndex.of(self.arm, self.model)
@@ -119,6 +121,7 @@ class GoalSimulator:
         self._site_xpos, self._site_xmat = bind("site_xpos"), bind("site_xmat")
         for name in ("geom_xpos", "geom_xmat", "cam_xpos", "cam_xmat", "light_xpos", "light_xdir"):
             self.batch.bind(name)  # what cameras read must be kept current
+        self._sensed = bind("sensordata")
         self._rngs: list[np.random.Generator | None] = [None] * num_envs
         self._variation_rngs = self._rngs.copy()
         self._goal_state = np.zeros_like(self.batch.state)
@@ -205,6 +208,10 @@ class GoalSimulator:
             sizes |= {name: 3, f"{name}_from_tool": 3, f"{name}_joint": 1, f"{name}_joint_velocity": 1}
         ends = np.cumsum(list(sizes.values()))
         return {name: slice(int(end) - size, int(end)) for (name, size), end in zip(sizes.items(), ends, strict=True)}
+
+    def grasped(self) -> NDArray[np.bool_]:
+        """Whether the hand holds what the task wants grasped, (N,); true where that is nothing."""
+        return np.ones(self.num_envs, bool) if self._touch is None else self._touch.held(self._sensed)
 
     def expert_action(self) -> NDArray[np.float32]:
         """Actions of the task's scripted expert, shape (N, A)."""

@@ -243,7 +243,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         obs = self._observe(self._obs, diverged)
         reward = self.compute_reward(obs["achieved_goal"], obs["desired_goal"], {})
         achieved = self.task.success(obs["achieved_goal"], obs["desired_goal"])
-        self._achieved_for = np.where(achieved, self._achieved_for + 1, 0)
+        self._achieved_for = np.where(achieved & self.sim.grasped(), self._achieved_for + 1, 0)
         info = self._info(diverged)
         truncated = (self._elapsed >= self.horizon) | diverged
         if truncated.any():

@@ -14,7 +14,7 @@ from goalsight.envs import registration
 from goalsight.envs.arms import ARMS
 from goalsight.envs.registration import env_ids, make_vector, register_task, resolve
 from goalsight.envs.tasks import TASKS as TASKS_BY_NAME
-from goalsight.envs.tasks import Reach
+from goalsight.envs.tasks import PickPlace, Push, Reach
 from goalsight.envs.vector import GoalVectorEnv
 from goalsight.errors import UserError
 
@@ -305,6 +305,25 @@ def test_success_may_have_to_be_held():
     assert not info["is_success"].any(), "a new episode begins anew"
     with pytest.raises(ValueError, match="hold_steps must be at least 1, got 0"):
         replace(Reach(), hold_steps=0)
+
+
+def test_success_may_take_a_grasp():
+    """Cubes that are carried in the air are held; those that are pushed lie at their goals without being held."""
+    told = {}
+    for task in (replace(PickPlace(), air_share=1.0, grasped="cube"), replace(Push(), grasped="cube")):
+        env = GoalVectorEnv(task, num_envs=20, num_threads=1)
+        env.reset(seed=0)
+        there, held = np.zeros(20, bool), np.zeros(20, bool)
+        for _ in range(env.horizon - 1):
+            _, reward, _, _, info = env.step(env.expert_action())
+            there |= reward == 0
+            held |= info["is_success"]
+        told[task.name] = there.mean(), held.mean()
+    assert told["pick_place"] == (1, 1)
+    assert told["push"][0] == 1
+    assert told["push"][1] <= 0.1, "fingers of a closed hand push from one side"
+    with pytest.raises(ValueError, match='task "push" has no object "egg" to be grasped'):
+        replace(Push(), grasped="egg")
 
 
 @pytest.mark.parametrize(

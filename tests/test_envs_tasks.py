@@ -164,7 +164,7 @@ def test_experts_agree_on_numpy_and_torch(task):
             objects = {name: array(place) for name, place in here.objects.items()}
             joints = {name: array(place) for name, place in here.joints.items()}
             velocities = {name: array(pace) for name, pace in moving.items()}
-            still, turned = array(0 * tool), array(here.orientation)
+            still, turned = array(0 * tool), array(here.orientation.copy())
             world = World(array(tool), still, array(opening), objects, joints, velocities, turned, still)
             return task.expert(world, array(layout.goal))
 

@@ -124,6 +124,7 @@ class Task(ABC):
     tolerance: float = 0.05  # of success, in the task's unit
     unit: str = "m"  # of goals and their errors
     hold_steps: int = 1  # control steps in a row for which the goal must be achieved to count as success
+    grasped: str | None = None  # the object that the hand must hold meanwhile, touching it from opposing sides
     workspace: Region = TABLETOP  # where Cartesian control may send the tool [m]
     margin: float = 0.0  # by which things keep off the sides of a small arm's reach, for the hand to get around [m]
     least_distance: float = 0.1  # between what is achieved at the start and the goal [m]
@@ -140,6 +141,8 @@ class Task(ABC):
             )
         if self.hold_steps < 1:
             raise ValueError(f"hold_steps must be at least 1, got {self.hold_steps}")
+        if self.grasped is not None and self.grasped not in {thing.name for thing in self.objects}:
+            raise ValueError(f'task "{self.name}" has no object "{self.grasped}" to be grasped')
         for name, goal in self.named_goals:
             if len(goal) != self.goal_size:
                 raise ValueError(
