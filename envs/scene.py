@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +64,7 @@ class Touch:
             intprm=[1 << int(found) | 1 << int(normal), by_force, self.CONTACTS],
         )
 
-    def held(self, sensed: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def held(self, sensed: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
         """Whether the arm touches the thing from opposing sides, (N,), by what the sensor says, (N, D)."""
         contacts = sensed.reshape(len(sensed), self.CONTACTS, self.ENTRIES)
         normals = np.where(contacts[..., :1] > 0, contacts[..., 1:], 0.0)
