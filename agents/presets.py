@@ -41,7 +41,7 @@ REARRANGE = replace(PICK_PLACE, steps=500_000, eval_every=20_000)  # several cub
 
 TASKS: dict[str, TrainPreset] = {
     "reach": REACH,
-    "reach_pose": replace(REACH, steps=60_000),  # untried
+    "reach_pose": replace(REACH, steps=60_000),
     "push": PUSH,
     "slide": SLIDE,
     "pick_place": PICK_PLACE,

@@ -12,6 +12,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from goalsight.envs.rendering.camera import KINEMATICS
+from goalsight.envs.rendering.moving import MovingTracer
 from goalsight.envs.rendering.tracer import Tracer, put_model
 
 # Pixels traced per kernel launch: large enough to hide the launch (0.3 ms), small enough to share among threads.
@@ -61,7 +62,9 @@ class RayTraceCamera:
         per_launch = (PIXELS_PER_LAUNCH_CPU if device.is_cpu else PIXELS_PER_LAUNCH_CUDA) // (width * height)
         per_worker = math.ceil(batch_size_hint / self._num_workers)
         self._capacity = 1 if quality == "pretty" else max(1, min(per_launch, per_worker))
-        self._idle: queue.SimpleQueue[Tracer] = queue.SimpleQueue()
+        still = quality == "fast" and device.is_cpu and not varying and MovingTracer.suits(model, name)
+        self._make = MovingTracer if still else Tracer
+        self._idle: queue.SimpleQueue[Tracer | MovingTracer] = queue.SimpleQueue()
         self._num_tracers = 0
         self._pool: ThreadPoolExecutor | None = None
         self._prepare(1)
@@ -109,7 +112,7 @@ class RayTraceCamera:
         # In the calling thread, since loading a kernel is not safe in several at once.
         while self._num_tracers < count:
             self._idle.put(
-                Tracer(
+                self._make(
                     *self._model,
                     capacity=self._capacity,
                     name=self.name,

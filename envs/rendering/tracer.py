@@ -35,6 +35,7 @@ class Tracer:
         height: int,
         pretty: bool,
         varying: Sequence[str] = (),
+        depth: bool = False,
     ) -> None:
         """Allocate what the kernels need, and compile them where this machine has not yet.
 
@@ -47,11 +48,12 @@ class Tracer:
             height: picture height [pixels].
             pretty: with shadows, highlights and smooth edges.
             varying: fields of the model that simulations have values of their own of.
+            depth: whether distances are kept too.
         """
         features = {
             "cam_active": [name],
             "render_rgb": True,
-            "render_depth": False,
+            "render_depth": depth,
             "render_seg": False,
             "use_textures": host_model.ntex > 0,
             "use_fast_math": False,
@@ -100,6 +102,14 @@ class Tracer:
         if self._smoother is not None:
             self._smooth(self._smoother, frames[0])
 
+    def rays_and_depth(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What the first simulation drawn last shows, pixel by pixel.
+
+        Returns:
+            directions in the camera's frame, (H * W, 3), and how far ahead it lies [m], (H * W,); 0 for the sky.
+        """
+        return self._context.ray.numpy().copy(), self._context.depth_data.numpy()[0].copy()
+
     def _trace(self, context: mujoco_warp.RenderContext) -> None:
         mujoco_warp.refit_bvh(self._model, self._data, context)
         mujoco_warp.render(self._model, self._data, context)
@@ -140,6 +150,11 @@ class _Smoother:
         self._rays.write(rays)
         self.context.total_rays = len(rays)
         return len(rays)
+
+
+def input_array(array: Any) -> "_Input":
+    """A way to write to an array of the kernels."""
+    return _Input(array)
 
 
 class _Input:
