@@ -1,6 +1,6 @@
 """Kernels that draw spheres, capsules, ellipsoids, cylinders and boxes where they can be seen, in daylight."""
 
-# mypy: disable-error-code="index,misc,type-var,no-untyped-def,no-untyped-call,call-overload,operator,attr-defined,valid-type"
+# mypy: disable-error-code="index, misc, type-var, no-untyped-def, no-untyped-call, call-overload, operator, valid-type"
 # Kernels are compiled by Warp, whose arrays type checkers do not know as such.
 
 import mujoco
