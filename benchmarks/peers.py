@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import tyro
 from isolation import CommandError, Library, python_of, run_together
+from peers_plot import plot
 from reporting import RESULTS, markdown_table, provenance, significant
 
 from goalsight.machine import usable_cores
@@ -33,13 +34,32 @@ PEERS = {
         ("ogbench", "mujoco", "dm_control", "gymnasium", "numpy"),
         ("ogbench==1.2.2", "mujoco==4.0.0", "dm_control==1.0.50", "gymnasium==1.4.0", "numpy==2.4.6"),
     ),
+    "Meta-World push": Library(
+        "metaworld",
+        ("metaworld", "mujoco", "gymnasium", "numpy"),
+        (
+            *("metaworld==3.1.1", "mujoco==3.3.0", "gymnasium==1.4.0", "numpy==2.4.6"),
+            *("packaging==26.3", "imageio==2.38.1", "PyOpenGL==3.1.10"),
+        ),
+    ),
+    "panda-gym Push": Library(
+        "panda-gym",
+        ("panda-gym", "pybullet", "gymnasium", "numpy"),
+        ("panda-gym==3.0.7", "pybullet==3.2.7", "gymnasium==1.4.0", "numpy==2.4.6", "scipy==1.17.1"),
+    ),
+    # Likewise.
+    "robosuite Lift": Library(
+        "robosuite",
+        ("robosuite", "mujoco", "numpy"),
+        ("robosuite==1.5.2", "mujoco==3.3.0", "numpy==1.26.4", "numba==0.68.1", "PyOpenGL==3.1.10"),
+    ),
 }
 OBS = ("state", "pixels")
-BATCHES = (1, 32, 256)
+BATCHES = (1, 32, 256, 4096)
 STEPS_HEAD = ["environment", "obs", "envs", "processes", "env steps/s", "in each round", "per CPU second"]
 RATIOS_HEAD = ["goalsight beside", "obs", "its processes", "faster", "with envs", "aim"]
 # What is hoped for beside one process of the peer: (peer, obs) -> times faster.
-AIMS = {("OGBench cube-single", "pixels"): 200, ("FetchPush", "pixels"): 20, ("FetchPush", "state"): 10}
+AIMS = {("OGBench cube-single", "pixels"): 350, ("FetchPush", "pixels"): 25, ("FetchPush", "state"): 15}
 
 
 @dataclass(frozen=True)
@@ -63,7 +83,7 @@ class Peers:
     seed: int = 0
     """Of the episodes and the random actions."""
     out: Path = RESULTS / "peers.json"
-    """The result; a Markdown table is written beside it."""
+    """The result; a Markdown table and a plot (SVG) are written beside it."""
 
 
 @dataclass
@@ -228,6 +248,7 @@ def main(config: Peers) -> None:
     config.out.parent.mkdir(parents=True, exist_ok=True)
     atomic_write_json(config.out, result)
     atomic_write_text(config.out.with_suffix(".md"), table + "\n")
+    plot(result["rows"], config.out.with_suffix(".svg"))
     print(table)
 
 

@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Callable
 from importlib import metadata
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,60 @@ def ogbench_cube(spec: dict[str, Any]) -> tuple[Any, Step]:
     return single_env(lambda: gym.make(name), seed=spec["seed"])
 
 
+def meta_world_push(spec: dict[str, Any]) -> tuple[Any, Step]:
+    """Meta-World's push, from state, or with a rendered image at every step."""
+    import gymnasium as gym
+    import metaworld  # type: ignore[import-not-found]  # noqa: F401  (registers the ids)
+
+    pixels, size = spec["obs"] == "pixels", spec["image_size"]
+    drawing = {"render_mode": "rgb_array", "camera_name": "corner", "width": size, "height": size} if pixels else {}
+    return single_env(
+        lambda: gym.make("Meta-World/MT1", env_name="push-v3", **drawing), seed=spec["seed"], also_render=pixels
+    )
+
+
+def panda_gym_push(spec: dict[str, Any]) -> tuple[Any, Step]:
+    """panda-gym's Push, from state, or with an image by its software renderer at every step."""
+    import gymnasium as gym
+    import panda_gym  # type: ignore[import-not-found]  # noqa: F401  (registers the ids)
+
+    pixels, size = spec["obs"] == "pixels", spec["image_size"]
+    drawing = {"render_mode": "rgb_array", "renderer": "Tiny", "render_width": size, "render_height": size}
+    return single_env(
+        lambda: gym.make("PandaPush-v3", **(drawing if pixels else {})), seed=spec["seed"], also_render=pixels
+    )
+
+
+def robosuite_lift(spec: dict[str, Any]) -> tuple[Any, Step]:
+    """Robosuite's Lift with the Panda, from state, or with one camera among its observations."""
+    import robosuite  # type: ignore[import-not-found]
+
+    pixels, size = spec["obs"] == "pixels", spec["image_size"]
+    env = robosuite.make(
+        "Lift",
+        robots="Panda",
+        has_renderer=False,
+        has_offscreen_renderer=pixels,
+        use_camera_obs=pixels,
+        camera_names="agentview",
+        camera_heights=size,
+        camera_widths=size,
+        horizon=200,
+        seed=spec["seed"],
+    )
+    env.reset()
+    low, high = env.action_spec
+    env.action_space = SimpleNamespace(low=low, high=high, shape=low.shape, dtype=low.dtype)
+
+    def step(actions: np.ndarray) -> bool:
+        ended = bool(env.step(actions[0])[2])
+        if ended:
+            env.reset()
+        return ended
+
+    return env, step
+
+
 def goalsight_push(spec: dict[str, Any]) -> tuple[Any, Step]:
     """A batch of goalsight's Push; new episodes, and with pixels their goal images, are part of the step."""
     from goalsight.envs.registration import make_vector
@@ -111,6 +166,9 @@ def goalsight_push(spec: dict[str, Any]) -> tuple[Any, Step]:
 ENVS: dict[str, Callable[[dict[str, Any]], tuple[Any, Step]]] = {
     "FetchPush": fetch_push,
     "OGBench cube-single": ogbench_cube,
+    "Meta-World push": meta_world_push,
+    "panda-gym Push": panda_gym_push,
+    "robosuite Lift": robosuite_lift,
     "goalsight Push": goalsight_push,
 }
 
