@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 from goalsight.envs.arms import Arm
 from goalsight.envs.mjcf import SCENE, load_asset
-from goalsight.errors import choose
+from goalsight.errors import UserError, choose
 
 if TYPE_CHECKING:
     import mujoco
 
     from goalsight.envs.tasks.base import Task
+
+LAST_DRAWN_GROUP = 2  # of geoms
 
 
 class Furnishing(Protocol):
@@ -80,6 +82,48 @@ def camera_name(arm: Arm, model: "mujoco.MjModel", name: str) -> str:
     names = [model.camera(i).name for i in range(model.ncam)]
     known = {full.removeprefix(arm.prefix): full for full in names}
     return known[choose("camera", name, known)]
+
+
+def check_view(model: "mujoco.MjModel", name: str) -> None:
+    """Make sure that a camera that stands still is in nothing that does, where it would see through walls or nothing.
+
+    Raises:
+        UserError: it is.
+    """
+    import mujoco
+
+    camera = model.camera(name).id
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    mujoco.mj_camlight(model, data)
+    for geom in np.flatnonzero((model.geom_group <= LAST_DRAWN_GROUP) & (model.geom_rgba[:, 3] > 0)):
+        turn = data.geom_xmat[geom].reshape(3, 3)
+        place = (data.cam_xpos[camera] - data.geom_xpos[geom]) @ turn
+        still = model.body_weldid[[model.geom_bodyid[geom], model.cam_bodyid[camera]]] == 0
+        if still.all() and _holds(model.geom_type[geom], model.geom_size[geom], place):
+            called = model.geom(geom).name or f"number {geom}"
+            raise UserError(f'camera "{name}" is inside geom "{called}", where it sees nothing: move one of them')
+
+
+def _holds(shape: int, size: NDArray[np.float64], place: NDArray[np.float64]) -> bool:
+    """Whether a point in a geom's frame lies inside it; of meshes and other free forms that is not known."""
+    import mujoco
+
+    shapes = mujoco.mjtGeom
+    across, up = np.hypot(place[0], place[1]), abs(place[2])
+    if shape == shapes.mjGEOM_PLANE:
+        return bool(place[2] < 0)
+    if shape == shapes.mjGEOM_BOX:
+        return bool((np.abs(place) < size).all())
+    if shape == shapes.mjGEOM_SPHERE:
+        return bool(np.linalg.norm(place) < size[0])
+    if shape == shapes.mjGEOM_ELLIPSOID:
+        return bool(np.linalg.norm(place / size) < 1)
+    if shape == shapes.mjGEOM_CYLINDER:
+        return bool(across < size[0] and up < size[1])
+    if shape == shapes.mjGEOM_CAPSULE:
+        return bool(np.hypot(across, max(up - size[1], 0.0)) < size[0])
+    return False
 
 
 def arm_geoms(arm: Arm, model: "mujoco.MjModel") -> NDArray[np.int64]:

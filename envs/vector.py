@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from goalsight.envs.aids import ARM_OPACITY, TRANSPARENT_ARM
 from goalsight.envs.arms import Arm
-from goalsight.envs.scene import arm_geoms, camera_name
+from goalsight.envs.scene import arm_geoms, camera_name, check_view
 from goalsight.envs.simulator import GoalSimulator, Observed, SimulatorSnapshot
 from goalsight.envs.tasks import Task
 from goalsight.envs.tasks.base import REWARDS
@@ -128,7 +128,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self.num_envs = num_envs
         self.pixels = choose("observation mode", obs, OBS_MODES) == "pixels"
         self.image_size, self.camera, self.privileged = image_size, camera, privileged and self.pixels
-        camera_name(self.arm, self.model, camera)
+        check_view(self.model, camera_name(self.arm, self.model, camera))
         self.renderer = choose("renderer", renderer, ("raytrace", "opengl"))
         self.horizon = max_episode_steps if max_episode_steps is not None else self.task.max_episode_steps
         if self.horizon < 1:
@@ -352,6 +352,8 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
 
     def _make_camera(self, name: str, size: int) -> "Camera":
         from goalsight.envs.rendering import TranslucentCamera, make_camera
+
+        check_view(self.model, camera_name(self.arm, self.model, name))
 
         def make(model: "mujoco.MjModel") -> "Camera":
             return make_camera(

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import mujoco
@@ -12,7 +13,8 @@ import pytest
 from goalsight.envs.arms import PANDA
 from goalsight.envs.rendering import KINEMATICS, make_camera, opengl, renderer_report
 from goalsight.envs.scene import ArmIndex, ThingIndex, compose
-from goalsight.envs.tasks import TASKS
+from goalsight.envs.tasks import TASKS, Reach
+from goalsight.envs.vector import GoalVectorEnv
 from goalsight.errors import UserError
 
 
@@ -127,3 +129,25 @@ assert not {"OpenGL", "mujoco.egl"} & set(sys.modules)
     assert result.returncode == 0, result.stderr
     assert result.stdout == ""
     assert result.stderr == ""
+
+
+@dataclass(frozen=True)
+class Walled(Reach):
+    """Reach with a wall where the camera stands, or beside it."""
+
+    name: str = "walled"
+    shape: str = "BOX"
+    beside: float = 0.0
+
+    def furnish(self, spec: mujoco.MjSpec) -> None:
+        place = np.add(spec.camera("front").pos, [0, self.beside, 0.1])
+        shape = getattr(mujoco.mjtGeom, f"mjGEOM_{self.shape}")
+        spec.worldbody.add_geom(name="wall", type=shape, pos=place, size=[0.2, 0.2, 0.3], rgba=[1, 1, 1, 1])
+
+
+@pytest.mark.parametrize("shape", ["BOX", "SPHERE", "ELLIPSOID", "CYLINDER", "CAPSULE", "PLANE"])
+def test_a_camera_inside_a_wall_is_refused(shape: str) -> None:
+    with pytest.raises(UserError, match='camera "front" is inside geom "wall"'):
+        GoalVectorEnv(Walled(shape=shape), obs="pixels")
+    if shape != "PLANE":
+        GoalVectorEnv(Walled(shape=shape, beside=0.6), obs="pixels").reset(seed=0)

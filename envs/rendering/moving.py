@@ -85,6 +85,14 @@ class MovingTracer:
         self._trace(len(drawn))
         frames[still] = drawn
 
+    def work(self, count: int) -> tuple[float, float]:
+        """How many rays, and how many tests of a ray against a geom, the last `count` frames took on average."""
+        rays = np.zeros((count, self._height, self._width), np.int64)
+        for frame, bounds in zip(rays, self._bounds.numpy()[:count], strict=True):
+            for left, right, top, bottom in bounds:
+                frame[top : bottom + 1, left : right + 1] += 1
+        return float((rays > 0).sum() / count), float(rays.sum() / count)
+
     def _keep_background(self, model: mujoco.MjModel, camera: dict[str, Any]) -> None:
         """Draw what does not move, and note where it is."""
         data = mujoco.MjData(model)
