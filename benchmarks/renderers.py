@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from goalsight.envs.rendering import Camera
 
 # Floating-point operations, counted by hand. A test takes a direction to the geom's frame (15) and solves for where it
-# enters (30 for an ellipsoid, 35 for a box, 50 for a cylinder, 60 for a capsule); a pixel that shows one is lit by 3 lights.
+# enters (30 for an ellipsoid, 35 for a box, 50 for a cylinder, 60 for a capsule); then three lights are summed.
 OPERATIONS_PER_TEST = 65
 OPERATIONS_PER_RAY = 50
 ACTED = 10  # random steps before, so that the states differ
