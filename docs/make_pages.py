@@ -146,7 +146,7 @@ def goal_facts(task: Task) -> str:
         ["numbers of a goal", f"{task.goal_size}"],
         ["reached within", f"{task.tolerance:g} {task.unit}"],
         ["for", f"{task.hold_steps} step{'s' if task.hold_steps > 1 else ''}"],
-        ["while the hand holds", f"`{task.grasped}`" if task.grasped else "nothing in particular"],
+        *([["while the hand holds", f"`{task.grasped}`"]] if task.grasped else []),
         ["farther off at the start than", f"{task.least_distance:g} {task.unit}"],
         ["steps of an episode", f"{task.max_episode_steps} (40 ms each)"],
         ["gripper", "has an action" if task.uses_gripper else "stays closed"],
@@ -286,6 +286,10 @@ def main(config: MakePages) -> None:
             (config.out / page.name).write_text(fill(page.read_text()))
         else:
             shutil.copy(page, config.out / page.name)
+    plots = config.out / "plots"
+    plots.mkdir(exist_ok=True)
+    for plot in EXPERTS.parent.glob("*.svg"):
+        shutil.copy(plot, plots / plot.name)
     for name, ids in tqdm(by_task.items(), unit="task", desc="pages", disable=None):
         (folder / f"{name}.md").write_text(task_page(name, ids))
     lines = [f"- [{camel(name)}]({name}.md): {str(getdoc(type(TASKS[name]))).splitlines()[0]}" for name in by_task]

@@ -12,7 +12,10 @@ from goalsight.envs.tasks.base import Layout, Placement, Task, World, distance
 
 @dataclass(frozen=True)
 class ReachPose(Task):
-    """The goal is a tool pose: position [m], and rotation vector [rad] from pointing straight down."""
+    """The goal is a tool pose: position [m], and rotation vector [rad] from pointing straight down.
+
+    Of distance and angle the worse counts, a radian as 0.25 m: to be within 0.05 m is to be within 0.2 rad as well.
+    """
 
     name: str = "reach_pose"
     goal_size: int = 6
