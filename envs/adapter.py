@@ -1,7 +1,8 @@
 """Goal environments of others where an id is taken: any Gymnasium environment in the style of `GoalEnv`.
 
 That is, one whose observations are dictionaries with `observation`, `achieved_goal` and `desired_goal`, and which has
-`compute_reward(achieved_goal, desired_goal, info)`: those of Gymnasium-Robotics and of panda-gym, and many of users.
+`compute_reward(achieved_goal, desired_goal, info)`: those of Gymnasium-Robotics and of panda-gym, and many of users. If
+they hold `pixels` and `goal_pixels` as well, agents can act from images; OGBench's are made such by `OGBenchGoals`.
 """
 
 import warnings
@@ -15,10 +16,13 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from goalsight.envs.ogbench import ENTRY_POINT, OPTIONS, OGBenchGoals
 from goalsight.errors import UserError
 
 Obs = dict[str, NDArray[Any]]
 KEYS = ("observation", "achieved_goal", "desired_goal")
+IMAGES = ("pixels", "goal_pixels")
+PRIVILEGED = "state"  # what critics may see that act from images
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
     Actions are in [-1, 1] and spread over the environment's own range. Episodes have a fixed length: that the
     environment calls a state terminal, as some do when the goal is reached, does not end one. `info["is_success"]` is
     what the environment says under that name, or under "success"; where it says neither, a reward that is not negative
-    counts. There is no expert, and no goal image.
+    counts. There is no expert.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 (Gymnasium's own declaration)
@@ -44,13 +48,16 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
     }
     has_expert = False
 
-    def __init__(self, env_id: str, num_envs: int = 1, *, max_episode_steps: int | None = None) -> None:
+    def __init__(
+        self, env_id: str, num_envs: int = 1, *, max_episode_steps: int | None = None, obs: str = "state"
+    ) -> None:
         """Make the environments.
 
         Args:
             env_id: as `gymnasium.make` takes it.
             num_envs: N.
             max_episode_steps: horizon; None takes the environment's own.
+            obs: "state", or "pixels" where the environment observes images.
 
         Raises:
             UserError: it cannot be made, is no goal environment, or has no horizon.
@@ -65,11 +72,17 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         first = self._envs[0]
         _check(env_id, first)
         self.task = ForeignTask(env_id.rpartition(":")[2].rpartition("/")[2])
+        given: Any = first.observation_space
+        self._keys = KEYS + tuple(key for key in (*IMAGES, PRIVILEGED) if obs == "pixels" and key in given.spaces)
+        if obs == "pixels" and not set(IMAGES) <= set(self._keys):
+            raise UserError(f"{env_id} has no goal images; choose obs state")
         own: Any = first.action_space
         self._low, self._high = own.low.astype(np.float64), own.high.astype(np.float64)
-        spaces: Any = first.observation_space
         self.single_observation_space = gym.spaces.Dict(
-            {key: gym.spaces.Box(-np.inf, np.inf, spaces[key].shape, np.float32) for key in KEYS}
+            {
+                key: given[key] if key in IMAGES else gym.spaces.Box(-np.inf, np.inf, given[key].shape, np.float32)
+                for key in self._keys
+            }
         )
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, own.shape, np.float32)
         self.observation_space: Any = batch_space(self.single_observation_space, num_envs)
@@ -91,7 +104,7 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             raise UserError(f"{self.env_id} draws its own goals; none can be asked for")
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
         rows = [
-            _row(env.reset(seed=None if own is None else int(own))[0])
+            self._row(env.reset(seed=None if own is None else int(own))[0])
             for env, own in zip(self._envs, seeds or [None] * self.num_envs, strict=True)
         ]
         self._obs = _stack(rows)
@@ -109,7 +122,7 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         rows, rewards, said = [], np.zeros(self.num_envs, np.float32), []
         for i, (env, action) in enumerate(zip(self._envs, own.astype(np.float32), strict=True)):
             obs, reward, _, _, info = env.step(action)
-            rows.append(_row(obs))
+            rows.append(self._row(obs))
             rewards[i] = float(reward)
             said.append(bool(info.get("is_success", info.get("success", rewards[i] >= 0))))
         obs = _stack(rows)
@@ -120,8 +133,8 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         if truncated.any():
             info |= self._final(obs, truncated)
             for index in np.flatnonzero(truncated):
-                fresh = _row(self._envs[index].reset()[0])
-                for key in KEYS:
+                fresh = self._row(self._envs[index].reset()[0])
+                for key in self._keys:
                     obs[key][index] = fresh[key]
             self._elapsed[truncated] = 0
         self._obs = obs
@@ -137,8 +150,11 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         return np.asarray(rewards, np.float32).reshape(achieved.shape[:-1])
 
     def _own_reward(self, achieved: Any, desired: Any) -> Any:
-        unwrapped: Any = self._envs[0].unwrapped
-        return unwrapped.compute_reward(achieved, desired, {})
+        return self._envs[0].get_wrapper_attr("compute_reward")(achieved, desired, {})
+
+    def _row(self, obs: Any) -> Obs:
+        """An observation of one environment as arrays."""
+        return {key: np.asarray(obs[key], np.uint8 if key in IMAGES else np.float32) for key in self._keys}
 
     def _one_by_one(self, achieved: NDArray[Any], desired: NDArray[Any]) -> list[float]:
         return [float(self._own_reward(a, d)) for a, d in zip(achieved, desired, strict=True)]
@@ -179,19 +195,19 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         return np.stack([self._picture(i, size) for i in (range(self.num_envs) if ids is None else ids)])
 
     def _picture(self, index: int, size: int) -> NDArray[np.uint8]:
-        from PIL import Image
-
         frame = self._envs[index].render()
         if not isinstance(frame, np.ndarray):
             raise UserError(f'{self.env_id} draws no pictures: it has no render mode "rgb_array"')
-        picture = Image.fromarray(frame.astype(np.uint8))
-        side = min(picture.size)
-        left, top = (picture.width - side) // 2, (picture.height - side) // 2
-        square = picture.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)
-        return np.asarray(square)
+        return _square(frame, size)
 
-    def goal_frames(self, **_: Any) -> None:
-        """There are no pictures of goals: only the environment could put itself where they are achieved."""
+    def goal_frames(
+        self, *, size: int = 480, ids: NDArray[np.int64] | None = None, **_: Any
+    ) -> NDArray[np.uint8] | None:
+        """Goal images, made square, (n, size, size, 3); None where only the environment could draw them."""
+        if self._obs is None or IMAGES[1] not in self._obs:
+            return None
+        goals = self._obs[IMAGES[1]]
+        return np.stack([_square(goals[i], size) for i in (range(self.num_envs) if ids is None else ids)])
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the environments."""
@@ -218,12 +234,11 @@ def adapt(env_id: str, num_envs: int, **options: Any) -> AdaptedVectorEnv:
     Raises:
         UserError: an option asks for what such environments do not have.
     """
-    if options.get("obs", "state") != "state":
-        raise UserError(f"{env_id} has no goal images; choose obs state")
     for name in ("vary", "aids"):
         if options.get(name):
             raise UserError(f"{env_id} was made elsewhere and knows no {name}")
-    return AdaptedVectorEnv(env_id, num_envs, max_episode_steps=options.get("max_episode_steps"))
+    chosen = {name: options[name] for name in ("max_episode_steps", "obs") if name in options}
+    return AdaptedVectorEnv(env_id, num_envs, **chosen)
 
 
 def _spec(env_id: str) -> Any:
@@ -232,12 +247,15 @@ def _spec(env_id: str) -> Any:
 
 
 def _make(env_id: str, horizon: int) -> "gym.Env[Any, Any]":
-    reason = ""
+    reason, entry = "", _spec(env_id).entry_point
+    ogbench = isinstance(entry, str) and entry.startswith(ENTRY_POINT)
+    own = OPTIONS if ogbench else {}
     for drawing in ({"render_mode": "rgb_array"}, {}):  # some know no render modes, which matters to films alone
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return gym.make(env_id, max_episode_steps=horizon, disable_env_checker=True, **drawing)
+                env = gym.make(env_id, max_episode_steps=horizon, disable_env_checker=True, **drawing, **own)
+                return OGBenchGoals(env) if ogbench else env
         except Exception as error:  # whatever a stranger's constructor raises
             reason = " ".join(f"{type(error).__name__}: {error}".split())
     raise UserError(f"{env_id} cannot be made: {reason[:200]}")
@@ -246,16 +264,23 @@ def _make(env_id: str, horizon: int) -> "gym.Env[Any, Any]":
 def _check(env_id: str, env: "gym.Env[Any, Any]") -> None:
     space = env.observation_space
     missing = [key for key in KEYS if not isinstance(space, gym.spaces.Dict) or key not in space.spaces]
-    if missing or not hasattr(env.unwrapped, "compute_reward"):
+    if missing or not env.has_wrapper_attr("compute_reward"):
         lacks = ", ".join([*(f'observation "{key}"' for key in missing), *["compute_reward"] * (not missing)])
         raise UserError(f"{env_id} is no goal environment: it lacks {lacks}")
     if not isinstance(env.action_space, gym.spaces.Box) or not env.action_space.is_bounded():
         raise UserError(f"{env_id} has no continuous, bounded actions")
 
 
-def _row(obs: Any) -> Obs:
-    return {key: np.asarray(obs[key], np.float32) for key in KEYS}
-
-
 def _stack(rows: list[Obs]) -> Obs:
-    return {key: np.stack([row[key] for row in rows]) for key in KEYS}
+    return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+
+
+def _square(frame: NDArray[Any], size: int) -> NDArray[np.uint8]:
+    """The middle of a frame (H, W, 3), resized to (size, size, 3)."""
+    from PIL import Image
+
+    picture = Image.fromarray(frame.astype(np.uint8))
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    square = picture.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)
+    return np.asarray(square)

@@ -143,3 +143,20 @@ def test_environments_of_panda_gym_are_adapted() -> None:
     assert np.array_equal(reward, env.compute_reward(obs["achieved_goal"], obs["desired_goal"], {}))
     assert env.render_frames(size=64).std() > 5
     env.close()
+
+
+def test_goals_of_ogbench_are_reached_as_it_would_have_them():
+    pytest.importorskip("ogbench")
+    envs = make_goal_envs("ogbench.manipspace:cube-single-v0", num_envs=2)
+    obs, _ = envs.reset(seed=0)
+    assert {key: value.shape for key, value in obs.items()} == {
+        "observation": (2, 28),
+        "achieved_goal": (2, 3),
+        "desired_goal": (2, 3),
+    }
+    *_, info = envs.step(np.zeros((2, 5)))
+    assert not info["is_success"].any()
+    off = np.array([[0.0, 0, 0], [0, 0.39, 0], [0, 0, 0.41]], np.float32)  # in tenths of a metre; 4 cm are allowed
+    goals = np.tile(obs["desired_goal"][:1], (3, 1))
+    np.testing.assert_array_equal(envs.compute_reward(goals + off, goals, {}), [0, 0, -1])
+    envs.close()
