@@ -29,7 +29,7 @@ from goalsight.envs.control import (
 from goalsight.envs.scene import ArmIndex, ThingIndex, Touch, compose
 from goalsight.envs.tasks import TASKS, Layout, Placement, Task, World
 from goalsight.envs.tasks.base import distance
-from goalsight.envs.variation import Cast, Factor, Variation, factors_of
+from goalsight.envs.variation import Cast, Factor, Variation, at_work, factors_of
 from goalsight.errors import UserError, choose
 from goalsight.memory import check_memory
 
@@ -138,7 +138,8 @@ class GoalSimulator:
         speeds = np.zeros(max(part.stop for part in layout.values()), bool)
         for name, part in layout.items():
             speeds[part] = name.endswith(("velocity", "velocities"))
-        return Variation(factors, self.batch, Cast.of(self.arm, self.task, self.model), neutral, speeds)
+        cast = Cast.of(self.arm, self.task, self.model)
+        return Variation(at_work(factors, cast), self.batch, cast, neutral, speeds)
 
     # --- physical queries -------------------------------------------------------------------------------------
 

@@ -93,6 +93,21 @@ def test_a_snapshot_goes_on_to_the_bit_through_the_end_of_the_episode(
         each.close()
 
 
+@given(env_id=ids, seed=seeds, vary=st.sampled_from(((), ("table", "light", "camera"))))
+@settings(max_examples=25, deadline=None)
+def test_a_goal_image_is_the_picture_of_a_state_that_achieves_the_goal(
+    env_id: str, seed: int, vary: tuple[str, ...]
+) -> None:
+    env = make_vector(env_id, num_envs=2, obs="pixels", vary=vary)
+    obs, _ = env.reset(seed=seed)
+    with env.sim.show_goal(np.arange(2)):
+        np.testing.assert_allclose(env.sim.observe().achieved, obs["desired_goal"], atol=1e-6)
+        shown = env.render_frames(size=env.image_size)
+    assert np.array_equal(obs["goal_pixels"], shown)
+    assert np.array_equal(obs["pixels"], env.render_frames(size=env.image_size)), "and the view is back where it was"
+    env.close()
+
+
 def test_a_snapshot_keeps_pixels_and_fits_only_its_like() -> None:
     env = GoalVectorEnv("push", num_envs=2, obs="pixels", max_episode_steps=5)
     with pytest.raises(UserError, match="call reset"):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from goalsight.envs.registration import make_vector
-from goalsight.envs.variation import FACTORS, Latency, Mass, hashed
+from goalsight.envs.variation import FACTORS, Latency, Mass
+from goalsight.envs.variation.engine import hashed
 from goalsight.errors import UserError
 
 PUSH = "goalsight/PandaPush-v0"
