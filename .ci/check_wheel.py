@@ -25,12 +25,12 @@ names = {name.lower() for name in importlib.metadata.packages_distributions()}
 assert "torchvision" not in names
 
 for task in ("Reach", "Push", "PickPlace"):
-    env = gymnasium.make(f"goalsight:goalsight/Panda{task}-v0")
+    env = gymnasium.make(f"goalsight:goalsight/Panda{task}-v1")
     obs, _ = env.reset(seed=0)
     obs, reward, *_ = env.step(env.action_space.sample())
     assert reward == env.unwrapped.compute_reward(obs["achieved_goal"], obs["desired_goal"], {})
     env.close()
-env = gymnasium.make("goalsight/PandaReach-v0", obs="pixels")
+env = gymnasium.make("goalsight/PandaReach-v1", obs="pixels")
 obs, _ = env.reset(seed=0)
 assert obs["pixels"].shape == obs["goal_pixels"].shape == (64, 64, 3) and obs["pixels"].std() > 5
 print("the wheel's environments step and render")

@@ -31,7 +31,7 @@ TILES, COLUMNS = 24, 6  # episodes shown side by side in the film
 class Collect:
     """Record play as video and frames."""
 
-    env: str = "goalsight/PandaPush-v0"
+    env: str = "goalsight/PandaPush-v1"
     """Environment to play in; its goals are ignored."""
     frames: int = 20_000
     """Frames to record, rounded up to whole episodes."""

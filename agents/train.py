@@ -15,7 +15,7 @@ CRITICS = ("state", "pixels")
 class Train:
     """Train an agent to reach goals it is shown."""
 
-    env: str = "goalsight/PandaReach-v0"
+    env: str = "goalsight/PandaReach-v1"
     """Environment id; `goalsight envs` lists them."""
     obs: Literal["pixels", "state"] = "pixels"
     """What the actor sees: the view and a goal image, or the simulator's state."""

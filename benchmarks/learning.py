@@ -25,7 +25,8 @@ from reporting import RESULTS, provenance
 from goalsight.agents.collect import Collect, collect
 from goalsight.agents.train import Train, train
 from goalsight.demo import PLANS
-from goalsight.envs.registration import camel
+from goalsight.envs.registration import id_of
+from goalsight.envs.tasks import TASKS
 from goalsight.errors import UserError, choose
 from goalsight.eval.evaluate import Eval, evaluate
 from goalsight.files import read_json
@@ -49,7 +50,7 @@ class Experiment:
     @property
     def env(self) -> str:
         """The id, with the Panda."""
-        return f"goalsight/Panda{camel(self.task)}-v0"
+        return id_of("panda", TASKS[self.task])
 
 
 EXPERIMENTS = {

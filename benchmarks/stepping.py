@@ -158,7 +158,7 @@ def goalsight_push(spec: dict[str, Any]) -> tuple[Any, Step]:
 
     pixels = spec["obs"] == "pixels"
     drawing = {"image_size": spec["image_size"]} if pixels else {}
-    env = make_vector("goalsight/PandaPush-v0", num_envs=spec["num_envs"], obs=spec["obs"], **drawing)
+    env = make_vector("goalsight/PandaPush-v1", num_envs=spec["num_envs"], obs=spec["obs"], **drawing)
     env.reset(seed=spec["seed"])
     return env, lambda actions: bool(env.step(actions)[3].any())
 

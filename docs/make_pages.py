@@ -31,7 +31,7 @@ from goalsight.cli import COMMANDS
 from goalsight.envs.arms import ARMS
 from goalsight.envs.control import TURN
 from goalsight.envs.fingerprints import own_ids
-from goalsight.envs.registration import camel, make_vector
+from goalsight.envs.registration import camel, id_of, make_vector
 from goalsight.envs.tasks import TASKS, Task
 from goalsight.envs.variation import FACTORS
 from goalsight.envs.vector import GoalVectorEnv
@@ -116,7 +116,7 @@ def spaces_table(arm: str, name: str) -> str:
     """The shapes of observations and actions of each mode."""
     rows = []
     for obs, control in (("state", "ee"), ("pixels", "ee"), ("state", "joint")):
-        env = make_vector(f"goalsight/{camel(arm)}{camel(name)}-v0", obs=obs, control=control)
+        env = make_vector(id_of(arm, TASKS[name]), obs=obs, control=control)
         observations = env.single_observation_space
         assert isinstance(observations, spaces.Dict)
         shapes = ", ".join(f"`{key}` {space.shape}" for key, space in observations.items())
@@ -201,7 +201,7 @@ def gallery(env_ids: Sequence[str], above: str) -> str:
 def task_page(name: str, env_ids: Sequence[str]) -> str:
     """The page of a task."""
     task, arm = TASKS[name], next(arm for arm in ARMS if any(camel(arm) in env_id for env_id in env_ids))
-    env = make_vector(f"goalsight/{camel(arm)}{camel(name)}-v0")
+    env = make_vector(id_of(arm, task))
     module = sys.modules[type(task).__module__]
     source = Path(str(module.__file__)).resolve().relative_to(ROOT)
     parts = [
@@ -272,11 +272,7 @@ def fill(text: str) -> str:
 def main(config: MakePages) -> None:
     """Write all pages."""
     env_ids = [env_id for env_id in own_ids() if not config.only or env_id in config.only]
-    by_task = {
-        name: ids
-        for name in TASKS
-        if (ids := [i for a in ARMS for i in env_ids if i == f"goalsight/{camel(a)}{camel(name)}-v0"])
-    }
+    by_task = {name: ids for name in TASKS if (ids := [i for a in ARMS for i in env_ids if i == id_of(a, TASKS[name])])}
     folder = config.out / "environments"
     (folder / "shots").mkdir(parents=True, exist_ok=True)
     for env_id in tqdm(env_ids, unit="env", desc="pictures", disable=None):

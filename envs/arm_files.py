@@ -1,7 +1,7 @@
 """Arms of the user's: an MJCF file, and a small TOML file that says what the MJCF does not.
 
     mjcf = "ur5e/ur5e.xml"          # without it, the file of the TOML's name; or "menagerie:ROBOT/FILE.xml"
-    max_speed = 3.14                # of a joint [rad/s]
+    max_speed = 3.14                # of all joints, or of each [rad/s]; their actuators need a forcerange
 
     [tool]                          # the point between the fingertips
     site = "gripper/pinch"          # or: body = "hand", pos = [0, 0, 0.1], quat = [1, 0, 0, 0]
@@ -77,6 +77,8 @@ class FileArm(Arm):
                 geom.group = UNDRAWN
         for name in self.joints:
             self._hold(spec, name)
+        if self.actuators is not None:  # they are found out by loading it
+            self.limit_speeds(spec)
         return spec
 
     def _read(self, name: str) -> "mujoco.MjSpec":

@@ -55,7 +55,7 @@ class ArmTable:
     start: tuple[float, ...] = ()  # joint positions near which a home pose is looked for [rad]
     home_at: tuple[float, ...] = (0.45, 0.0, 0.2)  # where the tool is at home [m]
     mount: tuple[float, ...] = (0.0, 0.0, 0.0)  # where the base stands [m]
-    max_speed: float = inf
+    max_speed: tuple[float, ...] = (inf,)  # one for all joints or one each [rad/s]
     turn_weight: float = 1.0
     hidden: tuple[float, ...] = ()  # groups of shapes that are not drawn, such as those that only touch
     reach: tuple[float, ...] = ()  # low x, y, z and high x, y, z of what it reaches, if not all [m]

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 from goalsight.envs.mjcf import load_asset
 from goalsight.envs.region import Region, Vector3
+from goalsight.errors import UserError
 
 if TYPE_CHECKING:
     import mujoco
+
+SPARE = 2.0  # damping at the speed limit, as a multiple of the servo's force: links that swing push each other on
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ class Arm:
     tool_site: str = "tool"  # point between the fingertips; its z axis points out of the hand, fingers open along y
     tip_site: str | None = None  # where the closed fingertips meet, if that is not the tool
     mount: Vector3 = (0.0, 0.0, 0.0)  # where the base stands in the scene [m]
-    max_speed: float = inf  # of a joint; control asks for no more [rad/s]
+    max_speed: tuple[float, ...] = (inf,)  # that joints turn with, one for all or one each [rad/s]
+    response: float = 0.65  # share of the speed asked of the hand that a thing takes which it strikes; by trial
     turn_weight: float = 1.0  # being a radian off pointing straight down counts as being so far off its place [m/rad]
     reach: Region | None = None  # the part of tasks' regions that it can do, if not all [m]
 
@@ -78,9 +82,42 @@ class Arm:
         """What precedes the arm's own names in a composed scene, so that they never clash with others."""
         return f"{self.name}/"
 
+    @property
+    def max_speeds(self) -> tuple[float, ...]:
+        """Of each joint [rad/s].
+
+        Raises:
+            UserError: there are neither one nor as many as joints.
+        """
+        if len(self.max_speed) not in (1, len(self.joints)):
+            raise UserError(
+                f'arm "{self.name}": max_speed needs one number, or one for each of {len(self.joints)} joints'
+            )
+        return self.max_speed * (len(self.joints) // len(self.max_speed))
+
     def load(self) -> "mujoco.MjSpec":
         """Its MJCF, to be attached to a scene."""
-        return load_asset(self.mjcf)
+        spec = load_asset(self.mjcf)
+        self.limit_speeds(spec)
+        return spec
+
+    def limit_speeds(self, spec: "mujoco.MjSpec") -> None:
+        """Keep its joints to their speed limits, as motors do: their force runs out as they get there.
+
+        Damping that grows with the cube of the speed is hardly felt at half of the limit.
+
+        Raises:
+            UserError: a joint has a speed limit, but its servo unlimited force.
+        """
+        for name, speed, actuator in zip(self.joints, self.max_speeds, self.actuators or self.joints, strict=True):
+            if speed == inf:
+                continue
+            joint, servo = spec.joint(name), spec.actuator(actuator)
+            force = max(*servo.forcerange, *joint.actfrcrange)
+            if force <= 0:
+                raise UserError(f'arm "{self.name}": max_speed needs a forcerange of actuator "{actuator}"')
+            linear, quadratic, cubic = joint.damping
+            joint.damping = [linear, quadratic, cubic + max(SPARE * force - linear * speed, 0.0) / speed**3]
 
 
 PANDA = Arm(
@@ -89,6 +126,8 @@ PANDA = Arm(
     joints=tuple(f"joint{i}" for i in range(1, 8)),
     home=(0.0, -0.08714108, 0.0, -2.54177861, 0.0, 2.45463753, -0.78539816),  # tool at (0.45, 0, 0.20) m
     grip=Grip.of(0.0, 0.04),
+    max_speed=(2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61),
+    response=0.625,
 )
 
 UR5E = Arm(
@@ -98,7 +137,8 @@ UR5E = Arm(
     home=(2.88735315, -1.46670605, 1.81159483, -1.91568511, -1.57079633, 2.88735315),  # tool at (0.45, 0, 0.20) m
     grip=Grip.of(0.0, 0.0425),
     mount=(-0.08, 0.0, 0.0),  # its long links fold up over nearer points
-    max_speed=pi,
+    max_speed=(pi,),
+    response=0.8,
 )
 
 XARM7 = Arm(
@@ -107,7 +147,7 @@ XARM7 = Arm(
     joints=tuple(f"joint{i}" for i in range(1, 8)),
     home=(0.0, -0.05765789, 0.0, 1.02098262, 0.0, 1.07864051, -1.57079633),  # tool at (0.45, 0, 0.20) m
     grip=Grip.of(0.0, 0.042),
-    max_speed=pi,
+    max_speed=(pi,),
 )
 
 SO101 = Arm(
@@ -119,7 +159,7 @@ SO101 = Arm(
     grip=Grip.of(-0.174533, 1.0, joints=("gripper",), travel=0.039, around=0.62),
     mount=(0.206, 0.0, 0.12),
     reach=Region((0.345, -0.18, 0.015), (0.555, 0.18, 0.15)),
-    max_speed=4.71,  # 45 rpm
+    max_speed=(4.71,),  # 45 rpm
     turn_weight=0.03,
 )
 

@@ -1,4 +1,4 @@
-"""Ids: `goalsight/PandaPush-v0` and its like, for `gymnasium.make`, `gymnasium.make_vec` and the command line."""
+"""Ids: `goalsight/PandaPush-v1` and its like, for `gymnasium.make`, `gymnasium.make_vec` and the command line."""
 
 import sys
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     GoalEnvs = GoalVectorEnv | AdaptedVectorEnv
 
 NAMESPACE = "goalsight"
-VERSION = "v0"
+VERSION = 1  # of what all environments share: arms, control, scene; raised when that changes what they do
 PLUGINS = "goalsight.tasks"  # the entry-point group by which installed packages add tasks
 
 
@@ -30,8 +30,9 @@ def camel(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_"))
 
 
-def _id(arm: str, task: str, namespace: str = NAMESPACE) -> str:
-    return f"{namespace}/{camel(arm)}{camel(task)}-{VERSION}"
+def id_of(arm: str, task: Task, namespace: str = NAMESPACE) -> str:
+    """The id of a task with an arm; its version rises with every change of the simulation or of the task."""
+    return f"{namespace}/{camel(arm)}{camel(task.name)}-v{VERSION + task.version}"
 
 
 def _can_do(arm: str, task: Task) -> bool:
@@ -45,7 +46,7 @@ def _can_do(arm: str, task: Task) -> bool:
 
 # Every id and the arguments that make its environment; the one list that ids, the command line and tests read.
 _SPECS: dict[str, dict[str, Any]] = {
-    _id(arm, name): {"task": name, "arm": arm}
+    id_of(arm, task): {"task": name, "arm": arm}
     for arm, (name, task) in product(ARMS, TASKS.items())
     if _can_do(arm, task)
 }
@@ -81,7 +82,7 @@ def register_task(task: Task, *, namespace: str = NAMESPACE, arms: Sequence[str]
         arms: names of the arms to do it with; None takes all that reach its regions.
 
     Returns:
-        the new ids, such as "mine/PandaTurn-v0".
+        the new ids, such as "mine/PandaTurn-v1".
 
     Raises:
         UserError: the name is taken, or an arm does not exist or does not reach the task's regions.
@@ -93,7 +94,7 @@ def register_task(task: Task, *, namespace: str = NAMESPACE, arms: Sequence[str]
     for arm in arms:
         chosen = ARMS[choose("arm", arm, ARMS)]
         task.within(chosen.reach, len(chosen.home))
-    specs = {_id(arm, task.name, namespace): {"task": task.name, "arm": arm} for arm in arms}
+    specs = {id_of(arm, task, namespace): {"task": task.name, "arm": arm} for arm in arms}
     TASKS[task.name] = task
     return _add(specs)
 
@@ -106,7 +107,7 @@ def register_arm(arm: Arm, *, namespace: str = NAMESPACE) -> list[str]:
         namespace: what precedes the slash in the ids.
 
     Returns:
-        the new ids, such as "goalsight/MyArmPush-v0".
+        the new ids, such as "goalsight/MyArmPush-v1".
 
     Raises:
         UserError: the name is taken.
@@ -115,9 +116,9 @@ def register_arm(arm: Arm, *, namespace: str = NAMESPACE) -> list[str]:
         raise UserError(f'an arm named "{arm.name}" is registered already; choose another name')
     ARMS[arm.name] = arm
     specs = {
-        _id(arm.name, task, namespace): {"task": task, "arm": arm.name}
-        for task in TASKS
-        if _can_do(arm.name, TASKS[task])
+        id_of(arm.name, task, namespace): {"task": name, "arm": arm.name}
+        for name, task in TASKS.items()
+        if _can_do(arm.name, task)
     }
     return _add(specs)
 
@@ -184,7 +185,7 @@ def import_tasks(module: str) -> None:
 def resolve(env_id: str) -> str:
     """The full id meant by `env_id`.
 
-    "PandaPush-v0" means "goalsight/PandaPush-v0"; in "module:Namespace/Name-v0" the module, which registers its
+    "PandaPush-v1" means "goalsight/PandaPush-v1"; in "module:Namespace/Name-v0" the module, which registers its
     tasks, is imported first, as `gymnasium.make` does.
 
     Raises:

@@ -113,7 +113,6 @@ class GoalSimulator:
         self._objects = {name: index for name, index in things.items() if index.free}
         self._parts = {name: index for name, index in things.items() if not index.free}
         self._joint_low, self._joint_high = self.model.jnt_range[self._arm.joints].T
-        self._joint_step = self.arm.max_speed * SUBSTEPS * self.model.opt.timestep  # in a control step [rad]
         bind: Callable[[str], Floats] = self.batch.bind
         self._qpos, self._qvel, self._ctrl = bind("qpos"), bind("qvel"), bind("ctrl")
         self._xaxis, self._xanchor = bind("xaxis"), bind("xanchor")
@@ -168,6 +167,7 @@ class GoalSimulator:
             velocities={name: self._qvel[:, index.qvel][:, :3] for name, index in self._objects.items()},
             orientation=chain.orientation,
             angular_velocity=twist[:, 3:],
+            response=self.arm.response,
         )
 
     def _opening(self, fingers: Floats) -> Floats:
@@ -251,7 +251,6 @@ class GoalSimulator:
             actions = self.variation.late(actions)
         chain = self._chain(slice(None))
         targets = self.control.targets(chain, actions[:, : self.arm_actions], DOWN)
-        targets = np.clip(targets, chain.joints - self._joint_step, chain.joints + self._joint_step)
         self._ctrl[:, self._arm.ctrl] = np.clip(targets, self._joint_low, self._joint_high)
         if self.task.uses_gripper:
             closed, opened = np.array(self.arm.grip.told_closed), np.array(self.arm.grip.told_open)

@@ -28,7 +28,7 @@ class CheckTask:
     """Run the whole contract on an environment, and say what fails and why."""
 
     env: Annotated[str, tyro.conf.Positional]
-    """Environment, such as mine/PandaTurn-v0 or my_module:mine/PandaTurn-v0."""
+    """Environment, such as mine/PandaTurn-v1 or my_module:mine/PandaTurn-v1."""
     episodes: int = 100
     """Episodes for the expert."""
     picture: Path | None = None

@@ -25,7 +25,7 @@ class Bench:
 
     what: tyro.conf.Positional[Literal["env"]] = "env"
     """What to measure."""
-    env: str = "goalsight/PandaPush-v0"
+    env: str = "goalsight/PandaPush-v1"
     """Environment to step."""
     num_envs: int = 32
     """Environments in the batch."""

@@ -105,7 +105,7 @@ def _dispatch(arguments: list[str]) -> int:
 def _extend(arguments: list[str]) -> None:
     """Take what adds tasks and arms out of the arguments, wherever it stands, and add them.
 
-    Modules of the current folder are found too, here and in ids like `my_tasks:mine/PandaTurn-v0`, by whatever
+    Modules of the current folder are found too, here and in ids like `my_tasks:mine/PandaTurn-v1`, by whatever
     road `goalsight` was started; they come after all that is installed.
 
     Raises:

@@ -27,8 +27,8 @@ class Plan:
 
 
 PLANS = {
-    "reach": Plan("goalsight/PandaReach-v0", frames=15_000, seconds=60.0, promise="about 4 minutes on two cores"),
-    "push": Plan("goalsight/PandaPush-v0", frames=45_000, seconds=300.0, promise="about 20 minutes on two cores"),
+    "reach": Plan("goalsight/PandaReach-v1", frames=15_000, seconds=60.0, promise="about 4 minutes on two cores"),
+    "push": Plan("goalsight/PandaPush-v1", frames=45_000, seconds=300.0, promise="about 20 minutes on two cores"),
 }
 
 

@@ -44,7 +44,7 @@ def new_task(config: NewTask) -> Path:
     """
     from importlib.util import find_spec
 
-    from goalsight.envs.registration import camel
+    from goalsight.envs.registration import VERSION, camel
     from goalsight.envs.tasks import TASKS
 
     folder = config.out or Path(config.name)
@@ -52,7 +52,8 @@ def new_task(config: NewTask) -> Path:
         raise UserError(f"{folder} exists and is not empty; choose another --out")
     if config.name in TASKS or find_spec(config.name) is not None:
         raise UserError(f'"{config.name}" is the name of a task or a module already; choose another')
-    words = {"@NAME@": config.name, "@CLASS@": camel(config.name), "@CAMEL@": camel(config.name)}
+    name = camel(config.name)
+    words = {"@NAME@": config.name, "@CLASS@": name, "@CAMEL@": name, "@VERSION@": f"v{VERSION}"}
     texts = {}
     for file, template in FILES.items():
         text = resources.files("goalsight.assets").joinpath("plugin", template).read_text()

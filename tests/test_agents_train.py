@@ -52,9 +52,9 @@ def test_a_run_says_what_was_done(run):
 
 def test_a_loaded_agent_acts_on_images_and_the_same_way_twice(run):
     agent = load_agent(run.path, "last")
-    assert agent.env_id == "goalsight/PandaReach-v0"
+    assert agent.env_id == "goalsight/PandaReach-v1"
     assert agent.facts == {
-        "env": "goalsight/PandaReach-v0",
+        "env": "goalsight/PandaReach-v1",
         "obs": "pixels",
         "critic": "state",
         "encoder": "random",
@@ -131,7 +131,7 @@ def test_training_ends_when_two_evaluations_in_a_row_reach_the_target(tmp_path):
 def test_training_episodes_are_as_long_as_the_preset_says():
     horizon = PRESETS["push", "state"].horizon
     assert horizon < TASKS["push"].max_episode_steps  # otherwise this shows nothing
-    asked = Train(env="goalsight/PandaPush-v0", obs="state", num_envs=2, steps=2 * horizon + 2, warmup=1000, threads=1)
+    asked = Train(env="goalsight/PandaPush-v1", obs="state", num_envs=2, steps=2 * horizon + 2, warmup=1000, threads=1)
     with Learner(asked) as learner:
         learner.sac.learn(asked.steps, log_interval=None)
         assert learner.sac.replay_buffer.size() == 2 * horizon  # both episodes have ended
@@ -147,7 +147,7 @@ def test_presets_cover_every_task():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"env": "goalsight/PandaPusch-v0"}, 'did you mean "PandaPush-v0"'),
+        ({"env": "goalsight/PandaPusch-v1"}, 'did you mean "PandaPush-v1"'),
         ({"critic": "stat"}, 'no critic "stat"; did you mean "state"'),
         ({"encoder": "none"}, "obs pixels needs an encoder"),
         ({"encoder": "random", "obs": "state"}, "obs state needs no encoder"),

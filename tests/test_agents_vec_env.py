@@ -153,7 +153,7 @@ def test_stock_sac_and_her_learn_on_the_batch():
 
 
 def test_stock_sac_and_her_learn_on_the_gymnasium_environment():
-    env = gym.make("goalsight:goalsight/PandaReach-v0", num_threads=1)
+    env = gym.make("goalsight:goalsight/PandaReach-v1", num_threads=1)
     stock = SAC(
         "MultiInputPolicy",
         env,

@@ -112,6 +112,13 @@ def test_motors_need_servos_and_are_as_strong_then(folder: Path) -> None:
     assert success(str(folder / "arm.toml"), "push") >= 0.95
 
 
+def test_a_speed_limit_needs_servos_whose_force_ends(folder: Path) -> None:
+    text = mjcf()
+    (folder / "arm.xml").write_text(text.replace('forcerange="-28 28"', ""))
+    with pytest.raises(UserError, match=r'arm "arm": max_speed needs a forcerange of actuator "wrist_1_motor"'):
+        load_arm(folder / "arm.toml")
+
+
 def test_a_home_it_cannot_reach_is_one_line(folder: Path) -> None:
     (folder / "arm.toml").write_text(SAID.replace("mount =", "home_at = [3, 0, 0.2]\nmount ="))
     with pytest.raises(UserError, match=r"no pose found with the tool at \(3, 0, 0.2\) m"):
@@ -132,6 +139,7 @@ def test_a_home_it_cannot_reach_is_one_line(folder: Path) -> None:
         ("open = 0.0425", "open = 0", "the gripper does not move"),
         ("start = [2.9,", "start = [", "start has 5 numbers"),
         ("max_speed = 3.1416", "max_speed = ", "cannot be read"),
+        ("max_speed = 3.1416", "max_speed = [3, 3]", "one for each of 6 joints"),
         ('mjcf = "arm.xml"', 'mjcf = "../arm.xml"', "lies outside"),
         ("[gripper]", "[servo]\nstiffness = [9, 9]\ndamping = 1\n[gripper]", "one for each of 6 joints"),
     ],
@@ -267,8 +275,8 @@ def test_the_command_line_takes_an_arm(folder: Path, capsys: pytest.CaptureFixtu
     (folder / "arm.toml").write_text(f'name = "shop_floor"\n{SAID}')
     try:
         assert run(["envs", "--arm-file", str(folder / "arm.toml")]) == 0
-        assert "goalsight/ShopFloorPush-v0" in capsys.readouterr().out
-        assert run(["bench", "--env", "ShopFloorPush-v0", "--num-envs", "4", "--seconds", "0.1", "--windows", "1"]) == 0
+        assert "goalsight/ShopFloorPush-v1" in capsys.readouterr().out
+        assert run(["bench", "--env", "ShopFloorPush-v1", "--num-envs", "4", "--seconds", "0.1", "--windows", "1"]) == 0
         assert run(["envs", "--arm-file", str(folder / "arm.toml")]) == 2
         assert 'an arm named "shop_floor" is registered already' in capsys.readouterr().err
         assert run(["envs", "--arm-file"]) == 2

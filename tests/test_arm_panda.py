@@ -47,3 +47,4 @@ def test_limits_are_those_of_the_data_sheet(arm: mujoco.MjModel) -> None:
     np.testing.assert_allclose(arm.jnt_range[:7], np.stack([LOWER, UPPER], axis=1))
     np.testing.assert_allclose(arm.actuator_forcerange[:7, 1], [87] * 4 + [12] * 3)
     np.testing.assert_allclose(arm.jnt_range[7:], [[0, 0.04], [0, 0.04]])
+    assert PANDA.max_speeds == (2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61)

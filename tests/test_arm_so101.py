@@ -75,4 +75,4 @@ def test_limits_are_those_of_the_maker(arm: mujoco.MjModel) -> None:
     np.testing.assert_allclose(arm.jnt_range[:5], np.stack([LOWER, UPPER], axis=1))
     np.testing.assert_allclose(arm.jnt_range[5], [-0.174533, 1.74533])
     np.testing.assert_allclose(arm.actuator_forcerange[:, 1], 0.3 * 9.81, rtol=2e-3)  # 30 kg cm
-    assert pytest.approx(45 * 2 * np.pi / 60, rel=1e-3) == SO101.max_speed
+    assert pytest.approx(45 * 2 * np.pi / 60, rel=1e-3) == SO101.max_speeds[0]

@@ -41,4 +41,4 @@ def test_limits_are_those_of_the_data_sheet(arm: mujoco.MjModel) -> None:
     np.testing.assert_allclose(np.degrees(arm.jnt_range[:6]), [[-360, 360]] * 6, atol=1e-5)
     np.testing.assert_allclose(arm.actuator_forcerange[:6, 1], [150] * 3 + [28] * 3)
     np.testing.assert_allclose(arm.jnt_range[6:].sum(axis=0), [0, 0.085])
-    assert np.degrees(UR5E.max_speed) == pytest.approx(180)
+    assert np.degrees(UR5E.max_speeds) == pytest.approx([180] * 6)

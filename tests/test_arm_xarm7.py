@@ -45,4 +45,4 @@ def test_limits_are_those_of_the_manual(arm: mujoco.MjModel) -> None:
     np.testing.assert_allclose(np.degrees(arm.jnt_range[:7]), np.stack([LOWER, UPPER], axis=1), atol=0.05)
     np.testing.assert_allclose(arm.actuator_forcerange[:7, 1], [50, 50, 30, 30, 30, 20, 20])
     np.testing.assert_allclose(arm.jnt_range[7:].sum(axis=0), [0, 0.084])
-    assert np.degrees(XARM7.max_speed) == pytest.approx(180)
+    assert np.degrees(XARM7.max_speeds) == pytest.approx([180] * 7)

@@ -1,5 +1,7 @@
 """What every arm must do: hold still, move, grip and let go, and stay within its limits."""
 
+from dataclasses import replace
+
 import mujoco
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from goalsight.envs.scene import ArmIndex, camera_name, compose
 from goalsight.envs.simulator import GoalSimulator
 from goalsight.envs.tasks import TASKS
 from goalsight.envs.tasks.pick_place import CUBE
+from goalsight.errors import UserError
 
 
 @pytest.fixture(scope="module", params=ARMS.values(), ids=ARMS)
@@ -120,13 +123,35 @@ def test_wrist_camera_sees_the_fingertips(arm: Arm, workbench: mujoco.MjModel, d
 
 
 @pytest.mark.parametrize("control", ["ee", "joint"])
-def test_no_joint_is_told_to_or_does_turn_faster_than_it_may(arm: Arm, control: str) -> None:
-    sim = GoalSimulator("reach", arm, 8, control=control)
-    sim.seed(np.arange(8), list(range(8)))
-    sim.reset(np.arange(8))
-    joints, targets, rng = sim._arm.qpos, sim._arm.ctrl, np.random.default_rng(0)
+def test_no_joint_turns_faster_than_it_may(arm: Arm, control: str) -> None:
+    sim = GoalSimulator("reach", arm, 32, control=control)
+    sim.seed(np.arange(32), list(range(32)))
+    sim.reset(np.arange(32))
+    rng, speeds = np.random.default_rng(0), []
     for _ in range(50):
-        before = sim._qpos[:, joints].copy()
-        sim.step(np.sign(rng.uniform(-1, 1, (8, sim.action_size))))
-        assert (np.abs(sim._ctrl[:, targets] - before) <= arm.max_speed * 0.04 + 1e-9).all()
-        assert (np.abs(sim._qvel[:, sim._arm.qvel]) <= arm.max_speed).all()
+        sim.step(np.sign(rng.uniform(-1, 1, (32, sim.action_size))))
+        speeds.append(np.abs(sim._qvel[:, sim._arm.qvel]) / arm.max_speeds)
+    if control == "ee":
+        assert 0.6 < np.max(speeds) <= 1
+    else:  # it may hit the table, which throws it back
+        assert np.mean(np.array(speeds) > 1) < 1e-3
+
+
+def test_a_servo_at_full_force_gets_no_joint_past_its_limit(arm: Arm) -> None:
+    spec = arm.load()
+    for body in spec.bodies[1:]:
+        body.gravcomp = 1.0
+    model = spec.compile()
+    for i, speed in enumerate(arm.max_speeds):
+        data, joint = mujoco.MjData(model), model.joint(arm.joints[i])
+        force = model.actuator((arm.actuators or arm.joints)[i]).forcerange[1]
+        resisted = model.dof_damping[joint.dofadr[0]] * speed + model.dof_dampingpoly[joint.dofadr[0], 1] * speed**3
+        assert resisted >= 2 * force * (1 - 1e-9), "at the limit damping outdoes the servo"
+        data.qvel[joint.dofadr] = 0.5 * speed
+        mujoco.mj_forward(model, data)
+        assert -data.qfrc_damper[joint.dofadr[0]] < 0.7 * force, "and at half of it the servo has force to spare"
+
+
+def test_speed_limits_are_one_or_one_each(arm: Arm) -> None:
+    with pytest.raises(UserError, match=rf"max_speed needs one number, or one for each of {len(arm.joints)} joints"):
+        replace(arm, max_speed=(1.0,) * (len(arm.joints) + 1)).load()

@@ -203,19 +203,19 @@ def test_envs_lists_what_can_be_made(capsys: pytest.CaptureFixture[str]) -> None
 
     assert cli.run(["envs", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert {f"goalsight/Panda{task}-v0" for task in ("Reach", "Push", "PickPlace")} <= set(listed["ids"])
+    assert {f"goalsight/Panda{task}-v1" for task in ("Reach", "Push", "PickPlace")} <= set(listed["ids"])
     assert set(listed["ids"]) <= set(gymnasium.registry)
     assert listed["tasks"]["push"]["tolerance"] > 0
     assert listed["tasks"]["door"]["unit"] == "rad"
     assert "middle" in listed["tasks"]["push"]["goals"]
     assert cli.run(["envs"]) == 0
-    assert "goalsight/PandaPush-v0" in capsys.readouterr().out
+    assert "goalsight/PandaPush-v1" in capsys.readouterr().out
 
 
 def test_bench_reports_the_median_with_machine_and_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = ["bench", "env", "--env", "PandaReach-v0", "--num-envs", "2", "--seconds", "0.05", "--json"]
+    arguments = ["bench", "env", "--env", "PandaReach-v1", "--num-envs", "2", "--seconds", "0.05", "--json"]
     monkeypatch.setattr(sys, "argv", ["goalsight", *arguments])
     assert cli.run([*arguments, "--windows", "3"]) == 0
     result = json.loads(capsys.readouterr().out)
@@ -254,15 +254,15 @@ def test_doctor_finds_the_machine_and_says_what_it_cannot_do(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["bench", "--env", "PandaPusch-v0"], 'no environment "PandaPusch-v0"; did you mean "PandaPush-v0"?'),
+        (["bench", "--env", "PandaPusch-v1"], 'no environment "PandaPusch-v1"; did you mean "PandaPush-v1"?'),
         (["bench", "--num-envs", "0"], "num_envs must be positive, got 0"),
         (["eval", "runs/absent"], "run runs/absent does not exist"),
         (["record", "runs/absent"], "run runs/absent does not exist"),
         (["report", "runs/absent"], "run runs/absent does not exist"),
         (["probe", "runs/absent", "--data", "absent"], "absent"),
-        (["eval", "--policy", "exprt", "--env", "PandaPush-v0"], 'did you mean "expert"?'),
-        (["collect", "--env", "PandaPsh-v0"], 'no environment "PandaPsh-v0"; did you mean "PandaPush-v0"?'),
-        (["train", "--env", "PandaPsh-v0"], 'no environment "PandaPsh-v0"; did you mean "PandaPush-v0"?'),
+        (["eval", "--policy", "exprt", "--env", "PandaPush-v1"], 'did you mean "expert"?'),
+        (["collect", "--env", "PandaPsh-v1"], 'no environment "PandaPsh-v1"; did you mean "PandaPush-v1"?'),
+        (["train", "--env", "PandaPsh-v1"], 'no environment "PandaPsh-v1"; did you mean "PandaPush-v1"?'),
         (["pretrain", "--data", "absent.mp4"], "absent.mp4"),
     ],
 )

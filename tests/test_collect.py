@@ -48,12 +48,12 @@ def only(**shares):
 
 def test_play_does_not_depend_on_the_number_of_environments():
     for first, second in zip(
-        play_through("PandaPush-v0", num_envs=3), play_through("PandaPush-v0", num_envs=8), strict=True
+        play_through("PandaPush-v1", num_envs=3), play_through("PandaPush-v1", num_envs=8), strict=True
     ):
         assert np.array_equal(first, second)
 
 
-@pytest.mark.parametrize("env_id", ["PandaPush-v0", "PandaPickPlace-v0"])
+@pytest.mark.parametrize("env_id", ["PandaPush-v1", "PandaPickPlace-v1"])
 def test_the_default_mix_moves_the_object_in_enough_frames(env_id):
     actions, points, behaviours = play_through(env_id, num_envs=64, episodes=128, steps=50)
     assert moved(points) >= 0.35
@@ -62,19 +62,19 @@ def test_the_default_mix_moves_the_object_in_enough_frames(env_id):
 
 
 def test_pushes_go_on_after_the_first():
-    _, points, _ = play_through("PandaPush-v0", steps=100, mix=only(push=1.0))
+    _, points, _ = play_through("PandaPush-v1", steps=100, mix=only(push=1.0))
     early, late = points[:, 50] - points[:, 0], points[:, 99] - points[:, 50]
     assert (np.linalg.norm(early, axis=-1) > 0.02).mean() > 0.7
     assert (np.linalg.norm(late, axis=-1) > 0.02).mean() > 0.7
 
 
 def test_grasps_lift_the_object():
-    _, points, _ = play_through("PandaPickPlace-v0", mix=only(grasp=1.0))
+    _, points, _ = play_through("PandaPickPlace-v1", mix=only(grasp=1.0))
     assert (points[..., 2].max(axis=1) > 0.06).mean() > 0.7
 
 
 def test_wandering_covers_the_workspace_without_an_object():
-    actions, points, behaviours = play_through("PandaReach-v0", num_envs=16, episodes=16, steps=60)
+    actions, points, behaviours = play_through("PandaReach-v1", num_envs=16, episodes=16, steps=60)
     span = points.reshape(-1, 3).max(axis=0) - points.reshape(-1, 3).min(axis=0)
     assert (span > 0.6 * (np.array(TABLETOP.high) - np.array(TABLETOP.low))).all()
     assert actions.shape[-1] == 3
@@ -99,7 +99,7 @@ def test_shares_leave_out_what_is_not_there():
         only(grasp=1.0).shares(with_object=True, with_gripper=False)
 
 
-SMALL = {"env": "PandaPush-v0", "frames": 60, "steps": 12, "num_envs": 3, "image_size": 32, "film": 4}
+SMALL = {"env": "PandaPush-v1", "frames": 60, "steps": 12, "num_envs": 3, "image_size": 32, "film": 4}
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def recorded(tmp_path_factory):
 
 
 def test_several_things_are_played_with_and_labelled(tmp_path):
-    options = {"env": "PandaSort2-v0", "frames": 400, "steps": 50, "num_envs": 8, "image_size": 16, "film": 0}
+    options = {"env": "PandaSort2-v1", "frames": 400, "steps": 50, "num_envs": 8, "image_size": 16, "film": 0}
     run = collect(Collect(out=tmp_path / "run", mix=only(push=1.0), **options))
     store = FrameStore.open(run / STORE)
     assert set(store.labels) == {"gripper", "red", "blue"}
@@ -126,7 +126,7 @@ def test_what_is_recorded(recorded):
     assert store.episode_lengths.tolist() == [12] * 5
     assert set(store.labels) == {"gripper", "object"}
     assert store.labels["object"].shape == (60, 3)
-    assert store.sources[4] == "goalsight/PandaPush-v0 play seed 4"
+    assert store.sources[4] == "goalsight/PandaPush-v1 play seed 4"
     assert run.manifest["status"] == "finished"
     assert run.manifest["sources"]["data"] == store.content_hash == run.summary["data"]
     assert run.summary["frames"] == 60
@@ -184,7 +184,7 @@ def test_an_interruption_before_the_first_episode_keeps_nothing(tmp_path, monkey
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"env": "PandaPsh-v0"}, 'did you mean "PandaPush-v0"'),
+        ({"env": "PandaPsh-v1"}, 'did you mean "PandaPush-v1"'),
         ({"image_size": 4}, "image_size"),
         ({"frames": 0}, "frames must be at least 1"),
         ({"seed": -1}, "must not be negative"),

@@ -44,7 +44,7 @@ def test_every_marker_of_a_page_is_filled(pages: ModuleType) -> None:
 
 
 def test_pages_of_one_environment_are_made_with_their_pictures(pages: ModuleType, tmp_path: Path) -> None:
-    pages.main(pages.MakePages(out=tmp_path, size=32, clip_size=32, only=("goalsight/PandaReach-v0",)))
+    pages.main(pages.MakePages(out=tmp_path, size=32, clip_size=32, only=("goalsight/PandaReach-v1",)))
     page = (tmp_path / "environments" / "reach.md").read_text()
     shots = re.findall(r'src="\.\./(shots/[^"]+)"', page)
     assert len(shots) == 3

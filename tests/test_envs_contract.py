@@ -59,11 +59,11 @@ def test_sb3_check_env(env_id):
 
 
 def test_make_with_the_module_in_the_id_and_the_time_limit_of_gymnasium():
-    env = gym.make("goalsight:goalsight/PandaReach-v0", max_episode_steps=7)
+    env = gym.make("goalsight:goalsight/PandaReach-v1", max_episode_steps=7)
     env.reset(seed=0)
     ends = [env.step(env.action_space.sample())[3] for _ in range(7)]
     assert ends == [False] * 6 + [True]
-    vector = gym.make_vec("goalsight/PandaReach-v0", num_envs=2, max_episode_steps=3)
+    vector = gym.make_vec("goalsight/PandaReach-v1", num_envs=2, max_episode_steps=3)
     vector.reset(seed=0)
     ends = [vector.step(np.zeros((2, 3)))[3].all() for _ in range(4)]
     assert ends == [False, False, True, False]
@@ -95,7 +95,7 @@ def test_what_went_before_does_not_matter():
 
 
 def test_single_environment_agrees_with_the_batch_bit_for_bit():
-    single, batch = gym.make("goalsight/PandaPush-v0"), GoalVectorEnv("push", num_envs=4)
+    single, batch = gym.make("goalsight/PandaPush-v1"), GoalVectorEnv("push", num_envs=4)
     obs, _ = single.reset(seed=7)
     seen, _ = batch.reset(seed=5)
     rng = np.random.default_rng(0)
@@ -197,7 +197,7 @@ def test_diverged_physics_truncates_and_leaves_no_bad_number():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: make_vector("goalsight/PandaPsh-v0"), 'did you mean "PandaPush-v0"'),
+        (lambda: make_vector("goalsight/PandaPsh-v1"), 'did you mean "PandaPush-v1"'),
         (lambda: GoalVectorEnv("pusch"), 'did you mean "push"'),
         (lambda: GoalVectorEnv("push", "pandda"), 'did you mean "panda"'),
         (lambda: GoalVectorEnv("push", camera="frnt"), 'did you mean "front"'),
@@ -206,7 +206,7 @@ def test_diverged_physics_truncates_and_leaves_no_bad_number():
         (lambda: GoalVectorEnv("push", obs="pixel"), 'did you mean "pixels"'),
         (lambda: GoalVectorEnv("push", max_episode_steps=0), "max_episode_steps"),
         (lambda: GoalVectorEnv("push").step(np.zeros((1, 3))), "reset"),
-        (lambda: make_vector("PandaPush-v0", nonsense=1), "nonsense"),
+        (lambda: make_vector("PandaPush-v1", nonsense=1), "nonsense"),
     ],
 )
 def test_mistakes_are_one_line(make, message):
@@ -226,8 +226,8 @@ def test_bad_actions_are_refused_and_change_nothing(bad):
 
 
 def test_ids_resolve_with_and_without_namespace():
-    for name in ("PandaPush-v0", "goalsight/PandaPush-v0", "goalsight:goalsight/PandaPush-v0"):
-        assert resolve(name) == "goalsight/PandaPush-v0"
+    for name in ("PandaPush-v1", "goalsight/PandaPush-v1", "goalsight:goalsight/PandaPush-v1"):
+        assert resolve(name) == "goalsight/PandaPush-v1"
 
 
 @pytest.fixture
@@ -255,16 +255,16 @@ def test_a_task_of_ones_own_is_an_id_everywhere(tmp_path, monkeypatch):
     )
     (tmp_path / "broken_tasks.py").write_text("raise RuntimeError('no such thing')")
     monkeypatch.syspath_prepend(tmp_path)
-    env = make_vector("my_tasks:mine/PandaReachHigh-v0", num_envs=2)
+    env = make_vector("my_tasks:mine/PandaReachHigh-v1", num_envs=2)
     obs, _ = env.reset(seed=0)
     assert (obs["desired_goal"][:, 2] > 0.34).all()
-    assert make_vector("mine/PandaReachExactly-v0").tolerance == 0.01
-    check_env(gym.make("mine/PandaReachHigh-v0").unwrapped, skip_render_check=True)
+    assert make_vector("mine/PandaReachExactly-v1").tolerance == 0.01
+    check_env(gym.make("mine/PandaReachHigh-v1").unwrapped, skip_render_check=True)
     with pytest.raises(UserError, match=r"broken_tasks.*no such thing"):
-        resolve("broken_tasks:mine/PandaOther-v0")
+        resolve("broken_tasks:mine/PandaOther-v1")
     # Its goals lie higher than the small arm reaches.
-    assert {"mine/PandaReachHigh-v0", "mine/Ur5eReachHigh-v0", "mine/Xarm7ReachHigh-v0"} <= set(env_ids())
-    assert "mine/So101ReachHigh-v0" not in env_ids()
+    assert {"mine/PandaReachHigh-v1", "mine/Ur5eReachHigh-v1", "mine/Xarm7ReachHigh-v1"} <= set(env_ids())
+    assert "mine/So101ReachHigh-v1" not in env_ids()
     with pytest.raises(UserError, match='"reach_high": the arm reaches nothing of its goal_region'):
         GoalVectorEnv("reach_high", "so101")
     with pytest.raises(UserError, match="registered already"):

@@ -38,13 +38,13 @@ def test_vectors_matrices_and_angles_agree(a: np.ndarray, b: np.ndarray) -> None
 
 @pytest.mark.parametrize("arm", ["Panda", "Ur5e", "Xarm7"])
 def test_the_expert_reaches_poses(arm: str) -> None:
-    env = make_vector(f"goalsight/{arm}ReachPose-v0", 50)
+    env = make_vector(f"goalsight/{arm}ReachPose-v1", 50)
     assert env.single_action_space.shape == (6,)
     assert rollout(env, make_policy("expert"), episodes=50, seed=0).success.mean() >= 0.95
 
 
 def test_a_hand_that_is_not_turned_is_not_there() -> None:
-    env = make_vector("goalsight/PandaReachPose-v0")
+    env = make_vector("goalsight/PandaReachPose-v1")
     goal = np.array([0.45, 0.1, 0.2, 0.4, 0.0, 0.5], np.float32)
     env.reset(seed=0, options={"goal": goal})
     assert env.task.error(goal, goal) == 0
@@ -54,7 +54,7 @@ def test_a_hand_that_is_not_turned_is_not_there() -> None:
 
 
 def test_an_arm_of_five_joints_says_that_it_cannot() -> None:
-    assert "goalsight/So101ReachPose-v0" not in env_ids()
+    assert "goalsight/So101ReachPose-v1" not in env_ids()
     from goalsight.envs.vector import GoalVectorEnv
 
     with pytest.raises(UserError, match='"reach_pose" turns the tool, which takes 6 joints; the arm has 5'):

@@ -9,7 +9,7 @@ from goalsight.envs.variation import FACTORS, Latency, Mass
 from goalsight.envs.variation.engine import hashed
 from goalsight.errors import UserError
 
-PUSH = "goalsight/PandaPush-v0"
+PUSH = "goalsight/PandaPush-v1"
 RED, GREEN = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
 
 
@@ -36,8 +36,8 @@ def test_each_factor_differs_between_environments_and_between_episodes(factor: s
 
 def test_varied_environments_do_not_depend_on_the_batch_around_them() -> None:
     options = {"vary": "all", "obs": "pixels", "image_size": 16, "max_episode_steps": 4}
-    batch = make_vector("goalsight/PandaPickPlace-v0", num_envs=3, **options)
-    alone = make_vector("goalsight/PandaPickPlace-v0", num_envs=1, num_threads=1, **options)
+    batch = make_vector("goalsight/PandaPickPlace-v1", num_envs=3, **options)
+    alone = make_vector("goalsight/PandaPickPlace-v1", num_envs=1, num_threads=1, **options)
     ours, theirs = batch.reset(seed=7)[0], alone.reset(seed=9)[0]
     rng = np.random.default_rng(0)
     for _ in range(10):  # past the end of two episodes
@@ -81,7 +81,7 @@ def test_hues_turn_by_the_angle_that_was_drawn() -> None:
 
 @pytest.mark.parametrize("factor", ["mass", "size"])
 def test_what_follows_from_mass_and_size_is_what_mujoco_derives(factor: str) -> None:
-    env = make_vector("goalsight/PandaStack2-v0", num_envs=3, vary=factor)
+    env = make_vector("goalsight/PandaStack2-v1", num_envs=3, vary=factor)
     env.reset(seed=4)
     for sim in range(3):
         model = env.batch.get_model(sim)
@@ -97,7 +97,7 @@ def test_what_follows_from_mass_and_size_is_what_mujoco_derives(factor: str) -> 
 
 
 def test_smaller_cubes_stand_on_the_table_and_on_each_other() -> None:
-    env = make_vector("goalsight/PandaStack4-v0", num_envs=4, vary="size")
+    env = make_vector("goalsight/PandaStack4-v1", num_envs=4, vary="size")
     env.reset(seed=0)
     variation = env.sim.variation
     assert variation is not None
@@ -169,7 +169,7 @@ def test_a_transparent_arm_lets_the_cube_show_through() -> None:
 
 
 def test_goal_markers_stand_at_the_goals() -> None:
-    env = make_vector("goalsight/PandaDrawer-v0", num_envs=3, aids="goal_markers")
+    env = make_vector("goalsight/PandaDrawer-v1", num_envs=3, aids="goal_markers")
     env.reset(seed=0)
     env.step(np.zeros((3, env.sim.action_size)))
     marker = env.batch.geom_xpos[:, env.model.geom("goal_marker_0").id]
@@ -181,9 +181,9 @@ def test_goal_markers_stand_at_the_goals() -> None:
     [
         (PUSH, {"vary": "color"}, 'did you mean "colour"'),
         (PUSH, {"vary": ["mass", "mass"]}, '"mass" is named twice'),
-        ("goalsight/PandaReach-v0", {"vary": ["mass"]}, '"mass" has nothing to change'),
+        ("goalsight/PandaReach-v1", {"vary": ["mass"]}, '"mass" has nothing to change'),
         (PUSH, {"aids": "goal_marker"}, 'did you mean "goal_markers"'),
-        ("goalsight/PandaButtons-v0", {"aids": "goal_markers"}, "no places to mark"),
+        ("goalsight/PandaButtons-v1", {"aids": "goal_markers"}, "no places to mark"),
     ],
 )
 def test_wrong_names_are_said_in_one_line(env_id: str, options: dict[str, object], said: str) -> None:

@@ -33,28 +33,28 @@ def test_summary_worked_by_hand():
 
 
 def test_expert_beside_its_floors(capsys):
-    found = evaluate(Eval(policy="expert", env="PandaReach-v0", episodes=20, num_envs=8, json=True))
+    found = evaluate(Eval(policy="expert", env="PandaReach-v1", episodes=20, num_envs=8, json=True))
     printed = json.loads(capsys.readouterr().out)
     assert printed["success"] == found["success"]
     assert found["success"]["rate"] >= 0.9
     assert set(found["floors"]) == {"nothing", "random"}
     assert found["floors"]["nothing"]["success"]["rate"] == 0.0
-    assert found["env"] == "goalsight/PandaReach-v0"
+    assert found["env"] == "goalsight/PandaReach-v1"
     assert found["versions"]["mujoco"]
     text = table(found).splitlines()
-    assert text[0] == "goalsight/PandaReach-v0: 20 episodes, seeds 10000 to 10019"
+    assert text[0] == "goalsight/PandaReach-v1: 20 episodes, seeds 10000 to 10019"
     assert text[2].split()[0] == "expert"
 
 
 def test_results_do_not_depend_on_the_number_of_environments(capsys):
-    few, many = (evaluate(Eval(policy="random", env="PandaPush-v0", episodes=6, num_envs=n)) for n in (4, 6))
+    few, many = (evaluate(Eval(policy="random", env="PandaPush-v1", episodes=6, num_envs=n)) for n in (4, 6))
     assert few["mean_return"] == many["mean_return"]
     assert few["floors"]["expert"]["mean_return"] == many["floors"]["expert"]["mean_return"]
 
 
 def test_a_floor_acts_in_the_same_episodes_without_pixels():
     kwargs = {"obs": "pixels", "image_size": 32, "camera": "wrist", "control": "joint", "max_episode_steps": 7}
-    found = floor("random", "PandaPush-v0", kwargs, seed=0)
+    found = floor("random", "PandaPush-v1", kwargs, seed=0)
     assert found.env_kwargs == {"obs": "state", "control": "joint", "max_episode_steps": 7}
     assert found.make_env(2).horizon == 7
 
@@ -64,11 +64,11 @@ def test_a_floor_acts_in_the_same_episodes_without_pixels():
     [
         ({}, "name a training run, or --policy"),
         ({"policy": "expert"}, "needs --env"),
-        ({"policy": "exprt", "env": "PandaReach-v0"}, 'did you mean "expert"'),
-        ({"policy": "expert", "env": "PandaRech-v0"}, 'did you mean "PandaReach-v0"'),
+        ({"policy": "exprt", "env": "PandaReach-v1"}, 'did you mean "expert"'),
+        ({"policy": "expert", "env": "PandaRech-v1"}, 'did you mean "PandaReach-v1"'),
         ({"run": "nowhere"}, "nowhere does not exist"),
         ({"run": "nowhere", "policy": "expert"}, "one of the two"),
-        ({"run": "nowhere", "env": "PandaReach-v0"}, "knows its environment"),
+        ({"run": "nowhere", "env": "PandaReach-v1"}, "knows its environment"),
     ],
 )
 def test_what_cannot_be_judged_is_one_line(wrong, message):
@@ -91,7 +91,7 @@ def test_a_half_written_run_is_refused(tmp_path):
 
 
 def test_named_goals_are_judged_one_by_one(capsys):
-    found = evaluate(Eval(policy="expert", env="PandaDrawer-v0", episodes=7, num_envs=3, goals="named"))
+    found = evaluate(Eval(policy="expert", env="PandaDrawer-v1", episodes=7, num_envs=3, goals="named"))
     assert {name: row["total"] for name, row in found["by_goal"].items()} == {
         "shut": 2,
         "ajar": 2,
@@ -108,5 +108,5 @@ def test_named_goals_are_judged_one_by_one(capsys):
 
 def test_a_task_without_named_goals_says_so():
     bare = replace(TASKS["push"], name="bare_push", named_goals=())
-    with pytest.raises(UserError, match='"bare_push" of mine/PandaBarePush-v0 has no named goals'):
-        goals_of(GoalVectorEnv(bare), "mine/PandaBarePush-v0")
+    with pytest.raises(UserError, match='"bare_push" of mine/PandaBarePush-v1 has no named goals'):
+        goals_of(GoalVectorEnv(bare), "mine/PandaBarePush-v1")

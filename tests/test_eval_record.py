@@ -11,7 +11,7 @@ from goalsight.eval.record import HELD, Record, record
 
 
 def caption(success):
-    return Caption("goalsight/PandaPush-v0", "expert, episode 1 of 2, seed 10000", 10, 50, success)
+    return Caption("goalsight/PandaPush-v1", "expert, episode 1 of 2, seed 10000", 10, 50, success)
 
 
 @pytest.mark.parametrize("success", [True, False])
@@ -38,7 +38,7 @@ def test_every_size_has_even_sides(size):
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
     path = tmp_path_factory.mktemp("film") / "reach.mp4"
-    config = Record(policy="expert", env="PandaReach-v0", episodes=2, size=64, fps=10, out=path, gif=True)
+    config = Record(policy="expert", env="PandaReach-v1", episodes=2, size=64, fps=10, out=path, gif=True)
     return record(config)
 
 
@@ -67,7 +67,7 @@ def test_a_gif_is_smaller_and_moves(film):
 
 def test_doing_nothing_never_succeeds_and_json_says_so(tmp_path, capsys):
     path = record(
-        Record(policy="nothing", env="PandaPush-v0", episodes=1, size=64, fps=10, out=tmp_path / "a.mp4", json=True)
+        Record(policy="nothing", env="PandaPush-v1", episodes=1, size=64, fps=10, out=tmp_path / "a.mp4", json=True)
     )
     said = json.loads(capsys.readouterr().out)
     assert said["success"] == [False]
@@ -83,13 +83,13 @@ def test_doing_nothing_never_succeeds_and_json_says_so(tmp_path, capsys):
         ({"out": "film.avi"}, "ends in .mp4"),
         ({"camera": "frnt"}, 'did you mean "front"'),
         ({"policy": "expat"}, 'did you mean "expert"'),
-        ({"env": "PandaRech-v0"}, 'did you mean "PandaReach-v0"'),
+        ({"env": "PandaRech-v1"}, 'did you mean "PandaReach-v1"'),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, wrong, message):
     from pathlib import Path
 
-    asked = {"policy": "expert", "env": "PandaReach-v0", "out": tmp_path / "a.mp4"} | wrong
+    asked = {"policy": "expert", "env": "PandaReach-v1", "out": tmp_path / "a.mp4"} | wrong
     with pytest.raises(UserError, match=message):
         record(Record(**asked | {"out": Path(asked["out"])}))
     assert not any(tmp_path.iterdir())
@@ -98,4 +98,4 @@ def test_mistakes_are_one_line(tmp_path, wrong, message):
 def test_an_unwritable_place_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
-        record(Record(policy="expert", env="PandaReach-v0", size=64, out=tmp_path / "file" / "a.mp4"))
+        record(Record(policy="expert", env="PandaReach-v1", size=64, out=tmp_path / "file" / "a.mp4"))

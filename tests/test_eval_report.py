@@ -55,7 +55,7 @@ def result(count):
     row = {"mean_return": -10.0, "diverged": 0, "seconds": 1.0}
     success = wilson(count, 100)
     return {
-        "env": "goalsight/PandaPush-v0",
+        "env": "goalsight/PandaPush-v1",
         "subject": {"name": "agent", "critic": "state", "encoder_hash": "abc"},
         "episodes": 100,
         "seed": 10_000,
@@ -76,7 +76,7 @@ def a_pretraining(folder):
 
 def a_training(folder, watched, **config):
     sources = {"encoder": "abc", "encoder_path": str(watched)}
-    run = Run.create("train", {"env": "goalsight/PandaPush-v0", **config}, out=folder, seed=0, sources=sources)
+    run = Run.create("train", {"env": "goalsight/PandaPush-v1", **config}, out=folder, seed=0, sources=sources)
     for step, success in ((1000, 0.1), (2000, 0.8)):
         run.log(step, {"eval/success": success, "train/loss": 0.5})
     run.log(2500, {"train/loss": 0.4})
@@ -105,7 +105,7 @@ def test_a_whole_run(tmp_path):
 
 
 def test_a_run_with_nothing_yet_says_what_is_missing(tmp_path):
-    run = Run.create("train", {"env": "goalsight/PandaReach-v0", "obs": "state"}, out=tmp_path / "run", seed=0)
+    run = Run.create("train", {"env": "goalsight/PandaReach-v1", "obs": "state"}, out=tmp_path / "run", seed=0)
     text = read(report(Report(run.path)))
     for words in ("No video yet", "Not evaluated yet", "no learning curve", "there was nothing to watch"):
         assert words in text
@@ -119,7 +119,7 @@ def test_an_encoder_that_has_moved_away_is_named(tmp_path):
 
 @pytest.mark.parametrize("kind", ["collect", "pretrain"])
 def test_other_kinds_of_run(tmp_path, kind):
-    run = Run.create(kind, {"env": "goalsight/PandaPush-v0"}, out=tmp_path / kind, seed=0)
+    run = Run.create(kind, {"env": "goalsight/PandaPush-v1"}, out=tmp_path / kind, seed=0)
     assert "No video yet" in read(report(Report(run.path))) or kind == "pretrain"
     if kind == "collect":
         a_video(run.videos / "play.mp4")

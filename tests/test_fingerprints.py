@@ -18,7 +18,7 @@ def test_every_id_does_what_was_published():
 
 
 def test_a_change_is_named():
-    before = published()["goalsight/PandaPush-v0"]
+    before = published()["goalsight/PandaPush-v1"]
     assert differences(before, before) == []
     for change, named in (
         (lambda f: f["goal"].__setitem__(0, f["goal"][0] + 2e-4), "its goal"),
@@ -34,22 +34,22 @@ def test_a_change_is_named():
 
 def test_another_tile_shows(monkeypatch):
     monkeypatch.setattr(slide, "EDGE", 0.04)
-    changed = compare(["goalsight/PandaSlide-v0"])["goalsight/PandaSlide-v0"]
+    changed = compare(["goalsight/PandaSlide-v1"])["goalsight/PandaSlide-v1"]
     assert "the picture of its goal" in changed
 
 
 def test_the_commands_compare(monkeypatch, capsys):
-    assert run(["envs", "--check", "PandaReach-v0"]) == 0
-    assert capsys.readouterr().out == "goalsight/PandaReach-v0  as published\n"
+    assert run(["envs", "--check", "PandaReach-v1"]) == 0
+    assert capsys.readouterr().out == "goalsight/PandaReach-v1  as published\n"
     changed = copy.deepcopy(published())
-    changed["goalsight/PandaReach-v0"]["goal"][2] += 1
+    changed["goalsight/PandaReach-v1"]["goal"][2] += 1
     monkeypatch.setattr(fingerprints, "published", lambda: changed)
-    assert run(["envs", "--check", "PandaReach-v0", "--json"]) == 1
-    assert json.loads(capsys.readouterr().out) == {"goalsight/PandaReach-v0": ["its goal"]}
-    assert run(["envs", "--check", "PandaReech-v0"]) == 2
-    assert 'did you mean "PandaReach-v0"' in capsys.readouterr().err
+    assert run(["envs", "--check", "PandaReach-v1", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == {"goalsight/PandaReach-v1": ["its goal"]}
+    assert run(["envs", "--check", "PandaReech-v1"]) == 2
+    assert 'did you mean "PandaReach-v1"' in capsys.readouterr().err
 
 
 def test_ids_from_elsewhere_have_none():
-    with pytest.raises(UserError, match="mine/PandaPush-v0 has no fingerprint"):
-        compare(["mine/PandaPush-v0"])
+    with pytest.raises(UserError, match="mine/PandaPush-v1 has no fingerprint"):
+        compare(["mine/PandaPush-v1"])

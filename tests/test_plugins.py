@@ -53,14 +53,14 @@ def test_plugins_are_found_and_broken_ones_break_nothing(tmp_path, capsys):
     install(tmp_path / "src", "more_tasks", "more_tasks:register")
     listed = goalsight("envs", "--json", path=tmp_path / "src", cwd=tmp_path)
     found = json.loads(listed.stdout)
-    assert found["ids"]["turn_valve/PandaTurnValve-v0"] == "turn_valve"
-    assert found["ids"]["more/PandaTinyPush-v0"] == "more_tasks"
-    assert found["ids"]["goalsight/PandaPush-v0"] == "goalsight"
+    assert found["ids"]["turn_valve/PandaTurnValve-v1"] == "turn_valve"
+    assert found["ids"]["more/PandaTinyPush-v1"] == "more_tasks"
+    assert found["ids"]["goalsight/PandaPush-v1"] == "goalsight"
     assert found["failed_plugins"] == {"bad_tasks": "RuntimeError: the moon is full"}
     assert "plug-in bad_tasks failed" in goalsight("envs", path=tmp_path / "src", cwd=tmp_path).stdout
-    wrong = goalsight("eval", "--policy", "random", "--env", "more/PandaTinyPusch-v0", path=tmp_path / "src")
+    wrong = goalsight("eval", "--policy", "random", "--env", "more/PandaTinyPusch-v1", path=tmp_path / "src")
     assert wrong.returncode == 2
-    assert 'did you mean "more/PandaTinyPush-v0"?' in wrong.stderr
+    assert 'did you mean "more/PandaTinyPush-v1"?' in wrong.stderr
     assert 'plug-in "bad_tasks" failed: RuntimeError: the moon is full' in wrong.stderr
     assert wrong.stderr.count("\n") == 1
 
@@ -68,9 +68,9 @@ def test_plugins_are_found_and_broken_ones_break_nothing(tmp_path, capsys):
 def test_a_module_of_the_current_folder_is_imported_on_request(tmp_path):
     new_task(NewTask("turn_knob", out=tmp_path / "here"))
     listed = goalsight("envs", "--import", "turn_knob", path=tmp_path, cwd=tmp_path / "here")
-    assert "turn_knob/So101TurnKnob-v0  from turn_knob" in listed.stdout
+    assert "turn_knob/So101TurnKnob-v1  from turn_knob" in listed.stdout
     judged = goalsight(
-        "eval", "--policy", "expert", "--env", "turn_knob:turn_knob/PandaTurnKnob-v0", "--episodes", "5", "--json",
+        "eval", "--policy", "expert", "--env", "turn_knob:turn_knob/PandaTurnKnob-v1", "--episodes", "5", "--json",
         path=tmp_path, cwd=tmp_path / "here",
     )  # fmt: skip
     assert json.loads(judged.stdout)["success"]["count"] == 5, judged.stderr
@@ -157,10 +157,10 @@ def test_what_breaks_the_contract_is_named(task, failing, why):
 
 
 def test_check_task_prints_each_check_and_draws(tmp_path, capsys):
-    assert run(["check-task", "PandaReach-v0", "--episodes", "10", "--picture", str(tmp_path / "new" / "p.png")]) == 0
+    assert run(["check-task", "PandaReach-v1", "--episodes", "10", "--picture", str(tmp_path / "new" / "p.png")]) == 0
     out = capsys.readouterr().out
     assert out.count("ok     ") == 11
     assert "11 of 11 checks passed" in out
     assert (tmp_path / "new" / "p.png").stat().st_size > 10_000
-    assert run(["check-task", "PandaReech-v0"]) == 2
-    assert 'did you mean "PandaReach-v0"' in capsys.readouterr().err
+    assert run(["check-task", "PandaReech-v1"]) == 2
+    assert 'did you mean "PandaReach-v1"' in capsys.readouterr().err

@@ -69,7 +69,7 @@ def drawn(env, monkeypatch, whole):
     "env_id", ["PandaReach", "PandaSort4", "PandaDoor", "PandaScene", "Ur5ePush", "Xarm7Buttons", "So101Switches"]
 )
 def test_frames_are_those_that_are_drawn_whole(env_id, monkeypatch):
-    env = make_vector(f"goalsight/{env_id}-v0", num_envs=10, num_threads=1)
+    env = make_vector(f"goalsight/{env_id}-v1", num_envs=10, num_threads=1)
     env.reset(seed=0)
     for _ in range(10):
         env.step(env.expert_action())
@@ -84,7 +84,7 @@ def test_frames_are_those_that_are_drawn_whole(env_id, monkeypatch):
 
 @pytest.mark.parametrize(("field", "row"), [("geom_pos", "table"), ("cam_pos", "front")])
 def test_what_does_not_stay_as_it_was_is_drawn_whole(field, row, monkeypatch):
-    env = make_vector("goalsight/PandaPush-v0", num_envs=6, num_threads=1)
+    env = make_vector("goalsight/PandaPush-v1", num_envs=6, num_threads=1)
     env.reset(seed=0)
     index = env.sim.model.geom(row).id if field == "geom_pos" else env.sim.model.camera(row).id
     env.batch.expand(field)[1:, index, 2] -= np.linspace(0.02, 0.1, 5)
@@ -97,12 +97,12 @@ def test_what_does_not_stay_as_it_was_is_drawn_whole(field, row, monkeypatch):
 
 
 def test_a_camera_on_the_hand_does_not_suit():
-    env = make_vector("goalsight/PandaPush-v0", num_envs=1, num_threads=1)
+    env = make_vector("goalsight/PandaPush-v1", num_envs=1, num_threads=1)
     assert MovingTracer.suits(env.sim.model, "front")
     assert not MovingTracer.suits(env.sim.model, "panda/wrist")
 
 
 def test_what_moves_is_the_arm_and_the_cube():
-    model = make_vector("goalsight/PandaPush-v0", num_envs=1, num_threads=1).sim.model
+    model = make_vector("goalsight/PandaPush-v1", num_envs=1, num_threads=1).sim.model
     still = {model.geom(i).name for i in np.setdiff1d(np.arange(model.ngeom), moving_geoms(model))}
     assert still == {"floor", "table", "panda/base_foot", "panda/base_column"}

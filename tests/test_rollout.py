@@ -144,13 +144,13 @@ def test_unknown_policy_names_the_choices():
 def test_real_episodes_do_not_depend_on_the_number_of_environments(name):
     returns = []
     for num_envs in (2, 5):
-        env = make_vector("PandaPush-v0", num_envs=num_envs, max_episode_steps=15)
+        env = make_vector("PandaPush-v1", num_envs=num_envs, max_episode_steps=15)
         returns.append(rollout(env, make_policy(name, seed=1), episodes=5, seed=20).returns)
     assert np.array_equal(returns[0], returns[1])
 
 
 def test_random_actions_fill_their_range():
-    env = make_vector("PandaReach-v0", num_envs=4, max_episode_steps=40)
+    env = make_vector("PandaReach-v1", num_envs=4, max_episode_steps=40)
     policy, actions = RandomPolicy(0), []
     rollout(env, policy, episodes=4, seed=0, before_step=lambda moment: actions.append(moment.action))
     drawn = np.concatenate(actions)

@@ -73,6 +73,7 @@ class World:
     velocities: dict[str, Array] = field(default_factory=dict)  # of free objects [m/s], (N, 3) each
     orientation: Array = None  # tool rotation in the world, (N, 3, 3)
     angular_velocity: Array = None  # of the tool, in the world [rad/s], (N, 3)
+    response: float = 0.65  # share of the speed asked of the hand that a thing takes which it strikes; by trial
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ class Task(ABC):
     """A family of goals. Difficulty is data: `replace(Push(), name="precise_push", tolerance=0.02)` is another task."""
 
     name: str
+    version: int = 0  # raise it with every change of what the task does; ids end with it and the simulation's, added
     objects: tuple[Thing, ...] = ()
     uses_gripper: bool = False  # otherwise the gripper stays closed and has no action
     turns: bool = False  # whether goals have orientations, so that Cartesian control turns the tool too

@@ -13,14 +13,13 @@ if TYPE_CHECKING:
     import mujoco
 
 EDGE, HALF = 0.03, 0.0125  # half of the tile's edge, and of its height [m]
-FRICTION = 0.08  # of the tile on the table
+FRICTION = 0.04  # of the tile on the table
 SLOWING = FRICTION * 9.81  # of a tile that slides [m/s^2]
 LOW, HIGH = 0.02, 0.075  # tool heights for striking, and for passing over the tile [m]
 BEHIND = 0.055  # from the tile's centre to the fingers that come down behind it [m]
-TOUCH = 0.045  # likewise, to fingers that touch it [m]
-SOFT = 0.005  # displacement asked for when the fingers are about to touch [m]
+TOUCH = 0.0435  # likewise, to fingers that touch it [m]
+SOFT = 0.0048  # displacement asked for when the fingers are about to touch [m]
 PERIOD = 0.04  # of control [s]
-TRACKING = 0.73  # speed that the tile takes from the fingers, as a share of the one asked of them
 
 
 @dataclass(frozen=True)
@@ -68,19 +67,20 @@ class Slide(Task):
     name: str = "slide"
     objects: tuple[Thing, ...] = (TILE,)
     named_goals: tuple[tuple[str, tuple[float, ...]], ...] = (
-        ("near", (0.66, 0.0, HALF)),
-        ("near_left", (0.68, 0.11, HALF)),
-        ("near_right", (0.68, -0.11, HALF)),
-        ("far", (0.79, 0.0, HALF)),
-        ("far_left", (0.76, 0.10, HALF)),
+        ("near", (0.65, 0.0, HALF)),
+        ("near_left", (0.66, 0.11, HALF)),
+        ("near_right", (0.66, -0.11, HALF)),
+        ("far", (0.74, 0.0, HALF)),
+        ("far_left", (0.73, 0.10, HALF)),
     )
     camera_back: float = 0.16
+    max_episode_steps: int = 60
 
     workspace: Region = Region((0.28, -0.22, 0.015), (0.56, 0.22, 0.14))
     start_region: Region = Region((0.34, -0.10, 0.02), (0.42, 0.10, 0.06))  # of the tool
     object_region: Region = Region((0.42, -0.08, HALF), (0.49, 0.08, HALF))
-    nearest_goal: tuple[float, float, float] = (0.65, -0.12, HALF)  # the corners of the goals' region [m]
-    farthest_goal: tuple[float, float, float] = (0.80, 0.12, HALF)
+    nearest_goal: tuple[float, float, float] = (0.64, -0.12, HALF)  # the corners of the goals' region [m]
+    farthest_goal: tuple[float, float, float] = (0.75, 0.12, HALF)
     clearance: float = 0.055  # between tool and tile at the start, at least [m]
     training_near_share: float = 0.7  # of the training episodes start with the tile near the tool, before the goal
     training_near: tuple[float, float] = (0.055, 0.09)  # how near [m]
@@ -126,19 +126,19 @@ class Slide(Task):
         low = tool[:, 2:] < LOW + 0.02
         striking = low & (along < -0.02) & (xp.linalg.vector_norm(aside, axis=-1, keepdims=True) < 0.01)
         to_behind = tile[:, :2] - BEHIND * direction - tool[:, :2]
-        there = xp.linalg.vector_norm(to_behind, axis=-1, keepdims=True) < 0.02
+        there = xp.linalg.vector_norm(to_behind, axis=-1, keepdims=True) < 0.015
         clear = low & (along < -0.05)
 
         # A tile that is hit springs off at a speed of its own: the fingers touch it first.
-        kick = xp.clip(PERIOD * wanted / TRACKING, 0.0, 0.04)
+        kick = xp.clip(PERIOD * wanted / world.response, 0.0, 0.04)
         pace = xp.where((along < -TOUCH) & (speed < 0.1), SOFT - 0.3 * (along + TOUCH - 0.003), kick)
         # It follows turned fingers less than they are turned.
-        bend = xp.clip(0.8 * direction[:, 1:], -0.1, 0.1)
+        bend = xp.clip(0.5 * direction[:, 1:], -0.1, 0.1)
         aim = unit(xp.concat([direction[:, :1], direction[:, 1:] + bend], axis=-1))
         strike = xp.concat([pace * aim - aside, LOW - tool[:, 2:]], axis=-1)
         level = xp.where(there | clear, xp.full_like(gap, LOW), xp.full_like(gap, HIGH)) - tool[:, 2:]
         blocked = ~there & ~clear & (tool[:, 2:] < HIGH - 0.02)
         approach = xp.concat([xp.where(blocked, xp.zeros_like(to_behind), to_behind), level], axis=-1)
         move = xp.where(striking, strike, approach)
-        gone = (speed >= 0.95 * wanted) | (speed > 0.1) & ~striking
+        gone = (speed >= 0.93 * wanted) | (speed > 0.1) & ~striking
         return xp.where(gone, xp.zeros_like(move), move), -xp.ones_like(world.opening)
