@@ -285,14 +285,15 @@ class GoalSimulator:
         """
         if self.variation is not None:
             self.variation.draw(ids, [rng for i in ids if (rng := self._variation_rngs[i]) is not None])
-        pending, attempts = np.arange(len(ids)), 0
+        pending, attempts, drawn = np.arange(len(ids)), 0, 0
         while len(pending):
-            attempts += 1
-            if attempts > MAX_LAYOUTS:
+            hopeless = drawn >= MAX_LAYOUTS and len(pending) == len(ids)  # a large batch tells at once
+            if hopeless or attempts >= MAX_LAYOUTS:
                 raise UserError(
                     f'task "{self.task.name}": in {MAX_LAYOUTS} draws of its regions, no start and goal that '
                     f'arm "{self.arm.name}" reaches and that come to rest'
                 )
+            attempts, drawn = attempts + 1, drawn + len(pending)
             now, wanted = ids[pending], None if goals is None else goals[pending]
             layout = self._draw(now, wanted)
             good = self._realise_goal(now, layout)
@@ -328,7 +329,7 @@ class GoalSimulator:
         wanted = layout.goal
         if self.variation is not None and self.variation.settles:
             wanted = self.task.achieved(self.world())[ids]  # smaller things do not stand quite where the task says
-        self.batch.step(ids, nstep=self.task.settle_steps, stage=STAGE_POS)
+        self._settle(ids[reached])
         world = self.world()
         settled = self.task.achieved(world)[ids]
         self._goal_state[ids] = self.batch.state[ids]
@@ -339,6 +340,11 @@ class GoalSimulator:
             still &= np.linalg.norm(velocity[ids], axis=1) < AT_REST
         return reached & still & (self.task.error(settled, wanted) < self.task.settled)
 
+    def _settle(self, ids: Ids) -> None:
+        """Let simulations come to rest, if there are any; not those whose arms, out of reach, may be in the table."""
+        if len(ids):
+            self.batch.step(ids, nstep=self.task.settle_steps, stage=STAGE_POS)
+
     def _mark(self, ids: Ids) -> None:
         """Put the markers of simulations `ids` where their goals are."""
         if len(self._markers):
@@ -348,7 +354,7 @@ class GoalSimulator:
     def _realise_start(self, ids: Ids, layout: Layout) -> NDArray[np.bool_]:
         reached = self._place(ids, layout.start, closing=False)
         if self.variation is not None and self.variation.settles:
-            self.batch.step(ids, nstep=self.task.settle_steps, stage=STAGE_POS)
+            self._settle(ids[reached])
         start = self.task.achieved(self.world())[ids]
         return reached & ~self.task.success(start.astype(np.float32), self.desired[ids])
 

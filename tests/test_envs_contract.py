@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from goalsight.envs import registration
 from goalsight.envs.arms import ARMS
+from goalsight.envs.region import Region
 from goalsight.envs.registration import env_ids, make_vector, register_task, resolve
 from goalsight.envs.tasks import TASKS as TASKS_BY_NAME
 from goalsight.envs.tasks import PickPlace, Push, Reach
@@ -324,6 +325,15 @@ def test_success_may_take_a_grasp():
     assert told["push"][1] <= 0.1, "fingers of a closed hand push from one side"
     with pytest.raises(ValueError, match='task "push" has no object "egg" to be grasped'):
         replace(Push(), grasped="egg")
+
+
+@pytest.mark.parametrize("num_envs", [1, 300])
+def test_goals_out_of_reach_are_refused_in_one_line(num_envs, capfd):
+    far = replace(Reach(), goal_region=Region((1.2, -0.1, 0.0), (1.3, 0.1, 0.1)))
+    env = GoalVectorEnv(far, num_envs=num_envs)
+    with pytest.raises(UserError, match=r'task "reach": in 200 draws .* no start and goal that arm "panda" reaches'):
+        env.reset(seed=0)
+    assert "WARNING" not in capfd.readouterr().err, "an arm that cannot get there is not simulated as it lies"
 
 
 @pytest.mark.parametrize(
