@@ -201,7 +201,7 @@ def resolve(env_id: str) -> str:
         return short[choose("environment", name.removeprefix(f"{NAMESPACE}/"), short)]
     except UserError as error:
         failed = "".join(f'; plug-in "{plugin}" failed: {why}' for plugin, why in load_plugins().items())
-        raise UserError(f"{error}{failed}") from None
+        raise UserError(f"{error}; `goalsight envs` lists all{failed}") from None
 
 
 def asked(**options: Sequence[str] | None) -> dict[str, list[str]]:

@@ -7,6 +7,9 @@ import difflib
 from collections.abc import Iterable
 
 
+MOST_LISTED = 24  # choices; of more, those like the user's word are named, and how many there are
+
+
 class UserError(ValueError):
     """A mistake in what was asked for. The command line prints it as one line and exits with code 2."""
 
@@ -20,11 +23,15 @@ def choose(kind: str, name: str, choices: Iterable[str]) -> str:
         choices: the names that exist.
 
     Raises:
-        UserError: naming the nearest choice and all of them.
+        UserError: naming the nearest choice, and all of them, or of very many the nearest ones.
     """
     known = sorted(choices)
     if name in known:
         return name
     near = difflib.get_close_matches(name, known, n=1)
     hint = f' did you mean "{near[0]}"?' if near else ""
-    raise UserError(f'no {kind} "{name}";{hint} choices: {", ".join(known)}')
+    listed = ", ".join(known)
+    if len(known) > MOST_LISTED:
+        like = difflib.get_close_matches(name, known, n=5, cutoff=0.0)
+        listed = f"{', '.join(like)} and {len(known) - len(like)} more"
+    raise UserError(f'no {kind} "{name}";{hint} choices: {listed}')
