@@ -6,7 +6,6 @@ Every room may import this module; it imports nothing of the project.
 import difflib
 from collections.abc import Iterable
 
-
 MOST_LISTED = 24  # choices; of more, those like the user's word are named, and how many there are
 
 
