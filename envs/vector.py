@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -10,20 +10,14 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from goalsight.envs.aids import ARM_OPACITY, TRANSPARENT_ARM
 from goalsight.envs.arms import Arm
-from goalsight.envs.scene import arm_geoms, camera_name, check_view
+from goalsight.envs.pictures import Pictures
 from goalsight.envs.simulator import GoalSimulator, Observed, SimulatorSnapshot
 from goalsight.envs.tasks import Task
 from goalsight.envs.tasks.base import REWARDS
 from goalsight.envs.variation import Factor
 from goalsight.errors import UserError, choose
 from goalsight.memory import check_memory
-
-if TYPE_CHECKING:
-    import mujoco
-
-    from goalsight.envs.rendering import Camera
 
 Obs = dict[str, NDArray[Any]]
 OBS_MODES = ("state", "pixels")
@@ -128,13 +122,12 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self.num_envs = num_envs
         self.pixels = choose("observation mode", obs, OBS_MODES) == "pixels"
         self.image_size, self.camera, self.privileged = image_size, camera, privileged and self.pixels
-        check_view(self.model, camera_name(self.arm, self.model, camera))
-        self.renderer = choose("renderer", renderer, ("raytrace", "opengl"))
+        self._pictures = Pictures(self.sim, renderer, num_threads)
+        self._pictures.check(camera)
         self.horizon = max_episode_steps if max_episode_steps is not None else self.task.max_episode_steps
         if self.horizon < 1:
             raise UserError(f"max_episode_steps must be at least 1, got {self.horizon}")
         self.tolerance = self.task.tolerance
-        self.num_threads = num_threads
         self.render_mode = render_mode
         self.metadata = {
             "render_modes": ["rgb_array"],
@@ -142,7 +135,6 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             "autoreset_mode": AutoresetMode.SAME_STEP,
         }
         self._reward = getattr(self.task, f"{choose('reward', reward, REWARDS)}_reward")
-        self._cameras: dict[tuple[str, int], Any] = {}
         self._elapsed = np.zeros(num_envs, np.int64)
         self._achieved_for = np.zeros(num_envs, np.int64)  # steps in a row
         self._obs: Obs | None = None
@@ -297,9 +289,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Release the cameras."""
-        for camera in self._cameras.values():
-            camera.close()
-        self._cameras.clear()
+        self._pictures.close()
 
     # --- for agents, evaluation and videos ----------------------------------------------------------------------
 
@@ -333,43 +323,13 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
 
         What stands before them is not looked for.
         """
-        index = self.model.camera(camera_name(self.arm, self.model, camera)).id
-        offsets = points - self.batch.cam_xpos[:, index]
-        axes = self.batch.cam_xmat[:, index].reshape(-1, 3, 3)  # the camera's, as columns: right, up, backward
-        right, up, backward = np.einsum("nij,ni->jn", axes, offsets)
-        edge = -backward * np.tan(np.radians(self.model.cam_fovy[index]) / 2)
-        return np.maximum(np.abs(right), np.abs(up)) <= edge
+        return self._pictures.within(points, camera)
 
     def render_frames(
         self, *, size: int = 480, camera: str = "front", ids: NDArray[np.int64] | None = None
     ) -> NDArray[np.uint8]:
         """Pictures of the present states, (n, size, size, 3), of environments `ids` or of all."""
-        key = (camera, size)
-        if key not in self._cameras:
-            self._cameras[key] = self._make_camera(camera, size)
-        frames: NDArray[np.uint8] = self._cameras[key].render(self.batch, ids)
-        return frames
-
-    def _make_camera(self, name: str, size: int) -> "Camera":
-        from goalsight.envs.rendering import TranslucentCamera, make_camera
-
-        check_view(self.model, camera_name(self.arm, self.model, name))
-
-        def make(model: "mujoco.MjModel") -> "Camera":
-            return make_camera(
-                model,
-                name=camera_name(self.arm, self.model, name),
-                width=size,
-                height=size,
-                backend=self.renderer,
-                num_threads=self.num_threads,
-                batch_size_hint=self.num_envs,
-                varying=() if self.sim.variation is None else self.sim.variation.drawn,
-            )
-
-        if TRANSPARENT_ARM not in self.sim.aids:
-            return make(self.model)
-        return TranslucentCamera(make, self.model, arm_geoms(self.arm, self.model), ARM_OPACITY)
+        return self._pictures.draw(size, camera, ids)
 
     def goal_frames(
         self, *, size: int = 480, camera: str = "front", ids: NDArray[np.int64] | None = None
