@@ -31,9 +31,9 @@ class TrainPreset:
 
 
 REACH = TrainPreset(steps=24_000, eval_every=1_600)
-PUSH = TrainPreset(steps=180_000, horizon=25)  # in short episodes there are more first contacts to learn from
+PUSH = TrainPreset(steps=180_000, horizon=40, gamma=0.97)  # in short episodes more first contacts are learnt from
 PICK_PLACE = TrainPreset(steps=250_000, eval_every=10_000, target_entropy=-2.0)
-SLIDE = replace(PUSH, steps=400_000, horizon=40, eval_every=10_000)  # long enough for the tile to come to rest
+SLIDE = TrainPreset(steps=400_000, horizon=40, eval_every=10_000)  # long enough for the tile to come to rest
 DRAWER = TrainPreset(steps=60_000)
 SWITCHES = TrainPreset(steps=200_000, eval_every=10_000)
 INSERT = replace(PICK_PLACE, steps=400_000)  # untried

@@ -5,9 +5,12 @@ That is, one whose observations are dictionaries with `observation`, `achieved_g
 they hold `pixels` and `goal_pixels` as well, agents can act from images; OGBench's are made such by `OGBenchGoals`.
 """
 
+import os
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import gymnasium as gym
@@ -16,6 +19,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from goalsight.envs import fetch
 from goalsight.envs.ogbench import ENTRY_POINT, OPTIONS, OGBenchGoals
 from goalsight.errors import UserError
 
@@ -68,6 +72,8 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         if horizon is None:
             raise UserError(f"{env_id} is registered without max_episode_steps, so its episodes have no end")
         self.env_id, self.num_envs, self.horizon = env_id, num_envs, horizon
+        if obs == "pixels":
+            _choose_opengl()
         self._envs = [_make(env_id, horizon) for _ in range(num_envs)]
         first = self._envs[0]
         _check(env_id, first)
@@ -195,7 +201,11 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         return np.stack([self._picture(i, size) for i in (range(self.num_envs) if ids is None else ids)])
 
     def _picture(self, index: int, size: int) -> NDArray[np.uint8]:
-        frame = self._envs[index].render()
+        _choose_opengl()
+        try:
+            frame = self._envs[index].render()
+        except Exception as error:  # whatever a stranger's renderer raises
+            raise UserError(f"{self.env_id} cannot be drawn: {_in_one_line(error)}") from error
         if not isinstance(frame, np.ndarray):
             raise UserError(f'{self.env_id} draws no pictures: it has no render mode "rgb_array"')
         return _square(frame, size)
@@ -250,6 +260,8 @@ def _make(env_id: str, horizon: int) -> "gym.Env[Any, Any]":
     reason, entry = "", _spec(env_id).entry_point
     ogbench = isinstance(entry, str) and entry.startswith(ENTRY_POINT)
     own = OPTIONS if ogbench else {}
+    if isinstance(entry, str) and entry.startswith(fetch.ENTRY_POINT):
+        fetch.let_start()
     for drawing in ({"render_mode": "rgb_array"}, {}):  # some know no render modes, which matters to films alone
         try:
             with warnings.catch_warnings():
@@ -257,8 +269,21 @@ def _make(env_id: str, horizon: int) -> "gym.Env[Any, Any]":
                 env = gym.make(env_id, max_episode_steps=horizon, disable_env_checker=True, **drawing, **own)
                 return OGBenchGoals(env) if ogbench else env
         except Exception as error:  # whatever a stranger's constructor raises
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-    raise UserError(f"{env_id} cannot be made: {reason[:200]}")
+            reason = _in_one_line(error)
+    raise UserError(f"{env_id} cannot be made: {reason}")
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+@cache
+def _choose_opengl() -> None:
+    """Have others' renderers use an OpenGL platform that works here, unless the user has named one."""
+    from goalsight.envs.rendering.opengl import working_platform
+
+    with suppress(UserError):  # where none works, the environment may have a renderer of its own
+        os.environ.setdefault("MUJOCO_GL", working_platform())
 
 
 def _check(env_id: str, env: "gym.Env[Any, Any]") -> None:

@@ -133,6 +133,31 @@ def test_an_agent_learns_is_judged_and_filmed_there(tmp_path: Path) -> None:
     assert "brings no expert" in expert.stderr
 
 
+def test_what_cannot_be_drawn_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = make_goal_envs(POINT, 1)
+    env.reset(seed=0)
+
+    def broken() -> None:
+        raise RuntimeError("no\nwindow")
+
+    monkeypatch.setattr(env._envs[0], "render", broken)
+    with pytest.raises(UserError, match=f"{POINT} cannot be drawn: RuntimeError: no window"):
+        env.render_frames(size=64)
+
+
+@pytest.mark.parametrize("name", ["FetchReach", "FetchPush"])
+def test_environments_of_gymnasium_robotics_are_adapted(name: str) -> None:
+    env = make_goal_envs(f"gymnasium_robotics:{name}-v4", 2)
+    first, _ = env.reset(seed=0)
+    again, _ = env.reset(seed=0)
+    assert all(np.array_equal(first[key], again[key]) for key in first)
+    for _ in range(3):
+        obs, reward, *_ = env.step(np.ones(env.action_space.shape))
+    assert np.linalg.norm(obs["observation"] - first["observation"], axis=1).min() > 0.01
+    assert np.array_equal(reward, env.compute_reward(obs["achieved_goal"], obs["desired_goal"], {}))
+    env.close()
+
+
 def test_environments_of_panda_gym_are_adapted() -> None:
     pytest.importorskip("panda_gym")
     env = make_goal_envs("panda_gym:PandaReach-v3", 2)
