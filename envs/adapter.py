@@ -5,7 +5,6 @@ That is, one whose observations are dictionaries with `observation`, `achieved_g
 they hold `pixels` and `goal_pixels` as well, agents can act from images; OGBench's are made such by `OGBenchGoals`.
 """
 
-import os
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -279,11 +278,10 @@ def _in_one_line(error: Exception) -> str:
 
 @cache
 def _choose_opengl() -> None:
-    """Have others' renderers use an OpenGL platform that works here, unless the user has named one."""
-    from goalsight.envs.rendering.opengl import working_platform
+    from goalsight.envs.rendering.opengl import offer_platform
 
-    with suppress(UserError):  # where none works, the environment may have a renderer of its own
-        os.environ.setdefault("MUJOCO_GL", working_platform())
+    with suppress(UserError):  # where no OpenGL works, the environment may have a renderer of its own
+        offer_platform()
 
 
 def _check(env_id: str, env: "gym.Env[Any, Any]") -> None:

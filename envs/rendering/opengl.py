@@ -124,6 +124,21 @@ def working_platform() -> str:
     raise UserError(f'OpenGL does not work here, tried {", ".join(failures)}; use renderer "raytrace"')
 
 
+def offer_platform() -> None:
+    """Have MuJoCo's own renderer, and others that ask for MUJOCO_GL, use a platform that works, unless one was named.
+
+    MuJoCo looks at the variable only when it is imported, and takes the process down where a platform does not work.
+
+    Raises:
+        UserError: none works.
+    """
+    if not os.environ.get("MUJOCO_GL"):
+        os.environ["MUJOCO_GL"] = platform = working_platform()
+        from mujoco.rendering.classic import gl_context
+
+        gl_context.GLContext = importlib.import_module(f"mujoco.{platform}").GLContext
+
+
 def _probe(platform: str) -> str | None:
     """Draw an empty scene in a process of its own, since a broken driver can take its process down.
 
