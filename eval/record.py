@@ -175,9 +175,7 @@ class _Crew:
             detail = f"{self._subject.name}, episode {index + 1} of {self._config.episodes}, seed {seed}"
             title = self._subject.env_id.rpartition(":")[2]
             for shot in [*shots, *[shots[-1]] * still]:
-                caption = Caption(
-                    self._subject.env_id.rpartition(":")[2], detail, shot.step, self._horizon, shot.reached
-                )
+                caption = Caption(title, detail, shot.step, self._horizon, shot.reached)
                 self._video.add(compose(shot.view, goal, caption))
             self.success.append(shots[-1].reached and not diverged)
 
