@@ -87,8 +87,10 @@ class Arm:
         """Of each joint [rad/s].
 
         Raises:
-            UserError: there are neither one nor as many as joints.
+            UserError: there are neither one nor as many as joints, or one is not positive.
         """
+        if not all(speed > 0 for speed in self.max_speed):
+            raise UserError(f'arm "{self.name}": max_speed must be positive, got {list(self.max_speed)}')
         if len(self.max_speed) not in (1, len(self.joints)):
             raise UserError(
                 f'arm "{self.name}": max_speed needs one number, or one for each of {len(self.joints)} joints'

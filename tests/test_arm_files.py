@@ -140,6 +140,7 @@ def test_a_home_it_cannot_reach_is_one_line(folder: Path) -> None:
         ("start = [2.9,", "start = [", "start has 5 numbers"),
         ("max_speed = 3.1416", "max_speed = ", "cannot be read"),
         ("max_speed = 3.1416", "max_speed = [3, 3]", "one for each of 6 joints"),
+        ("max_speed = 3.1416", "max_speed = 0", "max_speed must be positive, got"),
         ('mjcf = "arm.xml"', 'mjcf = "../arm.xml"', "lies outside"),
         ("[gripper]", "[servo]\nstiffness = [9, 9]\ndamping = 1\n[gripper]", "one for each of 6 joints"),
     ],
