@@ -116,6 +116,9 @@ class Learner:
             training_starts=True,
             privileged=config.obs == "pixels",
         )
+        shown: Any = env.single_observation_space
+        if config.obs == "pixels" and config.critic == "state" and "state" not in shown.spaces:
+            raise UserError(f"{self.env_id} shows no state beside its images; choose critic pixels")
         self.features = None if encoder is None else FrozenFeatures(encoder, config.tune_blocks)
         play = calibrate(env, PLAY_SEED + SEEDS_PER_RUN * config.seed)
         if self.features is not None and play.frames is not None:
@@ -124,8 +127,7 @@ class Learner:
             env,
             self.features,
             None if self.features is None else self.features.space,
-            # An OpenGL context belongs to the thread that made it.
-            background=config.renderer != "opengl" or config.obs == "state",
+            background=not env.bound_to_thread,
         )
         self.sac = self._make_sac(self._env, env.compute_reward, env.horizon)
         self.sac.policy.set_scales(play.scales)

@@ -56,7 +56,7 @@ TASKS: dict[str, TrainPreset] = {
 PRESETS: dict[tuple[str, str], TrainPreset] = {
     (task, obs): preset for task, preset in TASKS.items() for obs in ("state", "pixels")
 }
-PRESETS["push", "pixels"] = replace(PUSH, steps=150_000, eval_every=10_000)
+PRESETS["push", "pixels"] = replace(PUSH, steps=200_000, eval_every=10_000)
 
 
 def preset_for(task: str, obs: str) -> TrainPreset:

@@ -71,6 +71,7 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         if horizon is None:
             raise UserError(f"{env_id} is registered without max_episode_steps, so its episodes have no end")
         self.env_id, self.num_envs, self.horizon = env_id, num_envs, horizon
+        self.bound_to_thread = obs == "pixels"  # an OpenGL context belongs to the thread that made it
         if obs == "pixels":
             _choose_opengl()
         self._envs = [_make(env_id, horizon) for _ in range(num_envs)]

@@ -121,6 +121,8 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         )
         self.num_envs = num_envs
         self.pixels = choose("observation mode", obs, OBS_MODES) == "pixels"
+        # An OpenGL context belongs to the thread that made it.
+        self.bound_to_thread = self.pixels and renderer == "opengl"
         self.image_size, self.camera, self.privileged = image_size, camera, privileged and self.pixels
         self._pictures = Pictures(self.sim, renderer, num_threads)
         self._pictures.check(camera)

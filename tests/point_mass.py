@@ -1,5 +1,7 @@
 """A goal environment of someone else's, for tests: a point on a plane that moves as it is told, in centimetres."""
 
+import threading
+
 import gymnasium as gym
 import numpy as np
 
@@ -43,6 +45,27 @@ class PointMass(gym.Env):
         return {"observation": place, "achieved_goal": place.copy(), "desired_goal": self.goal.copy()}
 
 
+class SightedPoint(PointMass):
+    """Observes pictures too, drawn as OpenGL does: by the thread that made it alone."""
+
+    def __init__(self, render_mode=None):
+        super().__init__(render_mode)
+        image = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
+        self.observation_space = gym.spaces.Dict({**self.observation_space, "pixels": image, "goal_pixels": image})
+        self._thread = threading.get_ident()
+
+    def _picture(self, place):
+        if threading.get_ident() != self._thread:
+            raise RuntimeError("drawn by another thread")
+        frame = np.full((64, 64, 3), 230, np.uint8)
+        x, y = (32 + 2 * place).astype(int)
+        frame[y - 3 : y + 4, x - 3 : x + 4] = (200, 30, 30)
+        return frame
+
+    def _obs(self):
+        return super()._obs() | {"pixels": self._picture(self.place), "goal_pixels": self._picture(self.goal)}
+
+
 class NoGoals(gym.Env):
     """No goal environment."""
 
@@ -52,5 +75,6 @@ class NoGoals(gym.Env):
 
 gym.register("theirs/Point-v0", PointMass, max_episode_steps=10)
 gym.register("theirs/PointOneByOne-v0", PointMass, max_episode_steps=10, kwargs={"batched": False})
+gym.register("theirs/SightedPoint-v0", SightedPoint, max_episode_steps=10)
 gym.register("theirs/NoGoals-v0", NoGoals, max_episode_steps=10)
 gym.register("theirs/Endless-v0", PointMass)

@@ -133,6 +133,19 @@ def test_an_agent_learns_is_judged_and_filmed_there(tmp_path: Path) -> None:
     assert "brings no expert" in expert.stderr
 
 
+def test_an_agent_acts_from_the_images_that_others_draw_in_one_thread(tmp_path: Path) -> None:
+    (tmp_path / "point_mass.py").write_text((HERE / "point_mass.py").read_text())
+    env = "point_mass:theirs/SightedPoint-v0"
+    train = ["train", "--env", env, "--num-envs", "8", "--steps", "240", "--warmup", "80", "--eval-every", "240"]
+    blind = cli(*train, "--eval-episodes", "2", "--out", "run", cwd=tmp_path)
+    assert blind.returncode == 2
+    assert blind.stderr.strip() == f"goalsight: {env} shows no state beside its images; choose critic pixels"
+    trained = cli(*train, "--critic", "pixels", "--eval-episodes", "2", "--out", "run", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr[-2000:]
+    filmed = cli("record", "run", "--episodes", "1", "--size", "64", cwd=tmp_path)
+    assert filmed.returncode == 0, filmed.stderr[-2000:]
+
+
 def test_what_cannot_be_drawn_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     env = make_goal_envs(POINT, 1)
     env.reset(seed=0)
