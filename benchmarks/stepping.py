@@ -80,7 +80,7 @@ def single_env(make: Callable[[], Any], *, seed: int, also_render: bool = False)
 def fetch_push(spec: dict[str, Any]) -> tuple[Any, Step]:
     """Gymnasium-Robotics' FetchPush, from state, or with a rendered image at every step."""
     import gymnasium as gym
-    import gymnasium_robotics  # type: ignore[import-not-found]
+    import gymnasium_robotics  # type: ignore[import-untyped]
 
     gym.register_envs(gymnasium_robotics)
     pixels = spec["obs"] == "pixels"
