@@ -1,5 +1,6 @@
 """Choosing a camera and a renderer: what users get wrong, and that both renderers draw the same scene."""
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -125,7 +126,9 @@ assert not {"warp", "OpenGL", "mujoco.egl"} & set(sys.modules)
 import goalsight.envs.rendering.raytrace
 assert not {"OpenGL", "mujoco.egl"} & set(sys.modules)
 """
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    # With the variable MuJoCo itself loads OpenGL; environments of others, drawn before in this process, set it.
+    unasked = {name: value for name, value in os.environ.items() if name != "MUJOCO_GL"}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=unasked)
     assert result.returncode == 0, result.stderr
     assert result.stdout == ""
     assert result.stderr == ""
