@@ -106,7 +106,8 @@ class Arm:
     def limit_speeds(self, spec: "mujoco.MjSpec") -> None:
         """Keep its joints to their speed limits, as motors do: their force runs out as they get there.
 
-        Damping that grows with the cube of the speed is hardly felt at half of the limit.
+        Damping that grows with the cube of the speed is hardly felt at half of the limit. Contacts and swinging links
+        may push a joint past it for a moment, under extreme actions in up to 0.2% of steps and by up to a third.
 
         Raises:
             UserError: a joint has a speed limit, but its servo unlimited force.
