@@ -1,6 +1,7 @@
 """Frames per second of each renderer: the ray tracer with one and two threads, and OpenGL where it works.
 
-What is drawn is the Panda's Push scene in as many states as there are frames in a call.
+What is drawn is the Panda's Push scene in as many states as there are frames in a call. Then the same episodes are
+stepped with pictures, and without while the renderer draws each state, which tells what share stepping leaves to it.
 """
 
 import statistics
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 # enters (30 for an ellipsoid, 35 for a box, 50 for a cylinder, 60 for a capsule); then three lights are summed.
 OPERATIONS_PER_TEST = 65
 OPERATIONS_PER_RAY = 50
+STEPPED_SIZE = 64  # [pixels], as agents see
 ACTED = 10  # random steps before, so that the states differ
 BACKENDS = (("raytrace", 1), ("raytrace", 2), ("opengl", 1))  # with threads
 
@@ -113,6 +115,49 @@ def _posed(num_envs: int) -> GoalVectorEnv:
     return env
 
 
+def measure_stepping(num_envs: int, config: Renderers) -> dict[str, Any]:
+    """Step the same episodes with pictures and without, one step of this and one of that, and draw the latter's states.
+
+    Whole episodes, so that resets are part of stepping, and the goals' pictures part of stepping with pictures.
+    """
+    seeing = GoalVectorEnv("push", num_envs=num_envs, obs="pixels", image_size=STEPPED_SIZE)
+    blind = GoalVectorEnv("push", num_envs=num_envs)
+    for env in (seeing, blind):
+        env.reset(seed=0)
+    camera = make_camera(blind.model, width=STEPPED_SIZE, height=STEPPED_SIZE, batch_size_hint=num_envs)
+    camera.render(blind.batch)  # the first call compiles
+    rng = np.random.default_rng(0)
+    windows: list[dict[str, float]] = []
+    for _ in range(config.windows):
+        seconds = {"with_pictures": 0.0, "without": 0.0, "drawing": 0.0}
+        steps = 0
+        while steps % seeing.horizon or min(seconds.values()) < config.seconds:
+            actions = rng.uniform(-1, 1, blind.action_space.shape).astype(np.float32)
+            steps += 1
+            moments = [time.perf_counter()]
+            seeing.step(actions)
+            moments.append(time.perf_counter())
+            blind.step(actions)
+            moments.append(time.perf_counter())
+            camera.render(blind.batch)
+            moments.append(time.perf_counter())
+            for name, spent in zip(seconds, np.diff(moments), strict=True):
+                seconds[name] += float(spent)
+        windows.append({name: steps * num_envs / spent for name, spent in seconds.items()})
+    camera.close()
+    for env in (seeing, blind):
+        env.close()
+    rates = {name: statistics.median(window[name] for window in windows) for name in windows[0]}
+    share = statistics.median(window["with_pictures"] / window["drawing"] for window in windows)
+    return {
+        "num_envs": num_envs,
+        "size": STEPPED_SIZE,
+        **{f"{name}_per_second": significant(rate, 4) for name, rate in rates.items()},
+        "share_of_drawing": significant(share),
+        "windows": [{name: significant(rate, 4) for name, rate in window.items()} for window in windows],
+    }
+
+
 def work(env: GoalVectorEnv, size: int) -> dict[str, Any]:
     """Count what the ray tracer does for a frame."""
     camera = {"name": "front", "width": size, "height": size, "pretty": False}
@@ -131,7 +176,7 @@ def work(env: GoalVectorEnv, size: int) -> dict[str, Any]:
 
 
 def report(rows: list[dict[str, Any]]) -> str:
-    """Return the rows as Markdown."""
+    """Return the rows of renderers as Markdown."""
     lines = [
         [
             *(row["renderer"], str(row["threads"]), str(row["size"]), row.get("quality", "")),
@@ -144,16 +189,29 @@ def report(rows: list[dict[str, Any]]) -> str:
     return markdown_table(head, lines)
 
 
+def report_stepping(rows: list[dict[str, Any]]) -> str:
+    """Return the rows of stepping as Markdown."""
+    head = ["envs", "steps/s with pictures", "without", "drawing alone, frames/s", "share of drawing"]
+    rates = ("with_pictures_per_second", "without_per_second", "drawing_per_second")
+    lines = [
+        [str(row["num_envs"]), *(f"{row[rate]:,.0f}" for rate in rates), f"{row['share_of_drawing']:.0%}"]
+        for row in rows
+    ]
+    return markdown_table(head, lines)
+
+
 def main(config: Renderers) -> None:
     """Measure, write and print."""
     result, rows = provenance(), []
     for row in measure_all(config):
         print(row, file=sys.stderr)
         rows.append(row)
+    stepping = [measure_stepping(num_envs, config) for num_envs in config.batches]
     config.out.parent.mkdir(parents=True, exist_ok=True)
     counted = work(_posed(32), min(config.sizes))
-    atomic_write_json(config.out, result | {"scene": "PandaPush, camera front", "a_frame_takes": counted, "rows": rows})
-    print(f"{report(rows)}\n\na frame takes: {counted}")
+    scene = {"scene": "PandaPush, camera front", "a_frame_takes": counted}
+    atomic_write_json(config.out, result | scene | {"rows": rows, "stepping": stepping})
+    print(f"{report(rows)}\n\n{report_stepping(stepping)}\n\na frame takes: {counted}")
 
 
 if __name__ == "__main__":
