@@ -6,7 +6,6 @@ where it was when it is started again.
 
 import contextlib
 import gc
-import importlib.util
 import multiprocessing
 import os
 import shutil
@@ -20,7 +19,7 @@ from typing import Any, Literal
 import tyro
 from learning_plot import plot
 from learning_summary import report, summarise
-from reporting import RESULTS, provenance
+from reporting import RESULTS, check_plotting, provenance
 
 from goalsight.agents.collect import Collect, collect
 from goalsight.agents.train import Train, train
@@ -286,8 +285,7 @@ def write(result: dict[str, Any], out: Path) -> None:
 
 def main(config: Learning) -> None:
     """Make what is missing and print the summary."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UserError("the plot needs matplotlib: pip install -c constraints.txt -e '.[bench]'")
+    check_plotting()
     result = read_json(config.out) if config.out.exists() else {"encoders": {}, "runs": []}
     try:
         run_all(result, config)

@@ -15,8 +15,9 @@ from typing import Any, Literal
 import tyro
 from isolation import CommandError, Library, python_of, run_together
 from peers_plot import plot
-from reporting import RESULTS, markdown_table, provenance, significant
+from reporting import RESULTS, check_plotting, markdown_table, provenance, significant
 
+from goalsight.errors import UserError
 from goalsight.machine import usable_cores
 from goalsight.runs import atomic_write_json, atomic_write_text
 
@@ -231,6 +232,7 @@ def report(rows: list[Row], compared: list[dict[str, Any]]) -> str:
 
 def main(config: Peers) -> None:
     """Measure, write and print."""
+    check_plotting()
     result, rows = provenance(), planned()
     versions = measure_all(rows, config)
     compared = list(ratios(rows))
@@ -253,4 +255,7 @@ def main(config: Peers) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Peers, description=__doc__))
+    try:
+        main(tyro.cli(Peers, description=__doc__))
+    except UserError as error:
+        sys.exit(str(error))

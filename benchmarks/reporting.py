@@ -1,5 +1,6 @@
 """What stands beside every figure: machine, date, command, versions, and how busy the machine was."""
 
+import importlib.util
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -7,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from goalsight.errors import UserError
 from goalsight.machine import describe_machine, versions
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -22,6 +24,16 @@ def provenance() -> dict[str, Any]:
         "load_average_1min": round(os.getloadavg()[0], 2),
         "versions": versions(),
     }
+
+
+def check_plotting() -> None:
+    """Make sure, before the long work, that its plot can be drawn.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UserError("the plot needs matplotlib: pip install -c constraints.txt -e '.[bench]'")
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
