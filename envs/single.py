@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goalsight.envs.vector import GoalVectorEnv, Obs
+from goalsight.errors import UserError
 
 ENDLESS = 2**62  # truncation is Gymnasium's TimeLimit's business
 
@@ -35,8 +36,15 @@ class GoalEnv(gym.Env[Obs, NDArray[np.float32]]):
         return _row(obs), _scalars(info)
 
     def step(self, action: NDArray[Any]) -> tuple[Obs, float, bool, bool, dict[str, Any]]:
-        """Apply one action, shape (A,)."""
-        obs, reward, _, truncated, info = self.vector.step(np.asarray(action)[None])
+        """Apply one action, shape (A,).
+
+        Raises:
+            UserError: a wrong shape, a number that is not finite, or no reset before.
+        """
+        action = np.asarray(action)
+        if action.shape != self.action_space.shape:
+            raise UserError(f"an action must have shape {self.action_space.shape}, got {action.shape}")
+        obs, reward, _, truncated, info = self.vector.step(action[None])
         if truncated[0]:
             return info["final_obs"][0], float(reward[0]), False, True, _scalars(info)
         return _row(obs), float(reward[0]), False, False, _scalars(info)

@@ -77,7 +77,7 @@ def check_task(config: CheckTask) -> int:
     else:
         print(
             f"{len(outcomes) - failed} of {len(outcomes)} checks passed"
-            + (f"; starts and goals: {drawn}" * bool(drawn))
+            + (f"; starts (above) and goals (below): {drawn}" * bool(drawn))
         )
     return int(failed > 0)
 

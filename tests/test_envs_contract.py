@@ -14,6 +14,7 @@ from goalsight.envs import registration
 from goalsight.envs.arms import ARMS
 from goalsight.envs.region import Region
 from goalsight.envs.registration import env_ids, make_vector, register_task, resolve
+from goalsight.envs.single import GoalEnv
 from goalsight.envs.tasks import TASKS as TASKS_BY_NAME
 from goalsight.envs.tasks import PickPlace, Push, Reach
 from goalsight.envs.vector import GoalVectorEnv
@@ -224,6 +225,13 @@ def test_bad_actions_are_refused_and_change_nothing(bad):
     with pytest.raises(UserError, match="actions must"):
         env.step(bad)
     assert np.array_equal(before, env.batch.state)
+
+
+def test_one_environment_names_the_shape_of_one_action():
+    env = GoalEnv("reach")
+    env.reset(seed=0)
+    with pytest.raises(UserError, match=r"action must have shape \(3,\), got \(1, 3\)"):
+        env.step(np.zeros((1, 3)))
 
 
 def test_ids_resolve_with_and_without_namespace():
