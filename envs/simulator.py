@@ -3,7 +3,7 @@
 `GoalVectorEnv` adds autoreset to it and `GoalEnv` takes its only row, so the two agree bit for bit.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -17,17 +17,10 @@ from numpy.typing import NDArray
 from goalsight.envs.aids import GOAL_MARKERS, Markers, aids_of, marked_places
 from goalsight.envs.arm_files import find_arm
 from goalsight.envs.arms import Arm
-from goalsight.envs.control import (
-    CONTROLS,
-    DOWN,
-    Chain,
-    JointControl,
-    geometric_jacobian,
-    joint_displacement,
-    reach_for,
-)
-from goalsight.envs.scene import ArmIndex, ThingIndex, Touch, compose
-from goalsight.envs.tasks import TASKS, Layout, Placement, Task, World
+from goalsight.envs.control import CONTROLS, DOWN, JointControl, joint_displacement, reach_for
+from goalsight.envs.scene import Touch, compose
+from goalsight.envs.senses import Senses
+from goalsight.envs.tasks import TASKS, Layout, Placement, Task
 from goalsight.envs.tasks.base import distance
 from goalsight.envs.variation import Cast, Factor, Variation, at_work, factors_of
 from goalsight.errors import UserError, choose
@@ -41,22 +34,12 @@ AT_REST = 0.1  # what moves faster after that has not come to rest, but falls [m
 MAX_DRAWS = 1000  # attempts at a valid layout before the task itself is to blame
 MAX_LAYOUTS = 200  # valid layouts tried in physics, before task and arm are to blame
 MAX_TRIES = 20  # likewise at a goal that was asked for; what it leaves open is drawn each time
-COLUMNS = [0, 3, 6, 1, 4, 7]  # of a rotation matrix that is laid out flat, the first two
 STAGE_POS = mujoco.mjtStage.mjSTAGE_POS
 BAD_STATE = [int(w) for w in (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL)]
 BAD_STATE += [int(w) for w in (mujoco.mjtWarning.mjWARN_BADQACC, mujoco.mjtWarning.mjWARN_BADCTRL)]
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True)
-class Observed:
-    """What is known about N simulations after a step or a reset, as float32."""
-
-    proprioception: NDArray[np.float32]  # (N, P)
-    state: NDArray[np.float32]  # (N, S), begins with the proprioception
-    achieved: NDArray[np.float32]  # (N, G)
 
 
 @dataclass(frozen=True)
@@ -102,25 +85,17 @@ class GoalSimulator:
         factors = factors_of(vary)
         self.aids = aids_of(aids)
         markers = Markers.of(self.task) if GOAL_MARKERS in self.aids else Markers(0)
-        self._touch = Touch(self.arm, self.task.grasped) if self.task.grasped else None
-        touch = (self._touch,) if self._touch else ()
-        self.model = compose(self.arm, self.task, (*factors, markers, *touch))
+        touch = Touch(self.arm, self.task.grasped) if self.task.grasped else None
+        self.model = compose(self.arm, self.task, (*factors, markers, *([touch] if touch else [])))
         check_memory(f"a batch of {num_envs:,}", num_envs * simulation_bytes(self.model), "take fewer")
         self.batch = Batch(self.model, num_envs, min(num_threads, num_envs) if num_threads else 0)
-        self._arm = ArmIndex.of(self.arm, self.model)
-        self._tool = self._arm.tool if self.task.uses_gripper else self._arm.tip
-        things = {thing.name: ThingIndex.of(thing.name, self.model) for thing in self.task.objects}
-        self._objects = {name: index for name, index in things.items() if index.free}
-        self._parts = {name: index for name, index in things.items() if not index.free}
-        self._joint_low, self._joint_high = self.model.jnt_range[self._arm.joints].T
-        bind: Callable[[str], Floats] = self.batch.bind
-        self._qpos, self._qvel, self._ctrl = bind("qpos"), bind("qvel"), bind("ctrl")
-        self._xaxis, self._xanchor = bind("xaxis"), bind("xanchor")
-        self._xpos, self._xmat = bind("xpos"), bind("xmat")
-        self._site_xpos, self._site_xmat = bind("site_xpos"), bind("site_xmat")
+        shows_joints = isinstance(self.control, JointControl)
+        self.senses = Senses(self.batch, self.model, self.arm, self.task, touch, shows_joints)
+        self._index = self.senses.index
+        self._joint_low, self._joint_high = self.model.jnt_range[self._index.joints].T
+        self._qpos, self._qvel, self._ctrl = self.senses.qpos, self.senses.qvel, self.batch.bind("ctrl")
         for name in ("geom_xpos", "geom_xmat", "cam_xpos", "cam_xmat", "light_xpos", "light_xdir"):
             self.batch.bind(name)  # what cameras read must be kept current
-        self._sensed = bind("sensordata")
         self._rngs: list[np.random.Generator | None] = [None] * num_envs
         self._variation_rngs = self._rngs.copy()
         self._goal_state = np.zeros_like(self.batch.state)
@@ -133,91 +108,17 @@ class GoalSimulator:
     def _make_variation(self, factors: Sequence[Factor]) -> Variation:
         neutral = np.zeros(self.action_size)
         neutral[self.arm_actions :] = 1.0  # the hand stays open
-        layout = self.state_layout()
+        layout = self.senses.state_layout()
         speeds = np.zeros(max(part.stop for part in layout.values()), bool)
         for name, part in layout.items():
             speeds[part] = name.endswith(("velocity", "velocities"))
         cast = Cast.of(self.arm, self.task, self.model)
         return Variation(at_work(factors, cast), self.batch, cast, neutral, speeds)
 
-    # --- physical queries -------------------------------------------------------------------------------------
-
-    def _chain(self, ids: Ids | slice) -> Chain:
-        joints = self._arm.joints
-        return Chain(
-            joints=self._qpos[ids][:, self._arm.qpos],
-            axes=self._xaxis[ids][:, joints],
-            anchors=self._xanchor[ids][:, joints],
-            tool=self._site_xpos[ids][:, self._tool],
-            orientation=self._site_xmat[ids][:, self._tool].reshape(-1, 3, 3),
-            turn_weight=self.arm.turn_weight,
-        )
-
-    def world(self) -> World:
-        """The quantities that tasks speak about, for all simulations, as float64."""
-        chain = self._chain(slice(None))
-        jacobian = geometric_jacobian(chain.axes, chain.anchors, chain.tool)
-        twist = np.matmul(jacobian, self._qvel[:, self._arm.qvel, None])[..., 0]  # (N, 6)
-        return World(
-            tool=chain.tool,
-            tool_velocity=twist[:, :3],
-            opening=self._opening(self._qpos[:, self._arm.finger_qpos] - self.arm.grip.closed),
-            objects={name: self._xpos[:, index.body].copy() for name, index in (self._objects | self._parts).items()},
-            joints={name: self._qpos[:, index.qpos.start].copy() for name, index in self._parts.items()},
-            velocities={name: self._qvel[:, index.qvel][:, :3] for name, index in self._objects.items()},
-            orientation=chain.orientation,
-            angular_velocity=twist[:, 3:],
-            response=self.arm.response,
-        )
-
-    def _opening(self, fingers: Floats) -> Floats:
-        """By how much finger joints at (N, F) open the hand, per finger [m], (N, 1); or how fast, for velocities."""
-        return fingers @ np.array(self.arm.grip.opens)[:, None]
-
-    def observe(self) -> Observed:
-        """Proprioception, full state and achieved goal of all simulations."""
-        world = self.world()
-        closing = self._opening(self._qvel[:, self._arm.finger_qvel])
-        parts = [world.tool, world.tool_velocity, world.opening, closing]
-        if self.task.turns:
-            parts += [world.orientation.reshape(-1, 9)[:, COLUMNS], world.angular_velocity]
-        if isinstance(self.control, JointControl):
-            parts += [self._qpos[:, self._arm.qpos], self._qvel[:, self._arm.qvel]]
-        own = sum(part.shape[1] for part in parts)
-        for name, index in self._objects.items():
-            position, velocity = world.objects[name], self._qvel[:, index.qvel]
-            rotation = self._xmat[:, index.body].reshape(-1, 9)[:, COLUMNS]
-            parts += [position, position - world.tool, velocity[:, :3], rotation, velocity[:, 3:]]
-        for name, index in self._parts.items():
-            handle = world.objects[name]
-            parts += [handle, handle - world.tool, self._qpos[:, index.qpos], self._qvel[:, index.qvel]]
-        state = np.concatenate(parts, axis=1).astype(np.float32)
-        return Observed(state[:, :own], state, self.task.achieved(world).astype(np.float32))
-
-    def state_layout(self) -> dict[str, slice]:
-        """Which entries of the state hold what: metres, m/s, radians, rad/s, and rotation columns."""
-        joints = len(self.arm.joints)
-        sizes = {"tool": 3, "tool_velocity": 3, "opening": 1, "opening_velocity": 1}
-        if self.task.turns:
-            sizes |= {"tool_rotation": 6, "tool_angular_velocity": 3}
-        if isinstance(self.control, JointControl):
-            sizes |= {"joints": joints, "joint_velocities": joints}
-        for name in self._objects:
-            sizes |= {name: 3, f"{name}_from_tool": 3, f"{name}_velocity": 3}
-            sizes |= {f"{name}_rotation": 6, f"{name}_angular_velocity": 3}
-        for name in self._parts:
-            sizes |= {name: 3, f"{name}_from_tool": 3, f"{name}_joint": 1, f"{name}_joint_velocity": 1}
-        ends = np.cumsum(list(sizes.values()))
-        return {name: slice(int(end) - size, int(end)) for (name, size), end in zip(sizes.items(), ends, strict=True)}
-
-    def grasped(self) -> NDArray[np.bool_]:
-        """Whether the hand holds what the task wants grasped, (N,); true where that is nothing."""
-        return np.ones(self.num_envs, bool) if self._touch is None else self._touch.held(self._sensed)
-
     def expert_action(self) -> NDArray[np.float32]:
         """Actions of the task's scripted expert, shape (N, A)."""
-        move, gripper = self.task.expert(self.world(), self.desired.astype(np.float64))
-        chain = self._chain(slice(None))
+        move, gripper = self.task.expert(self.senses.world(), self.desired.astype(np.float64))
+        chain = self.senses.chain()
         move, turn = move[:, :3], move[:, 3:] if self.task.turns else np.zeros_like(move)
         if isinstance(self.control, JointControl):
             arm = joint_displacement(chain, move, turn) / self.control.step
@@ -249,12 +150,12 @@ class GoalSimulator:
         actions = self.check_actions(actions)
         if self.variation is not None:
             actions = self.variation.late(actions)
-        chain = self._chain(slice(None))
+        chain = self.senses.chain()
         targets = self.control.targets(chain, actions[:, : self.arm_actions], DOWN)
-        self._ctrl[:, self._arm.ctrl] = np.clip(targets, self._joint_low, self._joint_high)
+        self._ctrl[:, self._index.ctrl] = np.clip(targets, self._joint_low, self._joint_high)
         if self.task.uses_gripper:
             closed, opened = np.array(self.arm.grip.told_closed), np.array(self.arm.grip.told_open)
-            self._ctrl[:, self._arm.gripper_ctrl] = closed + (opened - closed) * 0.5 * (1 + actions[:, -1:])
+            self._ctrl[:, self._index.gripper_ctrl] = closed + (opened - closed) * 0.5 * (1 + actions[:, -1:])
         diverged = np.zeros(self.num_envs, bool)
         try:
             self.batch.step(nstep=SUBSTEPS, stage=STAGE_POS)
@@ -328,9 +229,11 @@ class GoalSimulator:
         reached = self._place(ids, self.task.goal_placement(layout), closing=True)
         wanted = layout.goal
         if self.variation is not None and self.variation.settles:
-            wanted = self.task.achieved(self.world())[ids]  # smaller things do not stand quite where the task says
+            wanted = self.task.achieved(self.senses.world())[
+                ids
+            ]  # smaller things do not stand quite where the task says
         self._settle(ids[reached])
-        world = self.world()
+        world = self.senses.world()
         settled = self.task.achieved(world)[ids]
         self._goal_state[ids] = self.batch.state[ids]
         self.desired[ids] = settled
@@ -355,7 +258,7 @@ class GoalSimulator:
         reached = self._place(ids, layout.start, closing=False)
         if self.variation is not None and self.variation.settles:
             self._settle(ids[reached])
-        start = self.task.achieved(self.world())[ids]
+        start = self.task.achieved(self.senses.world())[ids]
         return reached & ~self.task.success(start.astype(np.float32), self.desired[ids])
 
     def _place(self, ids: Ids, placement: Placement, closing: bool) -> NDArray[np.bool_]:
@@ -364,7 +267,7 @@ class GoalSimulator:
         With `closing`, an open hand is told to close, and holds what lies in it once physics runs.
         """
         self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
-        for name, index in self._objects.items():
+        for name, index in self.senses.objects.items():
             half, places = 0.5 * placement.yaw[name], placement.objects[name]
             if self.variation is not None:
                 places = self.variation.lowered(ids, places, placement.tool)
@@ -372,23 +275,23 @@ class GoalSimulator:
             zero = np.zeros_like(half)
             quaternion = np.stack([np.cos(half), zero, zero, np.sin(half)], axis=1)
             self._qpos[ids, index.qpos.start + 3 : index.qpos.stop] = quaternion
-        for name, index in self._parts.items():
+        for name, index in self.senses.parts.items():
             self._qpos[ids, index.qpos.start] = placement.joints[name]
         grip, opened = self.arm.grip, self.task.uses_gripper
         around = grip.around if closing and grip.around is not None else grip.open
-        self._qpos[ids[:, None], self._arm.finger_qpos] = around if opened else grip.closed
+        self._qpos[ids[:, None], self._index.finger_qpos] = around if opened else grip.closed
         told = grip.told_open if opened and not closing else grip.told_closed
-        self._ctrl[ids[:, None], self._arm.gripper_ctrl] = told
-        self._qpos[ids[:, None], self._arm.qpos] = self.arm.home
+        self._ctrl[ids[:, None], self._index.gripper_ctrl] = told
+        self._qpos[ids[:, None], self._index.qpos] = self.arm.home
         orientation = DOWN if placement.orientation is None else placement.orientation
         for _ in range(IK_STEPS):
             self.batch.forward(ids, stage=STAGE_POS)
-            pose = reach_for(self._chain(ids), placement.tool, orientation, IK_DAMPING)
+            pose = reach_for(self.senses.chain(ids), placement.tool, orientation, IK_DAMPING)
             pose = np.clip(pose, self._joint_low, self._joint_high)
-            self._qpos[ids[:, None], self._arm.qpos] = pose
-        self._ctrl[ids[:, None], self._arm.ctrl] = pose
+            self._qpos[ids[:, None], self._index.qpos] = pose
+        self._ctrl[ids[:, None], self._index.ctrl] = pose
         self.batch.forward(ids, stage=STAGE_POS)
-        return distance(self._site_xpos[ids, self._tool], placement.tool) < IK_TOLERANCE
+        return distance(self.senses.site_xpos[ids, self.senses.tool], placement.tool) < IK_TOLERANCE
 
     @contextmanager
     def show_goal(self, ids: Ids) -> Iterator[None]:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from goalsight.envs.arms import Arm
 from goalsight.envs.pictures import Pictures
-from goalsight.envs.simulator import GoalSimulator, Observed, SimulatorSnapshot
+from goalsight.envs.senses import Observed
+from goalsight.envs.simulator import GoalSimulator, SimulatorSnapshot
 from goalsight.envs.tasks import Task
 from goalsight.envs.tasks.base import REWARDS
 from goalsight.envs.variation import Factor
@@ -154,7 +155,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         def image() -> gym.spaces.Box:
             return gym.spaces.Box(0, 255, (self.image_size, self.image_size, 3), np.uint8)
 
-        layout = self.sim.state_layout()
+        layout = self.sim.senses.state_layout()
         state_size = max(part.stop for part in layout.values())
         own_size = min((layout[thing.name].start for thing in self.task.objects), default=state_size)
         spaces: dict[str, gym.Space[Any]] = {
@@ -237,7 +238,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         obs = self._observe(self._obs, diverged)
         reward = self.compute_reward(obs["achieved_goal"], obs["desired_goal"], {})
         achieved = self.task.success(obs["achieved_goal"], obs["desired_goal"])
-        self._achieved_for = np.where(achieved & self.sim.grasped(), self._achieved_for + 1, 0)
+        self._achieved_for = np.where(achieved & self.sim.senses.grasped(), self._achieved_for + 1, 0)
         info = self._info(diverged)
         truncated = (self._elapsed >= self.horizon) | diverged
         if truncated.any():
@@ -306,15 +307,15 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
 
     def state_observation(self) -> NDArray[np.float32]:
         """The full state, float32 (N, S); `state_layout()` says which entries hold what."""
-        return self.sim.observe().state
+        return self.sim.senses.observe().state
 
     def state_layout(self) -> dict[str, slice]:
         """Names of the parts of the state and where they lie in it."""
-        return self.sim.state_layout()
+        return self.sim.senses.state_layout()
 
     def object_positions(self) -> dict[str, NDArray[np.float32]]:
         """Named physical points [m], each (N, 3): "gripper", and the task's things, a single one as "object"."""
-        world, things = self.sim.world(), self.task.objects
+        world, things = self.sim.senses.world(), self.task.objects
         points = {"gripper": world.tool}
         for thing in things:
             points["object" if len(things) == 1 else thing.name] = world.objects[thing.name]
@@ -345,7 +346,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
 
     def _observe(self, previous: Obs, diverged: NDArray[np.bool_]) -> Obs:
         """Observations after a step; a diverged simulation repeats its last good one."""
-        seen = self.sim.observe()
+        seen = self.sim.senses.observe()
         obs: Obs = {
             "observation": self._sensed(seen),
             "achieved_goal": seen.achieved,
@@ -364,7 +365,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         """Begin new episodes in environments `ids`; the rows of the others are those of `obs`."""
         self.sim.reset(ids, goals)
         self._elapsed[ids] = self._achieved_for[ids] = 0
-        seen = self.sim.observe()
+        seen = self.sim.senses.observe()
         fresh = {
             "observation": self._sensed(seen),
             "achieved_goal": seen.achieved,

@@ -241,14 +241,14 @@ def _goals_hold(make: Callable[..., "GoalVectorEnv"]) -> str:
         asked = env.sim.desired.copy()
         everyone = np.arange(32)
         with env.sim.show_goal(everyone):
-            shown = env.sim.observe().achieved
+            shown = env.sim.senses.observe().achieved
             _must(np.array_equal(shown, asked), "the goal asked for is not what the goal state achieves")
             still = np.zeros((32, env.sim.action_size))
             if env.task.uses_gripper:
                 still[:, -1] = -1.0  # what is held stays held
             for _ in range(HOLD_STEPS):
                 env.sim.step(still)
-            off = env.task.error(env.sim.observe().achieved, asked)
+            off = env.task.error(env.sim.senses.observe().achieved, asked)
     share = float((off <= env.task.tolerance).mean())
     _must(share >= 0.95, f"only {share:.0%} of the goal states are still achieved after one second")
     return f"{share:.0%} are still achieved after one second"
