@@ -116,10 +116,7 @@ def _posed(num_envs: int) -> GoalVectorEnv:
 
 
 def measure_stepping(num_envs: int, config: Renderers) -> dict[str, Any]:
-    """Step the same episodes with pictures and without, one step of this and one of that, and draw the latter's states.
-
-    Whole episodes, so that resets are part of stepping, and the goals' pictures part of stepping with pictures.
-    """
+    """Step the same episodes with pictures and without, and draw the latter's states; return how fast each goes."""
     seeing = GoalVectorEnv("push", num_envs=num_envs, obs="pixels", image_size=STEPPED_SIZE)
     blind = GoalVectorEnv("push", num_envs=num_envs)
     for env in (seeing, blind):
@@ -127,35 +124,43 @@ def measure_stepping(num_envs: int, config: Renderers) -> dict[str, Any]:
     camera = make_camera(blind.model, width=STEPPED_SIZE, height=STEPPED_SIZE, batch_size_hint=num_envs)
     camera.render(blind.batch)  # the first call compiles
     rng = np.random.default_rng(0)
-    windows: list[dict[str, float]] = []
-    for _ in range(config.windows):
-        seconds = {"with_pictures": 0.0, "without": 0.0, "drawing": 0.0}
-        steps = 0
-        while steps % seeing.horizon or min(seconds.values()) < config.seconds:
-            actions = rng.uniform(-1, 1, blind.action_space.shape).astype(np.float32)
-            steps += 1
-            moments = [time.perf_counter()]
-            seeing.step(actions)
-            moments.append(time.perf_counter())
-            blind.step(actions)
-            moments.append(time.perf_counter())
-            camera.render(blind.batch)
-            moments.append(time.perf_counter())
-            for name, spent in zip(seconds, np.diff(moments), strict=True):
-                seconds[name] += float(spent)
-        windows.append({name: steps * num_envs / spent for name, spent in seconds.items()})
+    windows = [step_in_turn(seeing, blind, camera, rng, config.seconds) for _ in range(config.windows)]
     camera.close()
     for env in (seeing, blind):
         env.close()
-    rates = {name: statistics.median(window[name] for window in windows) for name in windows[0]}
+    rates = {f"{name}_per_second": statistics.median(window[name] for window in windows) for name in windows[0]}
     share = statistics.median(window["with_pictures"] / window["drawing"] for window in windows)
     return {
         "num_envs": num_envs,
         "size": STEPPED_SIZE,
-        **{f"{name}_per_second": significant(rate, 4) for name, rate in rates.items()},
+        **{name: significant(rate, 4) for name, rate in rates.items()},
         "share_of_drawing": significant(share),
         "windows": [{name: significant(rate, 4) for name, rate in window.items()} for window in windows],
     }
+
+
+def step_in_turn(
+    seeing: GoalVectorEnv, blind: GoalVectorEnv, camera: "Camera", rng: np.random.Generator, least: float
+) -> dict[str, float]:
+    """Take a step with pictures, the same without, and draw its state, for `least` seconds [s] of each; return rates.
+
+    Whole episodes, so that resets are part of stepping, and the goals' pictures part of stepping with pictures.
+    """
+    seconds = {"with_pictures": 0.0, "without": 0.0, "drawing": 0.0}
+    steps = 0
+    while steps % seeing.horizon or min(seconds.values()) < least:
+        actions = rng.uniform(-1, 1, blind.action_space.shape).astype(np.float32)
+        steps += 1
+        moments = [time.perf_counter()]
+        seeing.step(actions)
+        moments.append(time.perf_counter())
+        blind.step(actions)
+        moments.append(time.perf_counter())
+        camera.render(blind.batch)
+        moments.append(time.perf_counter())
+        for name, spent in zip(seconds, np.diff(moments), strict=True):
+            seconds[name] += float(spent)
+    return {name: steps * blind.num_envs / spent for name, spent in seconds.items()}
 
 
 def work(env: GoalVectorEnv, size: int) -> dict[str, Any]:
