@@ -20,8 +20,9 @@ class GoalSAC(SAC):
     """SAC (Haarnoja et al. 2018) on goal environments.
 
     `learn`, `predict`, `get_parameters` and `set_parameters` are stable-baselines3's. What differs: the update (fused
-    Adam, both critics in one product, bfloat16 where asked for, losses read only when they are logged), and collecting:
-    the next environment step is under way while the update runs, its actions chosen before that update.
+    Adam, both critics in one product, bfloat16 where asked for, losses read only when they are logged, targets kept
+    within what rewards can add up to), and collecting: the next environment step is under way while the update runs,
+    its actions chosen before that update.
 
     Args:
         random_actions: share of the actions that are drawn uniformly.
@@ -49,6 +50,8 @@ class GoalSAC(SAC):
             raise ValueError(f"random_actions must lie in [0, 1], got {random_actions}")
         if actor_every < 1:
             raise ValueError(f"actor_every must be at least 1, got {actor_every}")
+        if not 0.0 <= kwargs.get("gamma", 0.99) < 1.0:
+            raise ValueError(f"gamma must lie in [0, 1), got {kwargs['gamma']}")
         self.random_actions = random_actions
         self.actor_every = actor_every
         self.bfloat16 = bfloat16
@@ -61,6 +64,7 @@ class GoalSAC(SAC):
         super()._setup_model()
         if self.log_ent_coef is None:
             raise ValueError('ent_coef must be "auto" or "auto_<initial value>"')
+        self._least = self._greatest = torch.zeros((), device=self.device)  # rewards seen, and what follows an end
         self._online = [p.detach() for p in self.critic.parameters()]
         self._target = [p.detach() for p in self.critic_target.parameters()]
 
@@ -95,7 +99,7 @@ class GoalSAC(SAC):
             # Both frames have one goal: the actor looks at its image once.
             next_actions, next_log_prob = self.actor.action_log_prob(next_obs, goal)
             soft = self.critic_target.values(next_obs, next_actions).amin(0) - temperature * next_log_prob
-            target = batch.rewards[:, 0] + self.gamma * (1 - batch.dones[:, 0]) * soft
+            target = self._bounded(batch.rewards[:, 0] + self.gamma * (1 - batch.dones[:, 0]) * soft, batch.rewards)
         values = self.critic.values(obs, batch.actions)
         critic_loss = 0.5 * (values - target).square().mean(1).sum()
         _descend(self.critic.optimizer, critic_loss)
@@ -103,6 +107,16 @@ class GoalSAC(SAC):
         if with_actor:
             self._update_actor(obs, actions, log_prob, temperature)
         torch._foreach_lerp_(self._target, self._online, self.tau)
+
+    def _bounded(self, target: Tensor, rewards: Tensor) -> Tensor:
+        """Keep targets (B,) within what the rewards seen so far could add up to (Andrychowicz et al. 2017, appendix A).
+
+        Nothing else holds them there: a value that bootstrapping has carried below the least possible return is
+        bootstrapped in turn, and the critics run away.
+        """
+        low, high = rewards.aminmax()
+        self._least, self._greatest = torch.minimum(self._least, low), torch.maximum(self._greatest, high)
+        return target.clamp(self._least / (1 - self.gamma), self._greatest / (1 - self.gamma))
 
     def _update_actor(self, obs: dict[str, Tensor], actions: Tensor, log_prob: Tensor, temperature: Tensor) -> None:
         assert self.log_ent_coef is not None

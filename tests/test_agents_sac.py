@@ -132,6 +132,7 @@ def make_sac(*, background: bool = False, algorithm: type[SAC] = GoalSAC, **kwar
 def test_update_is_that_of_stock_sac():
     mine, stock = make_sac(), make_sac(algorithm=SAC)
     mine.learn(200)
+    mine._least, mine._greatest = torch.tensor(-1e6), torch.tensor(1e6)  # stock SAC bounds no targets
     batches = [mine.replay_buffer.sample(32) for _ in range(3)]
     # Loading an optimizer's state does not copy it.
     stock.set_parameters(deepcopy(mine.get_parameters()))
@@ -146,6 +147,34 @@ def test_update_is_that_of_stock_sac():
     for name, tensor in mine.policy.state_dict().items():
         assert torch.allclose(tensor, theirs[name], atol=2e-5), name
     assert torch.allclose(mine.log_ent_coef, stock.log_ent_coef, atol=1e-5)
+
+
+def test_targets_stay_within_what_rewards_can_add_up_to():
+    sac = make_sac(gamma=0.9)
+    far = torch.tensor([-50.0, -9.5, -0.5, 3.0])
+    # Before a reward other than 0 was seen no other return is known; then -1 for ever is worth -1 / (1 - 0.9).
+    assert sac._bounded(far, torch.tensor([[0.0]])).tolist() == [0, 0, 0, 0]
+    assert sac._bounded(far, torch.tensor([[-1.0], [0.0]])).tolist() == pytest.approx([-10, -9.5, -0.5, 0])
+    # What was seen before still counts, and rewards may be of another kind.
+    assert sac._bounded(far, torch.tensor([[0.25]])).tolist() == pytest.approx([-10, -9.5, -0.5, 2.5])
+
+
+def test_critics_that_ran_away_come_back():
+    sac = make_sac(gamma=0.9)
+    sac.learn(120)
+    with torch.no_grad():
+        for critic in (sac.critic, sac.critic_target):
+            critic.last.bias -= 100.0
+    batch = sac.replay_buffer.sample(32)
+    with torch.no_grad():
+        before = sac.critic.values(batch.observations, batch.actions).mean()
+    sac.critic.optimizer.param_groups[0]["lr"] = 0.1
+    sac.lr_schedule = lambda _: 0.1
+    sac.train(60, 32)
+    with torch.no_grad():
+        after = sac.critic.values(batch.observations, batch.actions)
+    assert before < -90
+    assert after.min() > -20
 
 
 def weights_after(steps: int, **kwargs) -> dict[str, torch.Tensor]:
@@ -215,3 +244,5 @@ def test_bad_options_are_refused():
         make_sac(random_actions=2.0)
     with pytest.raises(ValueError, match="actor_every must be at least 1"):
         make_sac(actor_every=0)
+    with pytest.raises(ValueError, match=r"gamma must lie in \[0, 1\), got 1.0"):
+        make_sac(gamma=1.0)
