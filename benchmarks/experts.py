@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 from reporting import RESULTS, markdown_table, provenance
@@ -17,8 +17,11 @@ from goalsight.envs.registration import make_vector
 from goalsight.envs.tasks import TASKS
 from goalsight.errors import UserError
 from goalsight.eval.evaluate import EVALUATION_SEED
-from goalsight.eval.stats import wilson
+from goalsight.eval.stats import Proportion, wilson
 from goalsight.runs import atomic_write_json
+
+if TYPE_CHECKING:
+    from goalsight.envs.registration import GoalEnvs
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,16 @@ class Experts:
             raise UserError(f"episodes and num_envs must be at least 1, got {self.episodes} and {self.num_envs}")
 
 
+def succeeds(env: "GoalEnvs", episodes: int) -> Proportion:
+    """How often the expert succeeds in so many fixed episodes."""
+    success = rollout(env, make_policy("expert"), episodes=episodes, seed=EVALUATION_SEED).success
+    return wilson(int(success.sum()), len(success))
+
+
 def judge(env_id: str, config: Experts) -> dict[str, Any]:
     """The expert's success in one environment."""
     env = make_vector(env_id, num_envs=min(config.num_envs, config.episodes))
-    episodes = rollout(env, make_policy("expert"), episodes=config.episodes, seed=EVALUATION_SEED)
-    success = wilson(int(episodes.success.sum()), len(episodes))
+    success = succeeds(env, config.episodes)
     row = {"env": env_id, "task": env.task.name, "arm": env.arm.name, "count": success.count, "total": success.total}
     env.close()
     return row | {"low": round(success.low, 4), "high": round(success.high, 4)}
