@@ -12,6 +12,7 @@ TABLETOP = Region((0.25, -0.35, 0.015), (0.68, 0.35, 0.45))  # what a tool can r
 # tool_in_world when pointing down. The fingers open along x: seen from the front the hand is at its narrowest.
 DOWN = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
 MAX_TURN = 0.2  # the largest rotation corrected in one control step [rad]
+ROUNDING = 1e-6  # a place that lies outside the workspace by less is on its edge [m]
 TURN = 0.1  # tool rotation at full scale, where actions turn it [rad]
 
 
@@ -131,6 +132,11 @@ class EndEffectorControl:
         """The same control, with the tool kept in a task's workspace, and turned too where the task wants that."""
         return replace(self, reach=workspace, turn=TURN if turns else 0.0)
 
+    def reaches(self, places: Array) -> Array:
+        """Whether the tool may be sent to places [m], shape (N, 3); bool (N,)."""
+        xp = array_namespace(places)
+        return xp.max(xp.abs(places - self.reach.clip(places)), axis=-1) < ROUNDING
+
     def targets(self, chain: Chain, action: Array, orientation: Array) -> Array:
         """Joint targets [rad], shape (N, J), for actions in [-1, 1], shape (N, 3), or (N, 6) where it turns."""
         place = self.reach.clip(chain.tool + self.step * action[:, :3])
@@ -152,6 +158,11 @@ class JointControl:
     def within(self, workspace: Region, turns: bool = False) -> "JointControl":
         """The same control: joints know no workspace."""
         return self
+
+    def reaches(self, places: Array) -> Array:
+        """Everywhere: joints know no workspace; bool (N,)."""
+        xp = array_namespace(places)
+        return xp.ones(places.shape[0], dtype=xp.bool)
 
     def targets(self, chain: Chain, action: Array, orientation: Array) -> Array:
         """Joint targets [rad], shape (N, J), for actions in [-1, 1], shape (N, J)."""

@@ -187,22 +187,26 @@ class GoalSimulator:
         if self.variation is not None:
             self.variation.draw(ids, [rng for i in ids if (rng := self._variation_rngs[i]) is not None])
         pending, attempts, drawn = np.arange(len(ids)), 0, 0
+        most = MAX_LAYOUTS if goals is None else MAX_TRIES
         while len(pending):
-            hopeless = drawn >= MAX_LAYOUTS and len(pending) == len(ids)  # a large batch tells at once
-            if hopeless or attempts >= MAX_LAYOUTS:
-                raise UserError(
-                    f'task "{self.task.name}": in {MAX_LAYOUTS} draws of its regions, no start and goal that '
-                    f'arm "{self.arm.name}" reaches and that come to rest'
-                )
-            attempts, drawn = attempts + 1, drawn + len(pending)
             now, wanted = ids[pending], None if goals is None else goals[pending]
+            hopeless = goals is None and drawn >= most and len(pending) == len(ids)  # a large batch tells at once
+            if hopeless or attempts >= most:
+                raise self._no_layout(f"in {most} draws of its regions, no start and goal", wanted)
+            attempts, drawn = attempts + 1, drawn + len(pending)
             layout = self._draw(now, wanted)
             good = self._realise_goal(now, layout)
-            if wanted is not None and attempts > MAX_TRIES and not good.all():
-                goal = [round(float(number), 4) for number in wanted[~good][0]]
-                raise UserError(f'task "{self.task.name}": goal {goal} is out of reach, or does not come to rest')
             good &= self._realise_start(now, layout)
             pending = pending[~good]
+
+    def _no_layout(self, tried: str, goals: Floats | None) -> UserError:
+        """What to say when nothing works out, be it for goals (n, G) that were asked for or for random ones."""
+        if goals is None:
+            what = f'{tried} that arm "{self.arm.name}" reaches and that come to rest'
+        else:
+            goal = [round(float(number), 4) for number in goals[0]]
+            what = f"goal {goal} is out of reach, does not come to rest, or is no goal of this task"
+        return UserError(f'task "{self.task.name}": {what}')
 
     def _draw(self, ids: Ids, goals: Floats | None) -> Layout:
         """Layouts that the task calls valid, from each simulation's own generator."""
@@ -219,14 +223,16 @@ class GoalSimulator:
             todo = np.flatnonzero(~self.task.valid(layout, self.task.achieved(layout.start.world())))
             if not len(todo):
                 return layout
-        raise UserError(f'task "{self.task.name}": no valid start and goal in {MAX_DRAWS} draws of its regions')
+        unlucky = None if goals is None else goals[todo]
+        raise self._no_layout(f"in {MAX_DRAWS} draws of its regions, no valid start and goal", unlucky)
 
     def _realise_goal(self, ids: Ids, layout: Layout) -> NDArray[np.bool_]:
         """Put simulations into their goal states, let them come to rest, and keep those states.
 
         What the settled state achieves becomes the desired goal, so every goal is achievable, and its image exact.
         """
-        reached = self._place(ids, self.task.goal_placement(layout), closing=True)
+        placement = self.task.goal_placement(layout)
+        reached = self._place(ids, placement, closing=True) & self.control.reaches(placement.tool)
         wanted = layout.goal
         if self.variation is not None and self.variation.settles:
             wanted = self.task.achieved(self.senses.world())[

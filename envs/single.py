@@ -6,8 +6,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from goalsight.envs.vector import GoalVectorEnv, Obs
-from goalsight.errors import UserError
+from goalsight.envs.vector import GoalVectorEnv, Obs, Snapshot
+from goalsight.errors import UserError, choose
 
 ENDLESS = 2**62  # truncation is Gymnasium's TimeLimit's business
 
@@ -31,8 +31,9 @@ class GoalEnv(gym.Env[Obs, NDArray[np.float32]]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, dict[str, Any]]:
         """Start a new episode, from a new stream if seeded; `options` may hold a `goal`, as in `GoalVectorEnv`."""
         super().reset(seed=seed)
-        goal = (options or {}).get("goal")
-        obs, info = self.vector.reset(seed=seed, options=None if goal is None else {"goal": goal})
+        for name in options or {}:
+            choose("option of reset", name, ("goal",))
+        obs, info = self.vector.reset(seed=seed, options=options)
         return _row(obs), _scalars(info)
 
     def step(self, action: NDArray[Any]) -> tuple[Obs, float, bool, bool, dict[str, Any]]:
@@ -52,6 +53,18 @@ class GoalEnv(gym.Env[Obs, NDArray[np.float32]]):
     def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
         """See `GoalVectorEnv.compute_reward`."""
         return self.vector.compute_reward(achieved_goal, desired_goal, info)
+
+    def expert_action(self) -> NDArray[np.float32]:
+        """Action of the task's scripted expert in the present state, shape (A,)."""
+        return self.vector.expert_action()[0]
+
+    def snapshot(self) -> Snapshot:
+        """See `GoalVectorEnv.snapshot`; a time limit that `gymnasium.make` adds counts on as if nothing was."""
+        return self.vector.snapshot()
+
+    def restore(self, snapshot: Snapshot) -> Obs:
+        """See `GoalVectorEnv.restore`."""
+        return _row(self.vector.restore(snapshot))
 
     def render(self) -> NDArray[np.uint8] | None:
         """The view at 480 px, when `render_mode` is "rgb_array"."""

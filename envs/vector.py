@@ -10,18 +10,20 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from goalsight.envs.aids import aids_of
 from goalsight.envs.arms import Arm
 from goalsight.envs.pictures import Pictures
 from goalsight.envs.senses import Observed
 from goalsight.envs.simulator import GoalSimulator, SimulatorSnapshot
 from goalsight.envs.tasks import Task
 from goalsight.envs.tasks.base import REWARDS
-from goalsight.envs.variation import Factor
+from goalsight.envs.variation import Factor, factors_of
 from goalsight.errors import UserError, choose
 from goalsight.memory import check_memory
 
 Obs = dict[str, NDArray[Any]]
 OBS_MODES = ("state", "pixels")
+RESET_OPTIONS = ("goal", "reset_mask")
 MAX_IMAGE_SIZE = 4096  # [px]
 PICTURES = 8  # of each environment that are held at once: views, goals, copies, and the renderer's own
 
@@ -30,6 +32,7 @@ PICTURES = 8  # of each environment that are held at once: views, goals, copies,
 class Snapshot:
     """All from which a batch of environments goes on; a copy, made by `GoalVectorEnv.snapshot`."""
 
+    kind: dict[str, str]  # of environments: what decides how they go on, by name
     simulator: SimulatorSnapshot
     elapsed: NDArray[np.int64]  # steps of the episodes, (N,)
     achieved_for: NDArray[np.int64]  # steps in a row, (N,)
@@ -146,6 +149,18 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             f"a batch of {num_envs:,} with pixels", PICTURES * int(np.prod(pixels)), "take fewer, or smaller ones"
         )
         self._goal_pixels = np.zeros(pixels, np.uint8)
+        self._kind = {
+            "num_envs": str(num_envs),
+            "task": repr(self.task),
+            "arm": repr(self.arm),
+            "control": control,
+            "obs": repr((obs, image_size, camera, renderer, self.privileged) if self.pixels else obs),
+            "reward": reward,
+            "max_episode_steps": str(self.horizon),
+            "training_starts": str(training_starts),
+            "vary": repr(factors_of(vary)),
+            "aids": repr(aids_of(aids)),
+        }
         self._make_spaces()
 
     def _make_spaces(self) -> None:
@@ -186,7 +201,13 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
 
         Returns:
             observations of all environments, and `info` with `is_success` and `diverged`, bool (N,).
+
+        Raises:
+            UserError: a goal that cannot be achieved, of a wrong shape or unknown, after which all is as it was before;
+                a wrong number of seeds, a wrong mask, an unknown option.
         """
+        for name in options or {}:
+            choose("option of reset", name, RESET_OPTIONS)
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
         if seeds is None:
             seeds = [None] * self.num_envs
@@ -199,8 +220,14 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             raise UserError("the first reset must be of all environments")
         ids = np.flatnonzero(mask)
         goals = self._goals_asked_for((options or {}).get("goal"))
-        self.sim.seed(ids, [seeds[int(i)] for i in ids])
-        self._obs = self._restart(ids, self._obs, None if goals is None else goals[ids])
+        before = None if goals is None or self._obs is None else self.snapshot()
+        try:
+            self.sim.seed(ids, [seeds[int(i)] for i in ids])
+            self._obs = self._restart(ids, self._obs, None if goals is None else goals[ids])
+        except UserError:
+            if before is not None:
+                self.restore(before)
+            raise
         return dict(self._obs), self._info(np.zeros(self.num_envs, bool))
 
     def _goals_asked_for(self, goal: Any) -> NDArray[np.float64] | None:
@@ -264,7 +291,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             raise UserError("call reset() before snapshot()")
         obs = {key: value.copy() for key, value in self._obs.items()}
         episodes = self._elapsed.copy(), self._achieved_for.copy()
-        return Snapshot(self.sim.snapshot(), *episodes, obs, self._goal_pixels.copy())
+        return Snapshot(self._kind, self.sim.snapshot(), *episodes, obs, self._goal_pixels.copy())
 
     def restore(self, snapshot: Snapshot) -> Obs:
         """Go back to a snapshot of this batch or of one that is made alike; what follows is the same to the bit.
@@ -275,12 +302,10 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         Raises:
             UserError: the snapshot is of another number or kind of environments.
         """
-        ours = (self.sim.batch.state.shape, self.sim.desired.shape, self._goal_pixels.shape)
-        kept = snapshot.simulator
-        theirs = (kept.state.shape, kept.desired.shape, snapshot.goal_pixels.shape)
-        if ours != theirs:
-            raise UserError(f"the snapshot is of other environments: shapes {theirs}, here {ours}")
-        self.sim.restore(kept)
+        if self._kind != snapshot.kind:
+            differ = [name for name, value in self._kind.items() if snapshot.kind.get(name) != value]
+            raise UserError(f"the snapshot is of other environments, with another {', '.join(differ)}")
+        self.sim.restore(snapshot.simulator)
         self._elapsed[:], self._achieved_for[:] = snapshot.elapsed, snapshot.achieved_for
         self._goal_pixels[:] = snapshot.goal_pixels
         self._obs = {key: value.copy() for key, value in snapshot.obs.items()}
@@ -363,6 +388,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
 
     def _restart(self, ids: NDArray[np.int64], obs: Obs | None, goals: NDArray[np.float64] | None = None) -> Obs:
         """Begin new episodes in environments `ids`; the rows of the others are those of `obs`."""
+        self._obs = None  # until that is done there is nothing to step
         self.sim.reset(ids, goals)
         self._elapsed[ids] = self._achieved_for[ids] = 0
         seen = self.sim.senses.observe()

@@ -1,5 +1,9 @@
 """What must hold of any task with any arm, whatever the seed and whatever went before."""
 
+from dataclasses import replace
+from typing import Any
+
+import gymnasium as gym
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from goalsight.envs.registration import env_ids, make_vector
+from goalsight.envs.tasks.push import Push
 from goalsight.envs.vector import GoalVectorEnv
 from goalsight.errors import UserError
 
@@ -45,7 +50,8 @@ def test_numbers_are_finite_within_their_spaces_and_rewards_are_those_of_the_goa
     obs, info = env.reset(seed=seed)
     assert obs in env.observation_space
     assert not info["is_success"].any()
-    for move in actions(env, seed, 15):
+    moves = actions(env, seed, 15)
+    for move in moves:
         obs, reward, _, _, info = env.step(move)
         assert obs in env.observation_space
         assert all(np.isfinite(value).all() for value in obs.values())
@@ -53,8 +59,11 @@ def test_numbers_are_finite_within_their_spaces_and_rewards_are_those_of_the_goa
         assert np.array_equal(reward, env.compute_reward(achieved, desired, info))
         one_by_one = [env.compute_reward(a, d, {}) for a, d in zip(achieved, desired, strict=True)]
         assert np.array_equal(reward, np.array(one_by_one))
-        # What was achieved is achievable: relabelled with it, the step is a success.
-        assert (env.compute_reward(achieved, achieved, {}) == 0).all()
+    # A goal by hindsight can be achieved: the same actions from the same start do so.
+    env.reset(seed=seed)
+    trail(env, moves[:-1])
+    again, *_ = env.step(moves[-1])
+    assert (env.compute_reward(again["achieved_goal"], achieved, {}) == 0).all()
     env.close()
 
 
@@ -118,6 +127,79 @@ def test_a_snapshot_keeps_pixels_and_fits_only_its_like() -> None:
     first = trail(env, moves)
     env.restore(kept)
     assert same(first, trail(env, moves))
-    with pytest.raises(UserError, match="the snapshot is of other environments"):
-        GoalVectorEnv("push", num_envs=3).restore(kept)
     env.close()
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [
+        ({"num_envs": 3}, "num_envs"),
+        ({"task": "slide"}, "task"),
+        ({"task": replace(Push(), tolerance=0.04)}, "task"),
+        ({"arm": "xarm7"}, "arm"),
+        ({"control": "joint"}, "control"),
+        ({"reward": "dense"}, "reward"),
+        ({"obs": "pixels", "image_size": 16}, "obs"),
+        ({"vary": "mass"}, "vary"),
+        ({"max_episode_steps": 20}, "max_episode_steps"),
+        ({"arm": "xarm7", "vary": "friction"}, "arm, vary"),
+    ],
+)
+def test_a_snapshot_fits_only_its_like(other: dict[str, Any], what: str) -> None:
+    env = GoalVectorEnv("push", num_envs=2, num_threads=1)
+    env.reset(seed=3)
+    unlike = GoalVectorEnv(**{"task": "push", "num_envs": 2, "num_threads": 1} | other)
+    obs, _ = unlike.reset(seed=4)
+    with pytest.raises(UserError, match=f"the snapshot is of other environments, with another {what}"):
+        unlike.restore(env.snapshot())
+    assert same(list(obs.values()), list(unlike.snapshot().obs.values())), "and nothing has changed"
+
+
+def test_a_single_environment_has_snapshots_too() -> None:
+    env = gym.make("goalsight:goalsight/PandaPush-v1").unwrapped
+    env.reset(seed=0)
+    kept = env.snapshot()
+    action = env.expert_action()
+    assert action.shape == env.action_space.shape
+    seen = env.step(action)[0]
+    shown = env.restore(kept)
+    assert same([value[0] for value in kept.obs.values()], list(shown.values()))
+    assert same(list(seen.values()), list(env.step(action)[0].values()))
+
+
+@pytest.mark.parametrize("num_envs", [1, 2, 32])
+@pytest.mark.parametrize(("name", "goal"), [("push", (3.0, 0.0, 0.025)), ("sort2", (0.45, 0.0, 0.025) * 2)])
+def test_a_refused_goal_changes_nothing(name: str, goal: tuple[float, ...], num_envs: int) -> None:
+    env, other = (GoalVectorEnv(name, num_envs=num_envs, num_threads=1, vary="mass") for _ in range(2))
+    with pytest.raises(UserError, match=rf'task "{name}": goal \[{goal[0]}, .* is out of reach'):
+        env.reset(seed=5, options={"goal": goal})
+    with pytest.raises(UserError, match="call reset"):
+        env.step(env.action_space.sample())
+    moves = actions(env, 1, 4)
+    for each in (env, other):
+        each.reset(seed=2)
+        trail(each, moves)
+    with pytest.raises(UserError, match=rf'task "{name}": goal \[{goal[0]}, .* is out of reach'):
+        env.reset(seed=5, options={"goal": goal})
+    assert same(trail(env, moves), trail(other, moves))
+
+
+@pytest.mark.parametrize(
+    ("name", "goal"),
+    [
+        ("reach", (0.45, 0.0, 0.6)),
+        ("reach", (0.75, 0.0, 0.2)),
+        ("push", (0.75, 0.2, 0.025)),
+        ("pick_place", (0.45, 0.45, 0.2)),
+    ],
+)
+def test_goals_where_control_never_sends_the_hand_are_refused(name: str, goal: tuple[float, ...]) -> None:
+    env = GoalVectorEnv(name, num_envs=2, num_threads=1)
+    with pytest.raises(UserError, match="is out of reach"):
+        env.reset(seed=0, options={"goal": goal})
+
+
+def test_options_of_reset_must_be_known() -> None:
+    for env in (GoalVectorEnv("reach", num_envs=2, num_threads=1), gym.make("goalsight:goalsight/PandaReach-v1")):
+        with pytest.raises(UserError, match='no option of reset "gaol"; did you mean "goal"'):
+            env.reset(options={"gaol": "high"})

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from goalsight.envs.registration import make_vector
-from goalsight.envs.variation import FACTORS, Latency, Mass
+from goalsight.envs.variation import FACTORS, Latency, Mass, Size, factors_of
 from goalsight.envs.variation.engine import hashed
 from goalsight.errors import UserError
 
@@ -45,6 +45,15 @@ def test_varied_environments_do_not_depend_on_the_batch_around_them() -> None:
             assert np.array_equal(ours[key][2], value[0]), key
         moves = rng.uniform(-1, 1, (3, batch.sim.action_size))
         ours, theirs = batch.step(moves)[0], alone.step(moves[2:])[0]
+
+
+def test_a_factor_that_is_given_takes_the_place_of_that_of_all() -> None:
+    vary = ("all", Mass(span=(3.0, 3.0)), Size(span=(1.0, 1.0)))
+    assert {one.name for one in factors_of(vary)} == set(FACTORS)
+    env = make_vector(PUSH, num_envs=4, num_threads=1, vary=vary)
+    env.reset(seed=0)
+    cube = env.model.body("cube").id
+    np.testing.assert_allclose(env.batch.expand("body_mass")[:, cube], 3 * env.model.body_mass[cube])
 
 
 def test_a_snapshot_of_varied_environments_goes_on_to_the_bit() -> None:

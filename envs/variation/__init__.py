@@ -32,17 +32,20 @@ FACTORS: dict[str, Factor] = {
 
 
 def factors_of(names: str | Factor | Sequence[str | Factor]) -> tuple[Factor, ...]:
-    """Factors by name, or as they are, for other ranges; "all" means every one.
+    """Factors by name, or as they are, for other ranges; "all" means every one, as it is unless one is given.
 
     Raises:
         UserError: there is no such factor, or one comes twice.
     """
     names = (names,) if isinstance(names, str | Factor) else tuple(names)
-    wanted = FACTORS.values() if ALL in names else names
     factors = tuple(
         one if isinstance(one, Factor) else FACTORS[choose("factor of variation", one, (*FACTORS, ALL))]
-        for one in wanted
+        for one in names
+        if one != ALL
     )
+    if ALL in names:
+        named = {one.name for one in factors}
+        factors += tuple(factor for name, factor in FACTORS.items() if name not in named)
     twice = {one.name for one in factors if [other.name for other in factors].count(one.name) > 1}
     if twice:
         raise UserError(f'factor of variation "{min(twice)}" is named twice')
