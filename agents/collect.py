@@ -197,15 +197,17 @@ class Recorder:
         return int(moved.sum())
 
     def _show(self, envs: NDArray[np.intp]) -> None:
-        shown = envs[: min(TILES, self._left_to_film)]
-        if self._film is None or not len(shown):
+        if self._film is None:
             return
-        self._left_to_film -= len(shown)
+        filmed = envs[: self._left_to_film]
+        self._left_to_film -= len(filmed)
         scale = max(1, round(128 / self._config.image_size))
-        for time_step in range(self._config.steps):
-            tiles = np.zeros((TILES, *self._pixels.shape[2:]), dtype=np.uint8)
-            tiles[: len(shown)] = self._pixels[shown, time_step]
-            self._film.add(mosaic(tiles, COLUMNS, scale))
+        for first in range(0, len(filmed), TILES):
+            shown = filmed[first : first + TILES]
+            for time_step in range(self._config.steps):
+                tiles = np.zeros((TILES, *self._pixels.shape[2:]), dtype=np.uint8)
+                tiles[: len(shown)] = self._pixels[shown, time_step]
+                self._film.add(mosaic(tiles, COLUMNS, scale))
 
 
 def _publish(config: Collect, run: "Run", recorder: Recorder, seconds: float, *, stopped: bool) -> Path:

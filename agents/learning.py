@@ -1,6 +1,7 @@
 """Training from end to end: environments, features, replay and agent put together, watched and saved."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -150,6 +151,7 @@ class Learner:
         actor_sees = STATE if config.obs == "state" else PIXELS
         critic_sees = STATE if config.obs == "state" else {"state": PRIVILEGED, "pixels": PIXELS}[config.critic]
         make_eye = self.features.make_eye if self.features is not None and config.tune_blocks else None
+        updates = Fraction(preset.updates_per_step * preset.num_envs).limit_denominator(100)  # per step of all
         sac = GoalSAC(
             GoalPolicy,
             env,
@@ -162,8 +164,8 @@ class Learner:
             batch_size=preset.batch_size,
             tau=preset.tau,
             gamma=preset.gamma,
-            train_freq=1,
-            gradient_steps=max(1, round(preset.updates_per_step * preset.num_envs)),
+            train_freq=updates.denominator,
+            gradient_steps=max(1, updates.numerator),
             replay_buffer_class=GoalReplayBuffer,
             replay_buffer_kwargs={
                 "compute_reward": compute_reward,

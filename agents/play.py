@@ -19,6 +19,7 @@ from goalsight.errors import UserError
 
 if TYPE_CHECKING:
     from goalsight.envs.registration import GoalEnvs
+    from goalsight.envs.vector import GoalVectorEnv
 
 Points = NDArray[np.float64]  # (M, 3) [m]
 
@@ -157,7 +158,7 @@ class Play:
         self._fresh |= mask
 
     def act(self, obs: Observation, env: "GoalEnvs") -> Actions:
-        """Actions (N, 3), and a fourth entry for the gripper where the task uses it."""
+        """Actions (N, A): how the tool moves, turns where the task turns it, and grips where it uses the gripper."""
         from goalsight.envs.vector import GoalVectorEnv
 
         assert isinstance(env, GoalVectorEnv), "play looks at where things are"
@@ -178,11 +179,10 @@ class Play:
         renewed = self._fresh | (u[:, -1] > self.HOLD)
         self._held[renewed] = 2 * u[renewed, :4] - 1
         action = np.where((self.behaviour == RANDOM)[:, None], self._held, action)
-        width = int(np.prod(env.single_action_space.shape or ()))  # 3 where the task leaves the gripper closed
-        action = action[:, :width]
+        action = _fitted(action, env)
         experts = self.behaviour == EXPERT
         if experts.any():
-            action[experts] = (env.expert_action() + self.EXPERT_NOISE * noise[:, :width])[experts]
+            action[experts] = (env.expert_action() + self.EXPERT_NOISE * _fitted(noise, env))[experts]
         self._fresh[:] = False
         return np.clip(action, -1.0, 1.0).astype(np.float32)
 
@@ -250,6 +250,15 @@ class Play:
 def within(region: Region, points: Points, *, margin: float = 0.02) -> Mask:
     """Whether points (N, 3) lie in a region or at most `margin` [m] beside it, bool (N,)."""
     return np.asarray(np.abs(region.clip(points) - points).max(axis=-1) <= margin)
+
+
+def _fitted(wanted: NDArray[np.float64], env: "GoalVectorEnv") -> NDArray[np.float64]:
+    """A tool's moves and the gripper's (N, 4) as the actions (N, A) of a task, which may also turn the tool."""
+    action = np.zeros(env.action_space.shape or ())
+    action[:, :3] = wanted[:, :3]
+    if env.task.uses_gripper:
+        action[:, -1] = wanted[:, 3]
+    return action
 
 
 def _normal(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:

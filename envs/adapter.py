@@ -26,6 +26,8 @@ Obs = dict[str, NDArray[Any]]
 KEYS = ("observation", "achieved_goal", "desired_goal")
 IMAGES = ("pixels", "goal_pixels")
 PRIVILEGED = "state"  # what critics may see that act from images
+# Options of this project's own environments that others do not have, as they usually are.
+OURS = {"vary": (), "aids": (), "control": "ee", "reward": "sparse", "camera": "front", "renderer": "raytrace"}
 
 
 @dataclass(frozen=True)
@@ -104,10 +106,11 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         """Start new episodes in all environments; an int s seeds environment i with s + i.
 
         Raises:
-            UserError: a goal is asked for.
+            UserError: options are given; such environments draw their own goals, and are reset together.
         """
-        if options and options.get("goal") is not None:
-            raise UserError(f"{self.env_id} draws its own goals; none can be asked for")
+        for name, value in (options or {}).items():
+            if value is not None:
+                raise UserError(f"{self.env_id} draws its own goals and resets as a whole; it takes no {name}")
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
         rows = [
             self._row(env.reset(seed=None if own is None else int(own))[0])
@@ -176,10 +179,6 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             return False
         return many.shape == (8,) and np.allclose(many, self._one_by_one(near, np.zeros_like(near)))
 
-    def reached(self, obs: Obs) -> NDArray[np.bool_]:
-        """Where the goal is reached in the present states, as the environments said, (N,)."""
-        return self._success
-
     def expert_action(self) -> NDArray[np.float32]:
         """There is none.
 
@@ -244,11 +243,18 @@ def adapt(env_id: str, num_envs: int, **options: Any) -> AdaptedVectorEnv:
     Raises:
         UserError: an option asks for what such environments do not have.
     """
-    for name in ("vary", "aids"):
-        if options.get(name):
+    for name, usual in OURS.items():
+        if options.get(name) and options[name] != usual:
             raise UserError(f"{env_id} was made elsewhere and knows no {name}")
     chosen = {name: options[name] for name in ("max_episode_steps", "obs") if name in options}
-    return AdaptedVectorEnv(env_id, num_envs, **chosen)
+    env = AdaptedVectorEnv(env_id, num_envs, **chosen)
+    if options.get("obs") == "pixels":
+        seen: Any = env.single_observation_space
+        size = seen[IMAGES[0]].shape[0]
+        if options.get("image_size", size) != size:
+            env.close()
+            raise UserError(f"{env_id} gives images of {size} px; choose image_size {size}")
+    return env
 
 
 def _spec(env_id: str) -> Any:

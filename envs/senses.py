@@ -57,7 +57,9 @@ class Senses:
         self.site_xpos, self.site_xmat = bind("site_xpos"), bind("site_xmat")
         self._xaxis, self._xanchor = bind("xaxis"), bind("xanchor")
         self._xpos, self._xmat = bind("xpos"), bind("xmat")
-        self._sensed = bind("sensordata")
+        sensed = model.sensor("touch") if touch is not None else None
+        first, count = (sensed.adr[0], sensed.dim[0]) if sensed is not None else (0, 0)
+        self._touched = bind("sensordata")[:, first : first + count]
 
     def chain(self, ids: NDArray[np.int64] | slice = slice(None)) -> Chain:
         """The arms of simulations `ids` as chains of joints."""
@@ -130,4 +132,4 @@ class Senses:
 
     def grasped(self) -> NDArray[np.bool_]:
         """Whether the hand holds what the task wants grasped, (N,); true where that is nothing."""
-        return np.ones(len(self.qpos), bool) if self._touch is None else self._touch.held(self._sensed)
+        return np.ones(len(self.qpos), bool) if self._touch is None else self._touch.held(self._touched)

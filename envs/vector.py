@@ -325,11 +325,6 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         """Actions of the task's scripted expert in the present states, shape (N, A)."""
         return self.sim.expert_action()
 
-    def reached(self, obs: Obs) -> NDArray[np.bool_]:
-        """Where the goal is reached in the states that `obs` shows, bool (N,)."""
-        reached: NDArray[np.bool_] = self.task.success(obs["achieved_goal"], obs["desired_goal"])
-        return reached
-
     def state_observation(self) -> NDArray[np.float32]:
         """The full state, float32 (N, S); `state_layout()` says which entries hold what."""
         return self.sim.senses.observe().state

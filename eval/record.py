@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from goalsight.agents.rollout import Episodes, Moment, rollout
+from goalsight.agents.rollout import Episodes, Moment, Outcome, rollout
 from goalsight.agents.video import VideoWriter, decode
 from goalsight.errors import UserError
 from goalsight.eval.evaluate import EVALUATION_SEED
@@ -94,7 +94,8 @@ def record(config: Record) -> Path:
         run=config.run, policy=config.policy, env=config.env, which=config.checkpoint, seed=config.seed
     ).under(config.vary, config.aids)
     changes = {} if config.renderer is None else {"renderer": config.renderer}
-    horizon = subject.make_env(1).horizon
+    with contextlib.closing(subject.make_env(1)) as probe:
+        horizon = probe.horizon
     # One step more, so that the state after the last action can be filmed before the environment resets.
     env = subject.make_env(min(AT_ONCE, config.episodes), max_episode_steps=horizon + 1, **changes)
     path = config.out or _default_path(config, subject)
@@ -111,6 +112,7 @@ def record(config: Record) -> Path:
             seed=config.seed,
             steps=horizon + 1,
             before_step=camera.take,
+            on_step=camera.note,
             after_wave=camera.cut,
         )
     files = [path, *([write_gif(path, config.fps)] if config.gif else [])]
@@ -145,7 +147,8 @@ class _Crew:
         self._video, self._bar = video, bar
         self._goals: list[NDArray[np.uint8] | None] = []  # none where an environment has no goal images
         self._shots: list[list[_Shot]] = []
-        self._held = np.zeros(env.num_envs, dtype=np.intp)  # moments for which each goal has been reached so far
+        self._reached = np.zeros(env.num_envs, dtype=bool)  # whether the present state counts as success
+        self._held = np.zeros(env.num_envs, dtype=np.intp)  # moments for which it has done so
         self.success: list[bool] = []
 
     def take(self, moment: Moment) -> None:
@@ -155,15 +158,18 @@ class _Crew:
             frames = self._env.goal_frames(**look, ids=np.flatnonzero(moment.active))
             self._goals = [None] * int(moment.active.sum()) if frames is None else list(frames)
             self._shots = [[] for _ in self._goals]
-            self._held[:] = 0
-        reached = self._env.reached(moment.obs)
-        self._held = np.where(reached, self._held + 1, 0)
+            self._held[:] = self._reached[:] = 0  # no episode is solved at its start
+        self._held = np.where(self._reached, self._held + 1, 0)
         resting = (self._held > HELD) & (moment.time < self._horizon)
         ids = np.flatnonzero(moment.active & ~resting)
         if len(ids):
             for env, view in zip(ids, self._env.render_frames(**look, ids=ids), strict=True):
-                self._shots[env].append(_Shot(moment.time, view, bool(reached[env])))
+                self._shots[env].append(_Shot(moment.time, view, bool(self._reached[env])))
         self._bar.update(int(moment.active.sum()))
+
+    def note(self, moment: Moment, outcome: Outcome) -> None:
+        """Remember what came of the moment, for the next one."""
+        self._reached = outcome.success.copy()
 
     def cut(self, episodes: Episodes) -> None:
         """Write the wave's episodes; the last shot of each stands for a while."""

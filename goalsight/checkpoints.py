@@ -86,11 +86,21 @@ def _move_into_place(sibling: Path, target: Path) -> None:
     # A folder cannot be renamed over a full one; the old one leaves first and goes once the new one is in.
     old = target.with_name(f".{target.name}.{os.getpid()}.old")
     os.rename(target, old)
-    os.rename(sibling, target)
+    try:
+        os.rename(sibling, target)
+    except BaseException:
+        os.rename(old, target)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process left between making a sibling and renaming it."""
-    for leftover in (*folder.glob(".*.tmp"), *folder.glob(".*.old")):
+    """Clear up after a killed process: bring back what it had moved away, remove what it had not finished."""
+    for old in folder.glob(".*.old"):
+        target = folder / old.name.split(".")[1]
+        if target.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.rename(old, target)
+    for leftover in folder.glob(".*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)

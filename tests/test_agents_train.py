@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from goalsight.agents import watch
 from goalsight.agents.agent import load_agent
 from goalsight.agents.learning import Learner
 from goalsight.agents.presets import PRESETS, preset_for
-from goalsight.agents.rollout import rollout
+from goalsight.agents.rollout import Episodes, rollout
 from goalsight.agents.train import Train, train
 from goalsight.agents.watch import Watch
 from goalsight.envs.registration import make_vector
@@ -119,13 +120,19 @@ def test_stopping_early_leaves_a_run_that_can_be_loaded(tmp_path, monkeypatch):
     assert load_agent(path).facts["env_steps"] == 120
 
 
-def test_training_ends_when_two_evaluations_in_a_row_reach_the_target(tmp_path):
-    # Any success is at least the smallest positive target; a target that is met by zero would be no target.
-    config = Train(**TINY | {"eval_every": 80, "obs": "state", "target_success": 1e-9}, out=tmp_path / "run")
+def test_training_ends_when_two_evaluations_in_a_row_reach_the_target(tmp_path, monkeypatch):
+    successes = iter((False, True, False, True, True))
+
+    def judged(*_: object, episodes: int, **__: object) -> Episodes:
+        zeros = np.zeros(episodes)
+        return Episodes(zeros.astype(int), np.full(episodes, next(successes)), zeros, zeros.astype(int), zeros > 0)
+
+    monkeypatch.setattr(watch, "rollout", judged)
+    config = Train(**TINY | {"eval_every": 40, "obs": "state", "target_success": 0.5}, out=tmp_path / "run")
     summary = Run.open(train(config)).summary
-    rows = [row["eval/success"] for row in Run.open(tmp_path / "run").metrics()]
-    reached = [i for i in range(1, len(rows)) if min(rows[i - 1 : i + 1]) > 0]
-    assert summary["reached_target"] == bool(reached)
+    assert summary["reached_target"]
+    assert (summary["env_steps"], summary["best_success"]) == (200, 1.0)
+    assert next(successes, None) is None
 
 
 def test_training_episodes_are_as_long_as_the_preset_says():

@@ -10,6 +10,7 @@ from goalsight.agents.play import BEHAVIOURS, Mix, Play
 from goalsight.agents.rollout import rollout
 from goalsight.agents.video import describe_video
 from goalsight.envs.control import TABLETOP
+from goalsight.envs.fingerprints import own_ids
 from goalsight.envs.registration import make_vector
 from goalsight.errors import UserError
 from goalsight.pretrain.frames import FrameStore
@@ -44,6 +45,15 @@ def moved(points):
 
 def only(**shares):
     return Mix(**dict.fromkeys(BEHAVIOURS, 0.0) | shares)
+
+
+@pytest.mark.parametrize("env_id", [env_id for env_id in own_ids() if "/Panda" in env_id])
+def test_play_fits_every_task(env_id):
+    for mix in (Mix(), only(expert=1.0), only(random=1.0)):
+        env = make_vector(env_id, num_envs=3, num_threads=1)
+        episodes = rollout(env, Play(mix, seed=1), episodes=3, seed=0, steps=6)
+        assert len(episodes) == 3
+        env.close()
 
 
 def test_play_does_not_depend_on_the_number_of_environments():
@@ -203,3 +213,8 @@ def test_a_folder_that_is_taken_or_unwritable_is_refused(recorded, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         collect(Collect(out=tmp_path / "file" / "run", **SMALL))
+
+
+def test_of_many_episodes_at_once_all_that_were_asked_for_are_filmed(tmp_path):
+    path = collect(Collect(out=tmp_path / "run", **SMALL | {"frames": 30 * 12, "num_envs": 30, "film": 30}))
+    assert describe_video(path / "videos" / "play.mp4").frames == 2 * 12

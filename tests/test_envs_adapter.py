@@ -89,6 +89,7 @@ def test_rollouts_judge_them() -> None:
         ("point_mass:theirs/Endless-v0", {}, "without max_episode_steps"),
         (POINT, {"obs": "pixels"}, "has no goal images; choose obs state"),
         (POINT, {"vary": ["colour"]}, "knows no vary"),
+        (POINT, {"control": "joint"}, "knows no control"),
         ("point_mass:theirs/Pont-v0", {}, 'no environment "theirs/Pont-v0"'),
         ("no_such_module:theirs/Point-v0", {}, 'module "no_such_module" does not import'),
         (POINT, {"num_envs": 0}, "num_envs must be at least 1"),
@@ -98,6 +99,15 @@ def test_what_they_do_not_have_is_said_in_one_line(env_id: str, options: dict, s
     with pytest.raises(UserError, match=said) as caught:
         make_goal_envs(env_id, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_options_of_reset_are_refused() -> None:
+    env = make_goal_envs(POINT, 2)
+    for options in ({"goal": "middle"}, {"reset_mask": np.array([True, False])}):
+        with pytest.raises(
+            UserError, match=f"draws its own goals and resets as a whole; it takes no {next(iter(options))}"
+        ):
+            env.reset(seed=0, options=options)
 
 
 def test_what_needs_our_own_environments_says_so() -> None:

@@ -4,6 +4,7 @@ import warnings
 from dataclasses import replace
 
 import gymnasium as gym
+import mujoco
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
@@ -17,6 +18,7 @@ from goalsight.envs.registration import env_ids, make_vector, register_task, res
 from goalsight.envs.single import GoalEnv
 from goalsight.envs.tasks import TASKS as TASKS_BY_NAME
 from goalsight.envs.tasks import PickPlace, Push, Reach
+from goalsight.envs.tasks.base import Cube
 from goalsight.envs.vector import GoalVectorEnv
 from goalsight.errors import UserError
 
@@ -316,10 +318,18 @@ def test_success_may_have_to_be_held():
         replace(Reach(), hold_steps=0)
 
 
+class Watched(PickPlace):
+    """PickPlace with a sensor of its own."""
+
+    def furnish(self, spec: mujoco.MjSpec) -> None:
+        spec.add_sensor(name="clock", type=mujoco.mjtSensor.mjSENS_CLOCK)
+
+
 def test_success_may_take_a_grasp():
     """Cubes that are carried in the air are held; those that are pushed lie at their goals without being held."""
     told = {}
-    for task in (replace(PickPlace(), air_share=1.0, grasped="cube"), replace(Push(), grasped="cube")):
+    watched = Watched(air_share=1.0, grasped="cube")  # other sensors do not get in the way
+    for task in (watched, replace(Push(), grasped="cube")):
         env = GoalVectorEnv(task, num_envs=20, num_threads=1)
         env.reset(seed=0)
         there, held = np.zeros(20, bool), np.zeros(20, bool)
@@ -333,6 +343,12 @@ def test_success_may_take_a_grasp():
     assert told["push"][1] <= 0.1, "fingers of a closed hand push from one side"
     with pytest.raises(ValueError, match='task "push" has no object "egg" to be grasped'):
         replace(Push(), grasped="egg")
+
+
+@pytest.mark.parametrize("names", [("tool",), ("gripper",), ("cube", "cube")])
+def test_things_have_names_of_their_own(names):
+    with pytest.raises(ValueError, match=f'another thing is called "{names[0]}", too'):
+        replace(Push(), objects=tuple(Cube(name) for name in names))
 
 
 @pytest.mark.parametrize("num_envs", [1, 300])

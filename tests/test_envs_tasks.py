@@ -14,7 +14,8 @@ from goalsight.envs.tasks import TASKS, Placement, Push, Reach, World
 from goalsight.envs.tasks.base import distance
 from goalsight.envs.tasks.insert import Holes
 from goalsight.envs.tasks.push import ring
-from goalsight.envs.tasks.slide import SLOWING
+from goalsight.envs.tasks.slide import FRICTION, SLOWING
+from goalsight.envs.variation import Friction
 from goalsight.envs.vector import GoalVectorEnv
 from goalsight.errors import UserError
 
@@ -272,6 +273,22 @@ def test_a_tile_slides_as_far_as_its_friction_says():
     way = (after.objects["tile"][0] - before)[:2]
     assert np.linalg.norm(way) == pytest.approx(0.196 / (2 * SLOWING), rel=0.06)  # v^2 / (2 mu g)
     assert way[1] / way[0] == pytest.approx(1 / 3, rel=0.05)
+
+
+def test_friction_that_varies_is_felt_by_the_tile():
+    env = GoalVectorEnv("slide", num_envs=3, num_threads=1, vary=Friction(span=(0.5, 1.5)))
+    env.reset(seed=0)
+    assert np.ptp(env.batch.expand("pair_friction")[:, 0, 0] / FRICTION) > 0.1
+    tile = env.sim.senses.objects["tile"]
+    env.batch.bind("qvel")[:, tile.qvel.start] = 0.4
+    before = env.sim.senses.world().objects["tile"].copy()
+    up = np.zeros((3, env.sim.action_size), np.float32)
+    up[:, 2] = 1.0
+    for _ in range(30):
+        env.step(up)
+    way = np.linalg.norm((env.sim.senses.world().objects["tile"] - before)[:, :2], axis=1)
+    slowing = SLOWING * env.batch.expand("pair_friction")[:, 0, 0] / FRICTION
+    np.testing.assert_allclose(way, 0.4**2 / (2 * slowing), rtol=0.1)
 
 
 @pytest.mark.parametrize("name", TASKS)

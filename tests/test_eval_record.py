@@ -1,10 +1,12 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from goalsight.agents.video import decode, describe_video
+from goalsight.envs.tasks import TASKS
 from goalsight.errors import UserError
 from goalsight.eval.film import REACHED, WAITING, Caption, compose
 from goalsight.eval.record import HELD, Record, record
@@ -53,6 +55,12 @@ def test_the_expert_reaches_its_goal_on_film(film):
     assert np.abs(edge[0] - WAITING).max() < 40
     assert np.abs(edge[1] - REACHED).max() < 40
     assert [path.name for path in film.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_success_on_film_is_what_evaluations_count(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(TASKS, "reach", replace(TASKS["reach"], hold_steps=200))
+    record(Record(policy="expert", env="PandaReach-v1", episodes=1, size=64, fps=10, out=tmp_path / "a.mp4", json=True))
+    assert json.loads(capsys.readouterr().out)["success"] == [False], "reached, but not for so long"
 
 
 def test_a_gif_is_smaller_and_moves(film):

@@ -154,6 +154,31 @@ def test_a_crash_before_the_rename_leaves_the_old_checkpoint(run: Run, monkeypat
     assert run.load()[0]["layer.weight"][0, 0] == 1.0
 
 
+def test_a_disk_that_fails_at_the_last_moment_leaves_the_old_checkpoint(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.publish(1, weights(1.0), {})
+    rename = os.rename
+
+    def fail(source: Path, target: Path) -> None:
+        if source.name.endswith(".tmp"):
+            raise OSError(28, "No space left on device")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fail)
+    with pytest.raises(UserError, match="No space left"):
+        run.publish(1, weights(2.0), {})
+    assert run.load()[0]["layer.weight"][0, 0] == 1.0
+
+
+def test_what_a_killed_process_had_moved_away_comes_back(run: Run) -> None:
+    run.publish(1, weights(1.0), {})
+    folder = run.path / "checkpoints"
+    os.rename(folder / "000001", folder / ".000001.123.old")
+    run.publish(2, weights(2.0), {})
+    assert sorted(entry.name for entry in folder.iterdir()) == ["000001", "000002", "last"]
+
+
 def test_a_process_killed_while_publishing_leaves_a_run_that_loads(run: Run) -> None:
     run.publish(1, weights(1.0), {})
     killed = """

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     import mujoco
 
 
+# What a state's parts and the points of a scene are called that belong to the arm.
+RESERVED = (
+    *("tool", "tool_velocity", "tool_rotation", "tool_angular_velocity", "opening", "opening_velocity"),
+    *("joints", "joint_velocities", "gripper"),
+)
+
+
 class Thing(Protocol):
     """What a task puts on the table: a body and a joint of the same name.
 
@@ -141,6 +148,10 @@ class Task(ABC):
                 f"least_distance ({self.least_distance} {self.unit}) must exceed tolerance ({self.tolerance}): "
                 "no episode may be solved at its start"
             )
+        names = [thing.name for thing in self.objects]
+        for name in names:
+            if name in RESERVED or names.count(name) > 1:
+                raise ValueError(f'task "{self.name}": another thing is called "{name}", too')
         if self.hold_steps < 1:
             raise ValueError(f"hold_steps must be at least 1, got {self.hold_steps}")
         if self.grasped is not None and self.grasped not in {thing.name for thing in self.objects}:

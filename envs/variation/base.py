@@ -30,6 +30,7 @@ class Cast:
     geoms: Ids  # of all that the task brings
     free_bodies: Ids  # of things that can lie anywhere, (B,)
     free_geoms: Ids
+    free_pairs: Ids  # explicit pairs of geoms, one of them of a free thing
     free_dofs: Ids  # (6 B,)
     part_dofs: Ids  # of drawers, doors, switches
     distractors: Ids  # geoms
@@ -42,12 +43,14 @@ class Cast:
         things = [ThingIndex.of(thing.name, model) for thing in task.objects]
         free, parts = [thing for thing in things if thing.free], [thing for thing in things if not thing.free]
         bodies = np.array([thing.body for thing in free], np.int64)
+        free_geoms = np.flatnonzero(np.isin(model.geom_bodyid, bodies))
         names = [model.geom(i).name for i in range(model.ngeom)]
         on_bodies = np.flatnonzero(model.geom_bodyid > 0)  # the table and what is only seen are the world's own
         return cls(
             geoms=np.setdiff1d(on_bodies, arm_geoms(arm, model)),
             free_bodies=bodies,
-            free_geoms=np.flatnonzero(np.isin(model.geom_bodyid, bodies)),
+            free_geoms=free_geoms,
+            free_pairs=np.flatnonzero(np.isin(model.pair_geom1, free_geoms) | np.isin(model.pair_geom2, free_geoms)),
             free_dofs=np.array([dof for thing in free for dof in range(thing.qvel.start, thing.qvel.stop)], np.int64),
             part_dofs=np.array([thing.qvel.start for thing in parts], np.int64),
             distractors=np.array([i for i, name in enumerate(names) if name in DISTRACTORS], np.int64),

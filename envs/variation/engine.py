@@ -105,7 +105,7 @@ class Variation:
             return frames
         words = -(-frames[0].size // 8)
         noise = hashed(self.noise_key[ids], 2 * step + 1, words).view(np.uint8)[:, : frames[0].size]
-        levels = (noise.reshape(frames.shape).astype(np.int16) * (2 * self._noise.levels + 1) >> 8) - self._noise.levels
+        levels = (noise.reshape(frames.shape).astype(np.int32) * (2 * self._noise.levels + 1) >> 8) - self._noise.levels
         noisy: NDArray[np.uint8] = np.clip(frames + levels, 0, 255).astype(np.uint8)
         return noisy
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from goalsight.envs.variation.base import TABLE, Cast, Factor, Floats, Ids, Span, between
+from goalsight.errors import UserError
 
 if TYPE_CHECKING:
     from goalsight.envs.variation.engine import Variation
@@ -74,7 +75,7 @@ class Friction(Factor):
 
     name: ClassVar[str] = "friction"
     draws: ClassVar[int] = 1
-    fields: ClassVar[tuple[str, ...]] = ("geom_friction", "dof_frictionloss", "dof_damping")
+    fields: ClassVar[tuple[str, ...]] = ("geom_friction", "pair_friction", "dof_frictionloss", "dof_damping")
     span: Span = (0.6, 1.2)
 
     def concerns(self, cast: Cast) -> bool:
@@ -87,6 +88,7 @@ class Friction(Factor):
         table = variation.model.geom(TABLE).id
         # The larger of the two that touch counts, so both sides of the contact change.
         values["geom_friction"][np.ix_(ids, np.append(cast.free_geoms, table))] *= times[..., None]
+        values["pair_friction"][np.ix_(ids, cast.free_pairs)] *= times[..., None]
         for name in ("dof_frictionloss", "dof_damping"):
             values[name][np.ix_(ids, cast.part_dofs)] *= times
 
@@ -113,6 +115,13 @@ class Noise(Factor):
     place: float = 0.003  # largest error of places [m], angles [rad] and rotations
     speed: float = 0.02  # likewise of velocities [m/s, rad/s]
     levels: int = 12  # of pixels, of 255
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.levels <= 255 or min(self.place, self.speed) < 0:
+            raise UserError(
+                "noise must be at least 0, levels at most 255; "
+                f"got place {self.place}, speed {self.speed}, levels {self.levels}"
+            )
 
     def apply(self, variation: "Variation", ids: Ids, u: Floats) -> None:
         """See `Factor.apply`."""
