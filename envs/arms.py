@@ -26,6 +26,7 @@ class Grip:
     open: tuple[float, ...]
     opens: tuple[float, ...]  # what a unit of each joint opens the hand by, per finger [m/m or m/rad]
     around: tuple[float, ...] | None = None  # joints from which it grips a cube in goal states, if not wide open
+    holds_at: Vector3 = (0.0, 0.0, 0.0)  # where a cube lies that it grips, from the tool and in its frame [m]
 
     @classmethod
     def of(
@@ -36,6 +37,7 @@ class Grip:
         joints: tuple[str, ...] = ("finger_joint1", "finger_joint2"),
         travel: float = 1.0,
         around: float | None = None,
+        holds_at: Vector3 = (0.0, 0.0, 0.0),
     ) -> "Grip":
         """A gripper with the one actuator `gripper`, whose joints all follow what it is told.
 
@@ -45,6 +47,7 @@ class Grip:
             joints: of the fingers.
             travel: what a unit of the joints opens the hand by, per finger [m/m or m/rad].
             around: where the joints stand around a cube, if not wide open.
+            holds_at: where a cube lies that it grips, from the tool and in its frame [m].
         """
         count = len(joints)
         return cls(
@@ -56,6 +59,7 @@ class Grip:
             open=(opened,) * count,
             opens=(travel / count,) * count,
             around=None if around is None else (around,) * count,
+            holds_at=holds_at,
         )
 
 
@@ -76,6 +80,7 @@ class Arm:
     response: float = 0.65  # share of the speed asked of the hand that a thing takes which it strikes; by trial
     turn_weight: float = 1.0  # being a radian off pointing straight down counts as being so far off its place [m/rad]
     reach: Region | None = None  # the part of tasks' regions that it can do, if not all [m]
+    version: int = 0  # raised with every change of what tasks are with it; see `registration.id_of`
 
     @property
     def prefix(self) -> str:
@@ -159,11 +164,13 @@ SO101 = Arm(
     tip_site="tip",
     joints=("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll"),
     home=(0.12772814, 0.25077861, 0.24394899, 1.07606872, 1.74720396),  # tool at (0.45, 0, 0.12) m
-    grip=Grip.of(-0.174533, 1.0, joints=("gripper",), travel=0.039, around=0.62),
+    # A cube is gripped against the fixed jaw.
+    grip=Grip.of(-0.174533, 1.0, joints=("gripper",), travel=0.039, around=0.46, holds_at=(-0.0095, 0.0, 0.0)),
     mount=(0.206, 0.0, 0.12),
     reach=Region((0.345, -0.18, 0.015), (0.555, 0.18, 0.15)),
     max_speed=(4.71,),  # 45 rpm
     turn_weight=0.03,
+    version=1,
 )
 
 ARMS: dict[str, Arm] = {arm.name: arm for arm in (PANDA, UR5E, XARM7, SO101)}

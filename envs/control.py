@@ -144,6 +144,17 @@ class EndEffectorControl:
             return chain.joints + joint_displacement(chain, place - chain.tool, self.turn * action[:, 3:])
         return reach_for(chain, place, orientation)
 
+    def toward(self, chain: Chain, move: Array, turn: Array | None) -> Array:
+        """Actions, shape (N, 3) or (N, 6), not yet limited, for displacements of the tool.
+
+        Args:
+            chain: the arm as it is.
+            move: displacement wanted [m], shape (N, 3).
+            turn: rotation vector wanted, in the world [rad], shape (N, 3); None keeps the tool straight down.
+        """
+        xp = array_namespace(move)
+        return move / self.step if turn is None else xp.concat([move / self.step, turn / self.turn], axis=-1)
+
 
 @dataclass(frozen=True)
 class JointControl:
@@ -167,6 +178,20 @@ class JointControl:
     def targets(self, chain: Chain, action: Array, orientation: Array) -> Array:
         """Joint targets [rad], shape (N, J), for actions in [-1, 1], shape (N, J)."""
         return chain.joints + self.step * action
+
+    def toward(self, chain: Chain, move: Array, turn: Array | None) -> Array:
+        """Actions in [-1, 1], shape (N, J); see `EndEffectorControl.toward`.
+
+        The tool goes no farther than Cartesian control would send it, and more slowly, but the same way, where a
+        joint would have to be faster than it can.
+        """
+        xp = array_namespace(move)
+        if turn is None:
+            turn = limit_norm(rotation_error(chain.orientation, xp.asarray(DOWN, dtype=move.dtype)), MAX_TURN)
+        farthest = EndEffectorControl.step
+        action = joint_displacement(chain, xp.clip(move, -farthest, farthest), turn) / self.step
+        fastest = xp.max(xp.abs(action), axis=-1, keepdims=True)
+        return action / xp.maximum(fastest, xp.ones_like(fastest))
 
 
 CONTROLS: dict[str, EndEffectorControl | JointControl] = {"ee": EndEffectorControl(), "joint": JointControl()}

@@ -52,36 +52,48 @@ def check_references(path: Path, folder: Path) -> None:
     """Refuse an MJCF file that would make MuJoCo open anything outside a folder.
 
     Every attribute that names a file is followed from every folder that MuJoCo might look in, through links and
-    through included files. Resource URLs and document types are refused as such.
+    through included files, whose <compiler> counts for all. Resource URLs and document types are refused as such.
 
     Raises:
         UserError: what leaves the folder, or cannot be read.
     """
     folder = folder.resolve()
-    seen: set[Path] = set()
-    todo = [(path, path.parent)]
+    models: dict[Path, dict[Path, Elements]] = {}  # main file -> it and what it includes
+    todo = [(path, path)]
     while todo:
         file, main = todo.pop()
         _check_inside(file, folder, f"{path}: {file}")
-        if file.resolve() in seen:
+        included = models.setdefault(main.resolve(), {})
+        if file.resolve() in included:
             continue
-        seen.add(file.resolve())
-        elements = _elements(file)
-        bases = [main, file.parent]
-        for tag, attributes in elements:
-            if tag == "compiler":
-                bases += [main / attributes[name] for name in FOLDERS if name in attributes]
-        for tag, name in _named(elements):
-            places = [base / name for base in bases]
+        included[file.resolve()] = _elements(file)
+        # All over again: the file may have named a folder in which the others' files are looked for.
+        for _, tag, name, places in _references(main.parent, included):
+            there = [place for place in places if tag in MODELS and ":" not in name and place.is_file()]
+            todo += [(place, main if tag == "include" else place) for place in there]
+    for main, included in models.items():
+        for file, tag, name, places in _references(main.parent, included):
+            if ":" in name or "\\" in name:
+                raise UserError(f'{file}: <{tag}> names "{name}", which is not a path inside {folder}')
             for place in places:
-                if ":" in name or "\\" in name:
-                    raise UserError(f'{file}: <{tag}> names "{name}", which is not a path inside {folder}')
                 _check_inside(place, folder, f'{file}: <{tag}> names "{name}", which')
-            if tag in MODELS:
-                found = next((place for place in places if place.is_file()), None)
-                if found is None:
-                    raise UserError(f'{file}: <{tag}> names "{name}", which does not exist')
-                todo.append((found, main if tag == "include" else found.parent))
+            if tag in MODELS and not any(place.is_file() for place in places):
+                raise UserError(f'{file}: <{tag}> names "{name}", which does not exist')
+
+
+def _references(main: Path, included: dict[Path, Elements]) -> Iterator[tuple[Path, str, str, list[Path]]]:
+    """What a model's files name, files and folders: in which file, by what element, the name, and where it may lie."""
+    folders = [
+        attributes[name]
+        for elements in included.values()
+        for _, attributes in elements
+        for name in FOLDERS
+        if name in attributes
+    ]
+    bases = [main, *(main / folder for folder in folders)]
+    for file, elements in included.items():
+        for tag, name in _named(elements):
+            yield file, tag, name, [base / name for base in (*bases, file.parent)]
 
 
 def _check_inside(path: Path, folder: Path, what: str) -> None:

@@ -1,5 +1,6 @@
 """Axis-aligned regions of space, from which starts and goals are drawn."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,11 @@ class Region:
         xp = array_namespace(points)
         low, high = self._corners(points)
         return xp.minimum(xp.maximum(points, low), high)
+
+    def nearest(self, point: Sequence[float]) -> Vector3:
+        """The point of the region that is nearest to another one [m]."""
+        x, y, z = (min(max(p, a), b) for p, a, b in zip(point, self.low, self.high, strict=True))
+        return x, y, z
 
     def within(self, other: "Region", margin: float = 0.0) -> "Region":
         """What of this region lies in another one, and `margin` inside its sides [m].

@@ -31,8 +31,8 @@ def camel(name: str) -> str:
 
 
 def id_of(arm: str, task: Task, namespace: str = NAMESPACE) -> str:
-    """The id of a task with an arm; its version rises with every change of the simulation or of the task."""
-    return f"{namespace}/{camel(arm)}{camel(task.name)}-v{VERSION + task.version}"
+    """The id of a task with an arm; its version rises with every change of the simulation, the task or the arm."""
+    return f"{namespace}/{camel(arm)}{camel(task.name)}-v{VERSION + task.version + ARMS[arm].version}"
 
 
 def _can_do(arm: str, task: Task) -> bool:

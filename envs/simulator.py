@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from goalsight.envs.aids import GOAL_MARKERS, Markers, aids_of, marked_places
 from goalsight.envs.arm_files import find_arm
 from goalsight.envs.arms import Arm
-from goalsight.envs.control import CONTROLS, DOWN, JointControl, joint_displacement, reach_for
+from goalsight.envs.control import CONTROLS, DOWN, JointControl, reach_for
 from goalsight.envs.scene import Touch, compose
 from goalsight.envs.senses import Senses
 from goalsight.envs.tasks import TASKS, Layout, Placement, Task
@@ -118,14 +118,8 @@ class GoalSimulator:
     def expert_action(self) -> NDArray[np.float32]:
         """Actions of the task's scripted expert, shape (N, A)."""
         move, gripper = self.task.expert(self.senses.world(), self.desired.astype(np.float64))
-        chain = self.senses.chain()
-        move, turn = move[:, :3], move[:, 3:] if self.task.turns else np.zeros_like(move)
-        if isinstance(self.control, JointControl):
-            arm = joint_displacement(chain, move, turn) / self.control.step
-        elif self.control.turn:
-            arm = np.concatenate([move / self.control.step, turn / self.control.turn], axis=1)
-        else:
-            arm = move / self.control.step
+        turn = move[:, 3:] if self.task.turns else None
+        arm = self.control.toward(self.senses.chain(), move[:, :3], turn)
         action = np.concatenate([arm, gripper], axis=1)[:, : self.action_size]
         return np.clip(action, -1, 1).astype(np.float32)
 
@@ -290,14 +284,17 @@ class GoalSimulator:
         self._ctrl[ids[:, None], self._index.gripper_ctrl] = told
         self._qpos[ids[:, None], self._index.qpos] = self.arm.home
         orientation = DOWN if placement.orientation is None else placement.orientation
+        held_at = np.array(grip.holds_at) if closing and opened else np.zeros(3)
         for _ in range(IK_STEPS):
             self.batch.forward(ids, stage=STAGE_POS)
-            pose = reach_for(self.senses.chain(ids), placement.tool, orientation, IK_DAMPING)
+            chain = self.senses.chain(ids)
+            pose = reach_for(chain, placement.tool - chain.orientation @ held_at, orientation, IK_DAMPING)
             pose = np.clip(pose, self._joint_low, self._joint_high)
             self._qpos[ids[:, None], self._index.qpos] = pose
         self._ctrl[ids[:, None], self._index.ctrl] = pose
         self.batch.forward(ids, stage=STAGE_POS)
-        return distance(self.senses.site_xpos[ids, self.senses.tool], placement.tool) < IK_TOLERANCE
+        chain = self.senses.chain(ids)
+        return distance(chain.tool + chain.orientation @ held_at, placement.tool) < IK_TOLERANCE
 
     @contextmanager
     def show_goal(self, ids: Ids) -> Iterator[None]:

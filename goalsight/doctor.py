@@ -34,17 +34,19 @@ class Doctor:
     """Print the findings as JSON."""
 
 
-def doctor(config: Doctor) -> dict[str, Any]:
-    """Print and return the findings.
+def doctor(config: Doctor) -> int:
+    """Print the findings.
+
+    They are "versions", "machine", "threads", "matrix" (GFLOP/s by type, and the type that training will use),
+    "renderers" (state and frames/s of each), "runs" (whether the folder can be written, and its free disk) and, where
+    asked for, "fingerprints" (in what each environment differs from what was published).
 
     Returns:
-        "versions", "machine", "threads", "matrix" (GFLOP/s by type, and the type that training will use),
-        "renderers" (state and frames/s of each), "runs" (whether the folder can be written, and its free disk) and,
-        where asked for, "fingerprints" (in what each environment differs from what was published).
+        1 when an environment differs, else 0.
     """
     from goalsight.envs.rendering import renderer_report
 
-    findings = {
+    findings: dict[str, Any] = {
         "versions": versions(),
         **_computing(),
         "renderers": renderer_report(),
@@ -55,7 +57,7 @@ def doctor(config: Doctor) -> dict[str, Any]:
 
         findings["fingerprints"] = compare(own_ids())
     print(json.dumps(findings, indent=2) if config.json else _text(findings))
-    return findings
+    return int(any(findings.get("fingerprints", {}).values()))
 
 
 def _computing() -> dict[str, Any]:

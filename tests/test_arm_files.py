@@ -189,6 +189,21 @@ def test_what_leaves_the_folder_is_refused_before_it_is_opened(folder: Path, ele
         check_references(folder / "arm.xml", folder)
 
 
+@pytest.mark.parametrize("meshdir", ["{folder}", ".."])
+def test_folders_that_an_included_file_names_count_for_all(folder: Path, meshdir: str) -> None:
+    sub = folder / "sub"
+    sub.mkdir()
+    (folder.parent / "secret.stl").write_text("")
+    (sub / "arm.xml").write_text(
+        '<mujoco><include file="dirs.xml"/><asset><mesh file="../secret.stl"/></asset></mujoco>'
+    )
+    (sub / "dirs.xml").write_text("<mujoco/>")
+    check_references(sub / "arm.xml", folder)
+    (sub / "dirs.xml").write_text(f'<mujoco><compiler meshdir="{meshdir.format(folder=folder)}"/></mujoco>')
+    with pytest.raises(UserError, match=r'<mesh> names "\.\./secret\.stl", which lies outside'):
+        check_references(sub / "arm.xml", folder)
+
+
 def test_files_inside_the_folder_may_be_named(folder: Path) -> None:
     (folder / "parts").mkdir()
     (folder / "parts" / "inner.xml").write_text('<mujoco><asset><mesh file="a.stl"/></asset></mujoco>')

@@ -230,6 +230,7 @@ def test_doctor_finds_the_machine_and_says_what_it_cannot_do(
 ) -> None:
     import goalsight.envs.rendering as rendering
     from goalsight import doctor
+    from goalsight.envs import fingerprints
 
     states = [
         {"name": "raytrace", "ok": True, "detail": "mujoco_warp on 2 threads", "fps": 1234.0},
@@ -249,6 +250,10 @@ def test_doctor_finds_the_machine_and_says_what_it_cannot_do(
     assert "1,234 frames/s at 64x64 (mujoco_warp on 2 threads)" in text
     assert "does not work here: no OpenGL here" in text
     assert "/proc/runs CANNOT be written: " in text
+    for found, code in (([], 0), (["its goal"], 1)):
+        monkeypatch.setattr(fingerprints, "compare", lambda ids, found=found: {"PandaReach-v1": found})
+        assert cli.run(["doctor", "--fingerprints"]) == code
+        assert ("PandaReach-v1 differs" in capsys.readouterr().out) == bool(found)
 
 
 @pytest.mark.parametrize(

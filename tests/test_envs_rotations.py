@@ -54,7 +54,7 @@ def test_a_hand_that_is_not_turned_is_not_there() -> None:
 
 
 def test_an_arm_of_five_joints_says_that_it_cannot() -> None:
-    assert "goalsight/So101ReachPose-v1" not in env_ids()
+    assert "goalsight/So101ReachPose-v2" not in env_ids()
     from goalsight.envs.vector import GoalVectorEnv
 
     with pytest.raises(UserError, match='"reach_pose" turns the tool, which takes 6 joints; the arm has 5'):

@@ -8,8 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from goalsight.envs.fingerprints import own_ids
 from goalsight.envs.region import Region
 from goalsight.envs.registration import env_ids, make_vector
+from goalsight.envs.simulator import GoalSimulator
 from goalsight.envs.tasks import TASKS, Placement, Push, Reach, World
 from goalsight.envs.tasks.base import distance
 from goalsight.envs.tasks.insert import Holes
@@ -308,6 +310,26 @@ def test_named_goals_are_achieved_by_the_goal_state(name):
     assert (task.error(by_name["desired_goal"], goals[:1]) < task.settled).all()
     drawn, _ = env.reset(seed=0)
     assert (task.error(drawn["desired_goal"], goals) > task.settled).any(), "asked for once, not for ever"
+
+
+@pytest.mark.parametrize("env_id", own_ids())
+def test_every_arm_has_goals_of_each_kind(env_id, monkeypatch):
+    drawn, kept = [], []
+    realise = GoalSimulator._realise_goal
+
+    def count(sim, ids, layout):
+        good = realise(sim, ids, layout)
+        drawn.append(len(ids))
+        kept.append(good.sum())
+        return good
+
+    monkeypatch.setattr(GoalSimulator, "_realise_goal", count)
+    env = make_vector(env_id, num_envs=40, num_threads=1)
+    env.reset(seed=0)
+    assert sum(kept) / sum(drawn) >= 0.6, "goals that are drawn again and again are hardly ever asked for"
+    goals = np.resize(np.array(list(env.task.goals.values())), (40, env.task.goal_size))
+    obs, _ = env.reset(seed=0, options={"goal": goals})
+    assert (env.task.error(obs["desired_goal"], goals) < env.task.settled).all()
 
 
 @pytest.mark.slow

@@ -68,7 +68,7 @@ def test_plugins_are_found_and_broken_ones_break_nothing(tmp_path, capsys):
 def test_a_module_of_the_current_folder_is_imported_on_request(tmp_path):
     new_task(NewTask("turn_knob", out=tmp_path / "here"))
     listed = goalsight("envs", "--import", "turn_knob", path=tmp_path, cwd=tmp_path / "here")
-    assert "turn_knob/So101TurnKnob-v1  from turn_knob" in listed.stdout
+    assert "turn_knob/So101TurnKnob-v2  from turn_knob" in listed.stdout
     judged = goalsight(
         "eval", "--policy", "expert", "--env", "turn_knob:turn_knob/PandaTurnKnob-v1", "--episodes", "5", "--json",
         path=tmp_path, cwd=tmp_path / "here",

@@ -170,6 +170,8 @@ class Task(ABC):
     def within(self, reach: Region | None, joints: int = 6) -> Self:
         """The same task in the part of its regions that an arm of so many joints reaches; None means all of them.
 
+        Named goals beyond an arm's reach move to the nearest place within.
+
         Raises:
             UserError: the arm reaches nothing of a region, or cannot turn its tool as it would have to.
         """
@@ -184,7 +186,11 @@ class Task(ABC):
                 regions[name] = region.within(reach, margin=0.0 if name == "workspace" else self.margin)
         except ValueError as error:
             raise UserError(f'task "{self.name}": the arm reaches nothing of its {name}') from error
-        return replace(self, **regions)
+        named = self.named_goals
+        if "goal_region" in regions:  # goals are places, or begin with one
+            inner = reach.within(reach, self.margin)
+            named = tuple((name, (*inner.nearest(goal[:3]), *goal[3:])) for name, goal in named)
+        return replace(self, **regions, named_goals=named)
 
     def furnish(self, spec: "mujoco.MjSpec") -> None:  # noqa: B027 (most tasks have nothing of the kind)
         """Add to a scene what stands there for good, beside the task's objects."""
