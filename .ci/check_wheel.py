@@ -48,7 +48,7 @@ def source_files() -> set[str]:
     """Return what the wheel must hold, as paths inside it."""
     files = {f"goalsight/{file.name}" for file in (ROOT / "goalsight").iterdir() if file.is_file()}
     for room in ROOMS:
-        found = (file for file in (ROOT / room).rglob("*") if file.suffix in (".py", ".xml", ".html"))
+        found = (file for file in (ROOT / room).rglob("*") if file.is_file() and "__pycache__" not in file.parts)
         files |= {f"goalsight/{file.relative_to(ROOT)}" for file in found}
     return files
 

@@ -156,7 +156,6 @@ class Learner:
             GoalPolicy,
             env,
             random_actions=preset.random_actions,
-            actor_every=preset.actor_every,
             bfloat16=fast_dtype(config.device) == torch.bfloat16,
             learning_rate=settling(preset.learning_rate),
             buffer_size=preset.steps,
@@ -181,7 +180,6 @@ class Learner:
                 "actor_sees": actor_sees,
                 "critic_sees": critic_sees,
                 "hidden": preset.hidden,
-                "layer_norm": preset.layer_norm,
                 "make_eye": make_eye,
             },
         )

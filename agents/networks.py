@@ -94,27 +94,22 @@ class TwinCritic(BaseModel):
         sight: Sight,
         hidden: Sequence[int],
         eye: nn.Module | None = None,
-        layer_norm: bool = False,
     ) -> None:
         super().__init__(observation_space, action_space)
         size = int(np.prod(action_space.shape))
         self.first = FirstLayer(observation_space, sight, self.COPIES * hidden[0], extra=size, eye=eye)
         self.layers = nn.ModuleList(Stacked(self.COPIES, a, b) for a, b in pairwise(hidden))
         self.last = Stacked(self.COPIES, hidden[-1], 1)
-        self.norms = layer_norm
 
     def values(self, obs: Obs, actions: Tensor) -> Tensor:
         """Return (2, B)."""
         x = self.first(obs, actions)
-        x = F.relu(self._norm(x.unflatten(1, (self.COPIES, -1)).transpose(0, 1)))
+        x = F.relu(x.unflatten(1, (self.COPIES, -1)).transpose(0, 1))
         for layer in self.layers:
-            x = F.relu(self._norm(layer(x)))
+            x = F.relu(layer(x))
         # A value of -16 in bfloat16 is rounded to a sixteenth, as much as one step is worth.
         with torch.autocast(x.device.type, enabled=False):
             return self.last(x.float()).squeeze(-1)
-
-    def _norm(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, x.shape[-1:]) if self.norms else x
 
     def forward(self, obs: Obs, actions: Tensor) -> tuple[Tensor, ...]:
         """Return each value as (B, 1), as stable-baselines3's critics do."""
@@ -131,7 +126,6 @@ class GoalPolicy(SACPolicy):
         actor_sees: the actor's sight.
         critic_sees: the critics' sight.
         hidden: widths of the layers.
-        layer_norm: in the critics.
         make_eye: makes the part that is trained on top of stored features; each network has its own.
         use_sde: must be false; stable-baselines3 passes it.
     """
@@ -149,14 +143,13 @@ class GoalPolicy(SACPolicy):
         actor_sees: Sight = STATE,
         critic_sees: Sight = STATE,
         hidden: Sequence[int] = (256, 256, 256),
-        layer_norm: bool = False,
         make_eye: Callable[[], nn.Module] | None = None,
         use_sde: bool = False,
     ) -> None:
         if use_sde:
             raise ValueError("state-dependent exploration is not supported")
         self._actor_sees, self._critic_sees = actor_sees, critic_sees
-        self._hidden, self._layer_norm, self._make_eye = tuple(hidden), layer_norm, make_eye
+        self._hidden, self._make_eye = tuple(hidden), make_eye
         super().__init__(observation_space, action_space, lr_schedule, normalize_images=False)
 
     def _build(self, lr_schedule: Schedule) -> None:
@@ -184,7 +177,6 @@ class GoalPolicy(SACPolicy):
             sight=self._critic_sees,
             hidden=self._hidden,
             eye=self._eye(),
-            layer_norm=self._layer_norm,
         )
         return critic.to(self.device)
 

@@ -19,8 +19,6 @@ class TrainPreset:
     gamma: float = 0.95  # discount per step of 40 ms
     tau: float = 0.02  # share of the target critics that is renewed per gradient step
     hidden: tuple[int, ...] = (256, 256, 256)  # widths of the layers
-    layer_norm: bool = False  # in the critics
-    actor_every: int = 1  # gradient steps of the critics per one of the actor
     target_entropy: float = 0.0  # of the actor [nats]
     temperature: float = 0.1  # weight of the entropy at the start
     random_actions: float = 0.2  # share of actions drawn uniformly

@@ -26,7 +26,6 @@ class GoalSAC(SAC):
 
     Args:
         random_actions: share of the actions that are drawn uniformly.
-        actor_every: critic updates per actor update.
         bfloat16: compute matrix products in bfloat16.
         **kwargs: those of `stable_baselines3.SAC`.
     """
@@ -42,18 +41,14 @@ class GoalSAC(SAC):
         env: VecEnv,
         *,
         random_actions: float = 0.2,
-        actor_every: int = 1,
         bfloat16: bool = False,
         **kwargs: Any,
     ) -> None:
         if not 0.0 <= random_actions <= 1.0:
             raise ValueError(f"random_actions must lie in [0, 1], got {random_actions}")
-        if actor_every < 1:
-            raise ValueError(f"actor_every must be at least 1, got {actor_every}")
         if not 0.0 <= kwargs.get("gamma", 0.99) < 1.0:
             raise ValueError(f"gamma must lie in [0, 1), got {kwargs['gamma']}")
         self.random_actions = random_actions
-        self.actor_every = actor_every
         self.bfloat16 = bfloat16
         self._rng = np.random.default_rng(kwargs.get("seed"))
         self._under_way: NDArray[np.float32] | None = None  # actions of the step that the environments are taking
@@ -83,18 +78,16 @@ class GoalSAC(SAC):
             # Without autocast's cache of cast weights: it is one for all threads, and whoever encodes frames in the
             # background meanwhile empties it, so that gradients would be rounded here or there as chance has it.
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False):
-                self._update(batch, with_actor=self._n_updates % self.actor_every == 0)
+                self._update(batch)
             self._n_updates += 1
 
-    def _update(self, batch: DictReplayBufferSamples, *, with_actor: bool) -> None:
-        """Update the critics, their target, and every so often the actor and the temperature."""
+    def _update(self, batch: DictReplayBufferSamples) -> None:
+        """Update the critics, the actor, the temperature and the critics' targets."""
         assert self.log_ent_coef is not None
         obs, next_obs = batch.observations, batch.next_observations
         temperature = self.log_ent_coef.detach().exp()
-        with torch.set_grad_enabled(with_actor):
-            goal = self.actor.first.goal(obs)
-            if with_actor:
-                actions, log_prob = self.actor.action_log_prob(obs, goal)
+        goal = self.actor.first.goal(obs)
+        actions, log_prob = self.actor.action_log_prob(obs, goal)
         with torch.no_grad():
             # Both frames have one goal: the actor looks at its image once.
             next_actions, next_log_prob = self.actor.action_log_prob(next_obs, goal)
@@ -104,8 +97,7 @@ class GoalSAC(SAC):
         critic_loss = 0.5 * (values - target).square().mean(1).sum()
         _descend(self.critic.optimizer, critic_loss)
         self._losses |= {"critic_loss": critic_loss.detach(), "value": values.detach().mean()}
-        if with_actor:
-            self._update_actor(obs, actions, log_prob, temperature)
+        self._update_actor(obs, actions, log_prob, temperature)
         torch._foreach_lerp_(self._target, self._online, self.tau)
 
     def _bounded(self, target: Tensor, rewards: Tensor) -> Tensor:

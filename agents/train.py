@@ -46,7 +46,7 @@ class Train:
     image_size: int = 64
     """Edge of the images [px]."""
     camera: str = "front"
-    """front or wrist."""
+    """front, wrist or studio."""
     renderer: str = "raytrace"
     """raytrace or opengl."""
     vary: tuple[str, ...] = ()

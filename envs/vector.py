@@ -88,7 +88,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             control: "ee" or "joint".
             obs: "state" or "pixels".
             image_size: edge of the pixel observations [px].
-            camera: "front" or "wrist".
+            camera: "front", "wrist" or "studio".
             renderer: "raytrace" or "opengl".
             reward: "sparse" (-1, and 0 where the goal is reached) or "dense" (minus the distance [m]).
             max_episode_steps: horizon; None takes the task's.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from goalsight.agents.rollout import Episodes
     from goalsight.envs.registration import GoalEnvs
 
-EVALUATION_SEED = 10_000  # apart from the seeds of training and play, which begin at 0
+EVALUATION_SEED = 10_000  # training begins at 20,000,000; play at 0, and the first 10,000 episodes of it are others
 RESULT = "eval.json"  # in the run's folder
 NAMED_RESULT = "eval_named_goals.json"  # likewise, with named goals
 
