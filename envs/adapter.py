@@ -19,6 +19,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from goalsight.envs import fetch
+from goalsight.envs.autoreset import final_of, info_of, seed_each
 from goalsight.envs.ogbench import ENTRY_POINT, OPTIONS, OGBenchGoals
 from goalsight.errors import UserError
 
@@ -111,11 +112,8 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         for name, value in (options or {}).items():
             if value is not None:
                 raise UserError(f"{self.env_id} draws its own goals and resets as a whole; it takes no {name}")
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
-        rows = [
-            self._row(env.reset(seed=None if own is None else int(own))[0])
-            for env, own in zip(self._envs, seeds or [None] * self.num_envs, strict=True)
-        ]
+        seeds = seed_each(seed, self.num_envs)
+        rows = [self._row(env.reset(seed=own)[0]) for env, own in zip(self._envs, seeds, strict=True)]
         self._obs = _stack(rows)
         self._elapsed[:], self._success = 0, np.zeros(self.num_envs, bool)
         return dict(self._obs), self._info()
@@ -140,7 +138,7 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         info = self._info()
         truncated = self._elapsed >= self.horizon
         if truncated.any():
-            info |= self._final(obs, truncated)
+            info |= final_of(obs, info, truncated)
             for index in np.flatnonzero(truncated):
                 fresh = self._row(self._envs[index].reset()[0])
                 for key in self._keys:
@@ -224,17 +222,7 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             env.close()
 
     def _info(self) -> dict[str, Any]:
-        everyone = np.ones(self.num_envs, bool)
-        never = np.zeros(self.num_envs, bool)
-        return {"is_success": self._success, "_is_success": everyone, "diverged": never, "_diverged": everyone}
-
-    def _final(self, obs: Obs, ended: NDArray[np.bool_]) -> dict[str, Any]:
-        final = np.full(self.num_envs, None, dtype=object)
-        for i in np.flatnonzero(ended):
-            final[i] = {key: value[i].copy() for key, value in obs.items()}
-        outcome = {"is_success": self._success, "diverged": np.zeros(self.num_envs, bool)}
-        outcome |= {f"_{key}": ended for key in outcome}
-        return {"final_obs": final, "_final_obs": ended, "final_info": outcome, "_final_info": ended}
+        return info_of(self._success, np.zeros(self.num_envs, bool))
 
 
 def adapt(env_id: str, num_envs: int, **options: Any) -> AdaptedVectorEnv:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from goalsight.envs.aids import aids_of
 from goalsight.envs.arms import Arm
+from goalsight.envs.autoreset import final_of, info_of, seed_each
 from goalsight.envs.pictures import Pictures
 from goalsight.envs.senses import Observed
 from goalsight.envs.simulator import GoalSimulator, SimulatorSnapshot
@@ -208,11 +209,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         """
         for name in options or {}:
             choose("option of reset", name, RESET_OPTIONS)
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
-        if seeds is None:
-            seeds = [None] * self.num_envs
-        if len(seeds) != self.num_envs:
-            raise UserError(f"reset needs {self.num_envs} seeds, one for each environment, got {len(seeds)}")
+        seeds = seed_each(seed, self.num_envs)
         mask = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs, bool)))
         if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
             raise UserError(f"reset_mask must be bool of shape ({self.num_envs},) and mark an environment")
@@ -269,7 +266,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         info = self._info(diverged)
         truncated = (self._elapsed >= self.horizon) | diverged
         if truncated.any():
-            info |= self._final(obs, info, truncated)
+            info |= final_of(obs, info, truncated)
             obs = self._restart(np.flatnonzero(truncated), obs)
         self._obs = obs
         return dict(obs), reward, np.zeros(self.num_envs, bool), truncated, info
@@ -419,15 +416,4 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         return self.render_frames(size=self.image_size, camera=self.camera, ids=ids)
 
     def _info(self, diverged: NDArray[np.bool_]) -> dict[str, Any]:
-        everyone = np.ones(self.num_envs, bool)
-        success = self._achieved_for >= self.task.hold_steps
-        return {"is_success": success, "_is_success": everyone, "diverged": diverged, "_diverged": everyone}
-
-    def _final(self, obs: Obs, info: dict[str, Any], ended: NDArray[np.bool_]) -> dict[str, Any]:
-        """`final_obs` and `final_info` as Gymnasium's vector environments give them."""
-        final = np.full(self.num_envs, None, dtype=object)
-        for i in np.flatnonzero(ended):
-            final[i] = {key: value[i] for key, value in obs.items()}
-        outcome = {key: info[key] for key in ("is_success", "diverged")}
-        outcome |= {f"_{key}": ended for key in outcome}
-        return {"final_obs": final, "_final_obs": ended, "final_info": outcome, "_final_info": ended}
+        return info_of(self._achieved_for >= self.task.hold_steps, diverged)
