@@ -6,8 +6,8 @@ they hold `pixels` and `goal_pixels` as well, agents can act from images; OGBenc
 """
 
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from goalsight.envs import fetch
 from goalsight.envs.autoreset import final_of, info_of, seed_each
 from goalsight.envs.ogbench import ENTRY_POINT, OPTIONS, OGBenchGoals
-from goalsight.errors import UserError
+from goalsight.errors import UserError, in_one_line
 
 Obs = dict[str, NDArray[Any]]
 KEYS = ("observation", "achieved_goal", "desired_goal")
@@ -113,7 +113,8 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             if value is not None:
                 raise UserError(f"{self.env_id} draws its own goals and resets as a whole; it takes no {name}")
         seeds = seed_each(seed, self.num_envs)
-        rows = [self._row(env.reset(seed=own)[0]) for env, own in zip(self._envs, seeds, strict=True)]
+        with _blaming(self.env_id):
+            rows = [self._row(env.reset(seed=own)[0]) for env, own in zip(self._envs, seeds, strict=True)]
         self._obs = _stack(rows)
         self._elapsed[:], self._success = 0, np.zeros(self.num_envs, bool)
         return dict(self._obs), self._info()
@@ -127,11 +128,14 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             raise UserError(f"actions must be finite, of shape {self.action_space.shape}, got {actions.shape}")
         own = self._low + (self._high - self._low) * 0.5 * (1 + np.clip(actions, -1, 1))
         rows, rewards, said = [], np.zeros(self.num_envs, np.float32), []
-        for i, (env, action) in enumerate(zip(self._envs, own.astype(np.float32), strict=True)):
-            obs, reward, _, _, info = env.step(action)
-            rows.append(self._row(obs))
-            rewards[i] = float(reward)
-            said.append(bool(info.get("is_success", info.get("success", rewards[i] >= 0))))
+        with _blaming(self.env_id):
+            for i, (env, action) in enumerate(zip(self._envs, own.astype(np.float32), strict=True)):
+                obs, reward, _, _, info = env.step(action)
+                rows.append(self._row(obs))
+                rewards[i] = float(reward)
+                said.append(bool(info.get("is_success", info.get("success", rewards[i] >= 0))))
+            if not np.isfinite(rewards).all():
+                raise ValueError("its reward is not finite")
         obs = _stack(rows)
         self._elapsed += 1
         self._success = np.array(said)
@@ -140,7 +144,8 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         if truncated.any():
             info |= final_of(obs, info, truncated)
             for index in np.flatnonzero(truncated):
-                fresh = self._row(self._envs[index].reset()[0])
+                with _blaming(self.env_id):
+                    fresh = self._row(self._envs[index].reset()[0])
                 for key in self._keys:
                     obs[key][index] = fresh[key]
             self._elapsed[truncated] = 0
@@ -153,7 +158,8 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         flat = achieved.reshape(-1, achieved.shape[-1]), desired.reshape(-1, desired.shape[-1])
         if self._batched is None:
             self._batched = self._takes_batches()
-        rewards = self._own_reward(*flat) if self._batched else self._one_by_one(*flat)
+        with _blaming(self.env_id):
+            rewards = self._own_reward(*flat) if self._batched else self._one_by_one(*flat)
         return np.asarray(rewards, np.float32).reshape(achieved.shape[:-1])
 
     def _own_reward(self, achieved: Any, desired: Any) -> Any:
@@ -161,7 +167,15 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
 
     def _row(self, obs: Any) -> Obs:
         """An observation of one environment as arrays."""
-        return {key: np.asarray(obs[key], np.uint8 if key in IMAGES else np.float32) for key in self._keys}
+        row = {key: np.asarray(obs[key], np.uint8 if key in IMAGES else np.float32) for key in self._keys}
+        spaces: Any = self.single_observation_space
+        for key, array in row.items():
+            shape = spaces[key].shape
+            if array.shape != shape:
+                raise ValueError(f"its {key} has shape {array.shape}, its space says {shape}")
+            if not np.isfinite(array).all():
+                raise ValueError(f"its {key} is not finite")
+        return row
 
     def _one_by_one(self, achieved: NDArray[Any], desired: NDArray[Any]) -> list[float]:
         return [float(self._own_reward(a, d)) for a, d in zip(achieved, desired, strict=True)]
@@ -173,7 +187,7 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         near = np.linspace(0, 1, 8)[:, None] * rng.normal(size=(8, *size))
         try:
             many = np.asarray(self._own_reward(near, np.zeros_like(near)))
-        except (TypeError, ValueError, IndexError):
+        except Exception:  # whatever a stranger's function makes of what it does not expect
             return False
         return many.shape == (8,) and np.allclose(many, self._one_by_one(near, np.zeros_like(near)))
 
@@ -202,7 +216,7 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         try:
             frame = self._envs[index].render()
         except Exception as error:  # whatever a stranger's renderer raises
-            raise UserError(f"{self.env_id} cannot be drawn: {_in_one_line(error)}") from error
+            raise UserError(f"{self.env_id} cannot be drawn: {in_one_line(error)}") from error
         if not isinstance(frame, np.ndarray):
             raise UserError(f'{self.env_id} draws no pictures: it has no render mode "rgb_array"')
         return _square(frame, size)
@@ -223,6 +237,17 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
 
     def _info(self) -> dict[str, Any]:
         return info_of(self._success, np.zeros(self.num_envs, bool))
+
+
+@contextmanager
+def _blaming(env_id: str) -> Iterator[None]:
+    """Say in one line that it was the environment of someone else that failed."""
+    try:
+        yield
+    except (UserError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # whatever a stranger's code raises
+        raise UserError(f"{env_id} failed: {in_one_line(error)}") from error
 
 
 def adapt(env_id: str, num_envs: int, **options: Any) -> AdaptedVectorEnv:
@@ -262,13 +287,11 @@ def _make(env_id: str, horizon: int) -> "gym.Env[Any, Any]":
                 warnings.simplefilter("ignore")
                 env = gym.make(env_id, max_episode_steps=horizon, disable_env_checker=True, **drawing, **own)
                 return OGBenchGoals(env) if ogbench else env
-        except Exception as error:  # whatever a stranger's constructor raises
-            reason = _in_one_line(error)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever a stranger's constructor raises; it may even try to exit
+            reason = in_one_line(error)
     raise UserError(f"{env_id} cannot be made: {reason}")
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 @cache
@@ -280,13 +303,18 @@ def _choose_opengl() -> None:
 
 
 def _check(env_id: str, env: "gym.Env[Any, Any]") -> None:
-    space = env.observation_space
+    space: Any = env.observation_space
     missing = [key for key in KEYS if not isinstance(space, gym.spaces.Dict) or key not in space.spaces]
     if missing or not env.has_wrapper_attr("compute_reward"):
         lacks = ", ".join([*(f'observation "{key}"' for key in missing), *["compute_reward"] * (not missing)])
         raise UserError(f"{env_id} is no goal environment: it lacks {lacks}")
-    if not isinstance(env.action_space, gym.spaces.Box) or not env.action_space.is_bounded():
-        raise UserError(f"{env_id} has no continuous, bounded actions")
+    odd = [key for key in KEYS if not isinstance(space[key], gym.spaces.Box)]
+    if odd or space["achieved_goal"].shape != space["desired_goal"].shape:
+        what = f'its "{odd[0]}" is no box' if odd else "its achieved and desired goals differ in shape"
+        raise UserError(f"{env_id} is no goal environment that is known here: {what}")
+    actions = env.action_space
+    if not isinstance(actions, gym.spaces.Box) or not actions.is_bounded() or len(actions.shape) != 1:
+        raise UserError(f"{env_id} has no continuous, bounded actions in a row")
 
 
 def _stack(rows: list[Obs]) -> Obs:

@@ -53,6 +53,11 @@ def name_joints(arm: AnyArm) -> AnyArm:
     def own(name: str) -> str:
         return name.removeprefix(arm.prefix)
 
+    wrong = next((j for j in chain if model.jnt_range[j, 0] >= model.jnt_range[j, 1] and model.jnt_limited[j]), None)
+    if wrong is not None:
+        raise UserError(
+            f'{arm.mjcf}: joint "{own(model.joint(wrong).name)}" has range {model.jnt_range[wrong].tolist()}'
+        )
     joints = tuple(own(model.joint(j).name) for j in chain)
     fingers = tuple(own(model.joint(j).name) for j in hand)
     arm = replace(arm, joints=joints, grip=replace(arm.grip, joints=fingers))

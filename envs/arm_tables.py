@@ -2,7 +2,7 @@
 
 import tomllib
 from dataclasses import MISSING, dataclass, fields
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -87,8 +87,16 @@ def read_table(described: Path) -> ArmTable:
         raise UserError(f"{described}: [gripper] needs one number closed and open for each actuator, and a width")
     if table.tool.site is None and table.tool.body is None:
         raise UserError(f"{described}: [tool] needs a site, or a body")
+    if table.tool.site is not None and table.tool.body is not None:
+        raise UserError(f"{described}: [tool] has a site and a body; it needs one of them")
+    if len(table.tool.pos) != 3 or len(table.tool.quat) != 4:
+        raise UserError(f"{described}: [tool] pos is three numbers, quat is four")
     if len(table.reach) not in (0, 6) or len(table.mount) != 3 or len(table.home_at) != 3:
         raise UserError(f"{described}: mount and home_at are three numbers, reach is six")
+    if any(low >= high for low, high in zip(table.reach[:3], table.reach[3:], strict=True)):
+        raise UserError(f"{described}: reach is low x, y, z and then high x, y, z, got {list(table.reach)}")
+    if table.servo is not None and min(*table.servo.stiffness, *table.servo.damping) <= 0:
+        raise UserError(f"{described}: [servo] needs positive stiffness and damping")
     return table
 
 
@@ -112,6 +120,8 @@ def _parse(kind: type[Table], said: dict[str, Any], where: str) -> Table:
             isinstance(value, list) and not many
         ):
             raise UserError(f'{where}: "{key}" must be {"text" if expected is str else "a number"}, got {value!r}')
+        if expected is not str and not all(isfinite(item) for item in items):
+            raise UserError(f'{where}: "{key}" must be finite, got {value!r}')
         values[key] = tuple(items) if many else value
     missing = [name for name, each in known.items() if each.default is MISSING and name not in values]
     if missing:

@@ -1,7 +1,8 @@
 """Ids: `goalsight/PandaPush-v1` and its like, for `gymnasium.make`, `gymnasium.make_vec` and the command line."""
 
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -12,7 +13,7 @@ import gymnasium as gym
 
 from goalsight.envs.arms import ARMS, Arm
 from goalsight.envs.tasks import TASKS, Task
-from goalsight.errors import UserError, choose
+from goalsight.errors import UserError, choose, in_one_line
 
 if TYPE_CHECKING:
     from goalsight.envs.adapter import AdaptedVectorEnv
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 NAMESPACE = "goalsight"
 VERSION = 1  # of what all environments share: arms, control, scene; raised when that changes what they do
+TASK_NAME, NAMESPACE_NAME = "[a-z][a-z0-9_]*", "[A-Za-z][A-Za-z0-9_-]*"  # regular expressions
 PLUGINS = "goalsight.tasks"  # the entry-point group by which installed packages add tasks
 
 
@@ -87,14 +89,20 @@ def register_task(task: Task, *, namespace: str = NAMESPACE, arms: Sequence[str]
     Raises:
         UserError: the name is taken, or an arm does not exist or does not reach the task's regions.
     """
+    if not isinstance(task, Task):
+        raise UserError(f"register_task takes an instance of a Task, got {task!r:.80}")
+    if not isinstance(task.name, str) or not re.fullmatch(TASK_NAME, task.name):
+        raise UserError(f"a task's name has small letters, digits and _, and begins with a letter, got {task.name!r}")
     if task.name in TASKS:
-        raise UserError(f'a task named "{task.name}" is registered already; choose another name')
+        owner = next((source_of(env_id) for env_id, spec in _SPECS.items() if spec["task"] == task.name), NAMESPACE)
+        raise UserError(f'a task named "{task.name}" is registered already, by {owner}; choose another name')
     if arms is None:
         arms = [arm for arm in ARMS if _can_do(arm, task)]
     for arm in arms:
         chosen = ARMS[choose("arm", arm, ARMS)]
         task.within(chosen.reach, len(chosen.home))
     specs = {id_of(arm, task, namespace): {"task": task.name, "arm": arm} for arm in arms}
+    _check_ids(specs, namespace)
     TASKS[task.name] = task
     return _add(specs)
 
@@ -120,7 +128,21 @@ def register_arm(arm: Arm, *, namespace: str = NAMESPACE) -> list[str]:
         for name, task in TASKS.items()
         if _can_do(arm.name, task)
     }
+    try:
+        _check_ids(specs, namespace)
+    except UserError:
+        del ARMS[arm.name]
+        raise
     return _add(specs)
+
+
+def _check_ids(ids: Iterable[str], namespace: str) -> None:
+    """Refuse ids that Gymnasium would not take, or that are taken, before anything is registered."""
+    if not re.fullmatch(NAMESPACE_NAME, namespace):
+        raise UserError(f"a namespace has letters, digits, _ and -, got {namespace!r}")
+    for env_id in ids:
+        if env_id in _SPECS or env_id in gym.registry:
+            raise UserError(f"{env_id} is registered already, by {source_of(env_id)}; choose another name")
 
 
 def _add(specs: dict[str, dict[str, Any]]) -> list[str]:
@@ -147,8 +169,10 @@ def load_plugins() -> dict[str, str]:
             plugin = entry.load()
             if callable(plugin):
                 plugin()
-        except Exception as error:  # whatever a stranger's module raises
-            failures[entry.name] = " ".join(f"{type(error).__name__}: {error}".split())
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever a stranger's module raises; it may even try to exit
+            failures[entry.name] = in_one_line(error)
     return failures
 
 
@@ -176,10 +200,15 @@ def import_tasks(module: str) -> None:
         UserError: it does not import; says why.
     """
     try:
-        import_module(module)
-    except Exception as error:
+        found = import_module(module)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         # Whatever a stranger's module raises, the user is told which module it was and why.
-        raise UserError(f'module "{module}" does not import: {type(error).__name__}: {error}') from error
+        raise UserError(f'module "{module}" does not import: {in_one_line(error)}') from error
+    if getattr(found, "__file__", None) is None and hasattr(found, "__path__"):
+        folder = next(iter(found.__path__))
+        raise UserError(f'"{module}" is a folder here, {folder}, and no module; go into it, or `pip install` it')
 
 
 def resolve(env_id: str) -> str:
@@ -196,9 +225,10 @@ def resolve(env_id: str) -> str:
         import_tasks(module)
     if name not in _SPECS and name in gym.registry and not name.startswith(f"{NAMESPACE}/"):
         return env_id  # of someone else
+    theirs = [other for other, spec in gym.registry.items() if str(spec.entry_point).startswith(f"{module}.")]
     short = {full.removeprefix(f"{NAMESPACE}/"): full for full in env_ids()}
     try:
-        return short[choose("environment", name.removeprefix(f"{NAMESPACE}/"), short)]
+        return short[choose("environment", name.removeprefix(f"{NAMESPACE}/"), theirs if module and theirs else short)]
     except UserError as error:
         failed = "".join(f'; plug-in "{plugin}" failed: {why}' for plugin, why in load_plugins().items())
         raise UserError(f"{error}; `goalsight envs` lists all{failed}") from None

@@ -114,7 +114,8 @@ def learnt(run: "Run") -> str:
     clock = [second / 60 if long else second for second in seconds]
     success = [row[SUCCESS] for row in rows]
     found = _read(run.path / evaluate.RESULT)
-    floors = {key: found["floors"][key]["success"]["rate"] for key in ("expert", "random")} if found else {}
+    known = found.get("floors", {})
+    floors = {key: known[key]["success"]["rate"] for key in ("expert", "random") if key in known}
     plots = []
     for x, label, caption in (
         (steps, "environment steps", "over environment steps"),
@@ -267,7 +268,7 @@ def _read(path: Path) -> dict[str, Any]:
     """A result that another command left in the run; empty when there is none."""
     try:
         return dict(json.loads(path.read_text()))
-    except (OSError, ValueError):
+    except (OSError, TypeError, ValueError):
         return {}
 
 

@@ -13,11 +13,13 @@ import numpy as np
 import tyro
 
 from goalsight.errors import UserError
+from goalsight.files import writing
 
 if TYPE_CHECKING:
     from goalsight.envs.tasks import Task
     from goalsight.envs.vector import GoalVectorEnv
 
+PICTURES = (".png", ".jpg", ".jpeg")
 EXPERT_SUCCESS = 0.85  # what an expert must reach to be one
 SEED = 10_000
 HOLD_STEPS = 25  # control steps for which goal states must stay achieved, one second
@@ -63,12 +65,13 @@ def check_task(config: CheckTask) -> int:
     def make(**kwargs: Any) -> "GoalVectorEnv":
         return make_vector(env_id, **kwargs)
 
+    picture = config.picture or Path(f"{env_id.replace('/', '_')}.png")
+    _check_picture(picture)
     outcomes = []
     for outcome in checks(make, config.episodes):
         outcomes.append(outcome)
         if not config.json:
             print(f"{'ok    ' if outcome.passed else 'FAILED'} {outcome.check}: {outcome.said}", flush=True)
-    picture = config.picture or Path(f"{env_id.replace('/', '_')}.png")
     drawn = draw(make, picture) if outcomes[0].passed else None
     failed = sum(not outcome.passed for outcome in outcomes)
     if config.json:
@@ -290,6 +293,25 @@ def draw(make: Callable[..., "GoalVectorEnv"], path: Path) -> Path:
         rows = [
             np.concatenate(list(frames), axis=1) for frames in (env.render_frames(size=320), env.goal_frames(size=320))
         ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    iio.imwrite(path, np.concatenate(rows, axis=0))
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    with writing(path):
+        try:
+            iio.imwrite(partial, np.concatenate(rows, axis=0))
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     return path
+
+
+def _check_picture(path: Path) -> None:
+    """Make the folder of the picture, or say before the checks why it cannot be written.
+
+    Raises:
+        UserError: it is no kind of picture, or its place cannot be.
+    """
+    if path.suffix.lower() not in PICTURES:
+        raise UserError(f"the picture's name must end with one of {', '.join(PICTURES)}, got {path}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise UserError(f"{path} is a folder; choose another --picture")

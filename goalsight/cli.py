@@ -8,11 +8,12 @@ import contextlib
 import errno
 import importlib
 import io
+import math
 import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import goalsight
@@ -30,8 +31,12 @@ class Command:
     summary: str  # one line for `goalsight --help`
 
 
-# What a full or protected disk answers: the user's to mend, so one line and no traceback.
-REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+# What a full or protected disk answers, or a path that cannot be: the user's to mend, so one line and no traceback.
+REFUSALS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+)
+MOST_SEED = 2**31
 
 COMMANDS = {
     "demo": Command("goalsight.demo", "Demo", "demo", "the whole line: video, encoder, agent, verdict, film"),
@@ -67,6 +72,8 @@ def run(arguments: list[str]) -> int:
         # The reader left, as `head` does. Python would complain once more while it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except MemoryError as error:
+        return _complain(f"there is not enough memory: {error}", 2)
     except OSError as error:
         if error.errno not in REFUSALS:
             raise
@@ -93,6 +100,7 @@ def _dispatch(arguments: list[str]) -> int:
     config = _parse(getattr(module, command.config), f"goalsight {name}", arguments[1:])
     if config is None:
         return 0
+    _check_numbers(config)
     forget_stop()
     result = getattr(module, command.function)(config)
     sys.stdout.flush()
@@ -100,6 +108,24 @@ def _dispatch(arguments: list[str]) -> int:
         return _complain(f"{name} was stopped by {stopped_by()} and saved what it had", 130)
     # A command that judges, such as `doctor`, may say by an integer that the verdict is bad.
     return result if isinstance(result, int) else 0
+
+
+def _check_numbers(config: Any, within: str = "") -> None:
+    """Refuse numbers that no command can use, whatever the option.
+
+    Raises:
+        UserError: one is not finite, a seed or a number of threads out of range.
+    """
+    for option in fields(config):
+        name, value = f"{within}{option.name}".replace("_", "-"), getattr(config, option.name)
+        if is_dataclass(value):
+            _check_numbers(value, f"{name}.")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{name} must be a finite number, got {value}")
+        if option.name == "seed" and isinstance(value, int) and not 0 <= value < MOST_SEED:
+            raise UserError(f"{name} must lie in [0, {MOST_SEED:,}), got {value}")
+        if option.name in ("threads", "num_threads") and isinstance(value, int) and value < 0:
+            raise UserError(f"{name} must be at least 1, or 0 for every CPU, got {value}")
 
 
 def _extend(arguments: list[str]) -> None:
@@ -130,6 +156,9 @@ def _extend(arguments: list[str]) -> None:
 def _taken(arguments: list[str], option: str, what: str) -> list[str]:
     """Take an option and its values out of the arguments, and return the values."""
     values = []
+    for joined in [argument for argument in arguments if argument.startswith(f"{option}=")]:
+        place = arguments.index(joined)
+        arguments[place : place + 1] = [option, joined.removeprefix(f"{option}=")]
     while option in arguments:
         place = arguments.index(option)
         if place + 1 == len(arguments):

@@ -13,6 +13,15 @@ class UserError(ValueError):
     """A mistake in what was asked for. The command line prints it as one line and exits with code 2."""
 
 
+def in_one_line(error: BaseException) -> str:
+    """What a stranger's code raised, as its kind and what it says, at most 200 characters."""
+    try:
+        said = str(error)
+    except Exception:  # it cannot even say it
+        said = ""
+    return " ".join(f"{type(error).__name__}: {said}".split())[:200].removesuffix(":")
+
+
 def choose(kind: str, name: str, choices: Iterable[str]) -> str:
     """Return `name` if it is one of `choices`.
 
@@ -27,6 +36,8 @@ def choose(kind: str, name: str, choices: Iterable[str]) -> str:
     known = sorted(choices)
     if name in known:
         return name
+    if not known:
+        raise UserError(f'no {kind} "{name}"; there is none')
     near = difflib.get_close_matches(name, known, n=1)
     hint = f' did you mean "{near[0]}"?' if near else ""
     listed = ", ".join(known)

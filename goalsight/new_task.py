@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from goalsight.errors import UserError
+from goalsight.files import writing
 
 # What is written, and from which template.
 FILES = {
@@ -30,7 +31,11 @@ class NewTask:
     """The folder to make; by default one of that name here."""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name) or keyword.iskeyword(self.name):
+        from goalsight.envs.registration import TASK_NAME
+
+        if keyword.iskeyword(self.name):
+            raise UserError(f'"{self.name}" is a word of Python\'s own; choose another name')
+        if not re.fullmatch(TASK_NAME, self.name):
             raise UserError(
                 f'a task\'s name has small letters, digits and "_", and begins with a letter: "{self.name}"'
             )
@@ -48,8 +53,10 @@ def new_task(config: NewTask) -> Path:
     from goalsight.envs.tasks import TASKS
 
     folder = config.out or Path(config.name)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} exists and is not empty; choose another --out")
+    with writing(folder):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            what = "is not empty" if folder.is_dir() else "is a file"
+            raise UserError(f"{folder} {what}; choose another --out")
     if config.name in TASKS or find_spec(config.name) is not None:
         raise UserError(f'"{config.name}" is the name of a task or a module already; choose another')
     name = camel(config.name)
@@ -60,7 +67,8 @@ def new_task(config: NewTask) -> Path:
         for word, meaning in words.items():
             text = text.replace(word, meaning)
         texts[file.format(name=config.name)] = text
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     for file, text in texts.items():
         (folder / file).write_text(text)
     print(f"{folder} holds {', '.join(texts)}\nnext: cd {folder}; pip install -e .; goalsight envs; see its README.md")

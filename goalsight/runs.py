@@ -106,6 +106,9 @@ class Run:
         path = Path(out) if out is not None else _fresh_folder(kind, name)
         if (path / "config.json").exists():
             raise UserError(f"{path} holds a run already; choose another folder")
+        with writing(path):
+            if path.is_dir() and any(path.iterdir()):
+                raise UserError(f"{path} is not empty; choose another folder")
         manifest = {
             "kind": kind,
             "status": "running",
@@ -216,7 +219,7 @@ class Run:
         """Return what was logged, oldest first; a line cut off by a crash is left out."""
         path = self.path / "metrics.jsonl"
         rows: list[dict[str, float]] = []
-        for line in path.read_text().splitlines() if path.exists() else []:
+        for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
             try:
                 row = json.loads(line)
             except ValueError:
@@ -273,7 +276,7 @@ class Run:
         """
         for name in (pointer, "last"):
             file = self.path / "checkpoints" / name
-            named = file.read_text().strip() if file.exists() else ""
+            named = file.read_text(errors="replace").strip() if file.exists() else ""
             if named.isdigit() and int(named) in steps:
                 return int(named)
         return steps[-1]

@@ -118,7 +118,10 @@ class FrameStore:
         return np.asarray(np.memmap(file, np.uint8, mode="r", shape=shape))
 
     def _map_label(self, name: str, size: int) -> NDArray[np.float32]:
-        values = np.load(self.path / label_file(name), mmap_mode="r", allow_pickle=False)
+        try:
+            values = np.load(self.path / label_file(name), mmap_mode="r", allow_pickle=False)
+        except EOFError as error:
+            raise ValueError(f'label "{name}" is empty') from error
         if values.shape != (self.num_frames, size) or values.dtype != np.float32:
             raise ValueError(f'label "{name}" is {values.dtype} {values.shape}')
         return values

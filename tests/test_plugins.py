@@ -100,7 +100,12 @@ def test_the_written_package_passes_its_own_tests(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("Turn", "small letters"), ("2turn", "small letters"), ("class", "small letters"), ("push", "a task or a module")],
+    [
+        ("Turn", "small letters"),
+        ("2turn", "small letters"),
+        ("class", "word of Python's own"),
+        ("push", "a task or a module"),
+    ],
 )
 def test_names_that_make_no_package_are_refused(tmp_path, name, message):
     with pytest.raises(UserError, match=message):

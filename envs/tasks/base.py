@@ -5,6 +5,7 @@ A task is data and pure batched functions. Arms, scenes, control and the loop ar
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields, replace
+from math import inf
 from typing import TYPE_CHECKING, Protocol, Self
 
 from array_api_compat import array_namespace
@@ -143,6 +144,8 @@ class Task(ABC):
     camera_back: float = 0.0  # how much farther off the camera `front` stands, to see farther goals [m]
 
     def __post_init__(self) -> None:
+        if not 0 < self.tolerance < inf or self.version < 0:
+            raise ValueError(f"tolerance must be positive, version at least 0, got {self.tolerance} and {self.version}")
         if self.least_distance <= self.tolerance:
             raise ValueError(
                 f"least_distance ({self.least_distance} {self.unit}) must exceed tolerance ({self.tolerance}): "

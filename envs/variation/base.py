@@ -1,7 +1,9 @@
 """What a factor of variation is, and what it finds in a model."""
 
+import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import mujoco
@@ -9,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goalsight.envs.scene import ThingIndex, arm_geoms
+from goalsight.errors import UserError
 
 if TYPE_CHECKING:
     from goalsight.envs.arms import Arm
@@ -66,6 +69,14 @@ class Factor(ABC):
     name: ClassVar[str]
     draws: ClassVar[int]  # uniform numbers that `apply` uses
     fields: ClassVar[tuple[str, ...]] = ()  # of the model, which it gives each simulation values of its own
+
+    def __post_init__(self) -> None:
+        for each in dataclasses.fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, int | float) and not 0 <= value < inf:
+                raise UserError(f"{self.name}: {each.name} must be finite and at least 0, got {value}")
+            if each.type == Span and not 0 < value[0] <= value[1] < inf:
+                raise UserError(f"{self.name}: {each.name} must be positive, from low to high, got {value}")
 
     def concerns(self, cast: Cast) -> bool:
         """Whether there is something for it to change."""

@@ -117,11 +117,9 @@ class Noise(Factor):
     levels: int = 12  # of pixels, of 255
 
     def __post_init__(self) -> None:
-        if not 0 <= self.levels <= 255 or min(self.place, self.speed) < 0:
-            raise UserError(
-                "noise must be at least 0, levels at most 255; "
-                f"got place {self.place}, speed {self.speed}, levels {self.levels}"
-            )
+        super().__post_init__()
+        if self.levels > 255:
+            raise UserError(f"noise: levels must lie in [0, 255], got {self.levels}")
 
     def apply(self, variation: "Variation", ids: Ids, u: Floats) -> None:
         """See `Factor.apply`."""
