@@ -1,7 +1,9 @@
 """Which task the scripted expert solves with which arm, and how often; over fixed evaluation seeds."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +13,12 @@ from tqdm import tqdm
 
 from goalsight.agents.policies import make_policy
 from goalsight.agents.rollout import rollout
+from goalsight.envs.arm_files import find_arm
 from goalsight.envs.arms import ARMS
 from goalsight.envs.fingerprints import own_ids
 from goalsight.envs.registration import make_vector
 from goalsight.envs.tasks import TASKS
+from goalsight.envs.vector import GoalVectorEnv
 from goalsight.errors import UserError
 from goalsight.eval.evaluate import EVALUATION_SEED
 from goalsight.eval.stats import Proportion, wilson
@@ -32,8 +36,12 @@ class Experts:
     """Of each."""
     num_envs: int = 100
     """Environments at once."""
-    out: Path = RESULTS / "experts.json"
-    """The result; a Markdown table is written beside it."""
+    arms: tuple[str, ...] = ()
+    """Arms of MuJoCo Menagerie, or TOML files, to judge instead of goalsight's own."""
+    tasks: tuple[str, ...] = ("reach", "push", "pick_place")
+    """What such arms have to do."""
+    out: Path | None = None
+    """The result, results/experts.json, or arms.json of such arms; a Markdown table is written beside it."""
 
     def __post_init__(self) -> None:
         if min(self.episodes, self.num_envs) < 1:
@@ -46,29 +54,45 @@ def succeeds(env: "GoalEnvs", episodes: int) -> Proportion:
     return wilson(int(success.sum()), len(success))
 
 
-def judge(env_id: str, config: Experts) -> dict[str, Any]:
+def asked(config: Experts) -> dict[str, Callable[..., GoalVectorEnv]]:
+    """What makes each of the environments that are to be judged, by its name."""
+    if not config.arms:
+        return {env_id: partial(make_vector, env_id) for env_id in own_ids()}
+    arms = {arm: find_arm(arm) for arm in config.arms}
+    return {f"{arm} {task}": partial(GoalVectorEnv, task, arms[arm]) for arm in arms for task in config.tasks}
+
+
+def judge(name: str, make: Callable[..., GoalVectorEnv], config: Experts) -> dict[str, Any]:
     """The expert's success in one environment."""
-    env = make_vector(env_id, num_envs=min(config.num_envs, config.episodes))
+    env = make(num_envs=min(config.num_envs, config.episodes))
     success = succeeds(env, config.episodes)
-    row = {"env": env_id, "task": env.task.name, "arm": env.arm.name, "count": success.count, "total": success.total}
+    row = {"env": name, "task": env.task.name, "arm": env.arm.name, "count": success.count, "total": success.total}
     env.close()
     return row | {"low": round(success.low, 4), "high": round(success.high, 4)}
 
 
 def report(rows: list[dict[str, Any]]) -> str:
-    """A line for each task, a column for each arm; a dash where the task lies beyond the arm's reach."""
+    """A line for each task, a column for each arm, or the other way round; a dash where the arm does not reach."""
     rates = {(row["task"], row["arm"]): f"{row['count'] / row['total']:.1%}" for row in rows}
-    lines = [[task, *(rates.get((task, arm), "-") for arm in ARMS)] for task in TASKS]
-    return markdown_table(["task", *ARMS], lines)
+    tasks = [task for task in TASKS if any(task == each for each, _ in rates)]
+    arms = [arm for arm in (*ARMS, *dict.fromkeys(arm for _, arm in rates)) if any(arm == each for _, each in rates)]
+    arms = list(dict.fromkeys(arms))
+    if len(arms) > len(tasks):
+        lines = [[arm, *(rates.get((task, arm), "-") for task in tasks)] for arm in arms]
+        return markdown_table(["arm", *tasks], lines)
+    lines = [[task, *(rates.get((task, arm), "-") for arm in arms)] for task in tasks]
+    return markdown_table(["task", *arms], lines)
 
 
 def main(config: Experts) -> None:
     """Judge all, print the table, write both."""
     about = provenance() | {"episodes": config.episodes, "seed": EVALUATION_SEED}
-    rows = [judge(env_id, config) for env_id in tqdm(own_ids(), unit="env", disable=None)]
-    config.out.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write_json(config.out, about | {"rows": rows})
-    config.out.with_suffix(".md").write_text(report(rows) + "\n")
+    envs = asked(config)
+    rows = [judge(name, make, config) for name, make in tqdm(envs.items(), unit="env", disable=None)]
+    out = config.out or RESULTS / ("arms.json" if config.arms else "experts.json")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write_json(out, about | {"rows": rows})
+    out.with_suffix(".md").write_text(report(rows) + "\n")
     print(report(rows))
 
 

@@ -13,6 +13,7 @@
     closed = [255]                  # what these are told to close
     open = [0]
     width = 0.085                   # between the fingertips when open [m]
+    strength = 3                    # if it closes too weakly to hold a cube: so much stronger
 
     [servo]                         # only if the actuators are motors, or servos too slow to follow in 0.1 s
     stiffness = 4500                # one number for all joints, or one each [N m/rad]
@@ -69,7 +70,8 @@ class FileArm(Arm):
         else:
             _element(spec.sites, "site", self.tool_site, self.mjcf)
         for name in self.grip.actuators:
-            _element(spec.actuators, "actuator", name, self.mjcf)
+            _strengthen(_element(spec.actuators, "actuator", name, self.mjcf), table.gripper.strength)
+        _part_from_base(spec)
         for body in spec.bodies[1:]:
             body.gravcomp = 1.0
         for geom in spec.geoms:
@@ -86,7 +88,10 @@ class FileArm(Arm):
         if name.startswith(MENAGERIE):
             robot, _, name = name.removeprefix(MENAGERIE).partition("/")
             folder = _menagerie_folder(robot)
-        return load_file(folder / name, folder, trusted=self.trusted)
+        spec = load_file(folder / name, folder, trusted=self.trusted)
+        for actuator in spec.actuators:
+            actuator.name = actuator.name or actuator.target
+        return spec
 
     def _hold(self, spec: "mujoco.MjSpec", name: str) -> None:
         """Give a joint a range if it has none, and a servo if it is asked for."""
@@ -105,6 +110,26 @@ def _is_site(place: Any) -> bool:
     import mujoco
 
     return isinstance(place, mujoco.MjsSite)
+
+
+def _strengthen(actuator: "mujoco.MjsActuator", times: float) -> None:
+    """Multiply the gains of an actuator; its damping only so much as keeps it as lively."""
+    gain, bias = np.array(actuator.gainprm), np.array(actuator.biasprm)
+    gain[0] *= times
+    bias[:3] *= (times, times, np.sqrt(times))
+    actuator.gainprm, actuator.biasprm = gain, bias
+
+
+def _part_from_base(spec: "mujoco.MjSpec") -> None:
+    """Let the first links that move not touch what stands still; MuJoCo leaves only neighbours alone that both move."""
+    still = {"world"}
+    for body in spec.bodies[1:]:  # parents come before their children
+        if body.parent.name not in still:
+            continue
+        if not body.joints:
+            still.add(body.name)
+        for base in still - {"world", body.name, ""} if body.joints and body.name else ():
+            spec.add_exclude(bodyname1=base, bodyname2=body.name)
 
 
 def _serve(spec: "mujoco.MjSpec", joint: "mujoco.MjsJoint", stiffness: float, damping: float) -> None:

@@ -168,6 +168,8 @@ def measure_grip(arm: AnyArm, width: float) -> AnyArm:
     index = ArmIndex.of(arm, model)
     data = mujoco.MjData(model)
     data.qpos[index.qpos] = data.ctrl[index.ctrl] = arm.home
+    fingers = np.flatnonzero(np.isin(model.jnt_qposadr, index.finger_qpos) & (model.jnt_limited > 0))
+    data.qpos[model.jnt_qposadr[fingers]] = np.clip(data.qpos[model.jnt_qposadr[fingers]], *model.jnt_range[fingers].T)
     closed, opened = np.array(arm.grip.told_closed), np.array(arm.grip.told_open)
     stands = []
     for share in SHARES:

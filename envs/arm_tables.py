@@ -32,6 +32,7 @@ class GripperTable:
     width: float  # [m]
     mjcf: str | None = None
     attach: str | None = None
+    strength: float = 1.0  # how much stronger its actuators are to be than their file says
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ def read_table(described: Path) -> ArmTable:
         raise UserError(f'{described}: name "{table.name}" must be of letters, digits and underscores')
     if not len(gripper.actuators) == len(gripper.closed) == len(gripper.open) or gripper.width <= 0:
         raise UserError(f"{described}: [gripper] needs one number closed and open for each actuator, and a width")
+    if gripper.strength <= 0:
+        raise UserError(f"{described}: [gripper] strength must be positive, got {gripper.strength}")
     if table.tool.site is None and table.tool.body is None:
         raise UserError(f"{described}: [tool] needs a site, or a body")
     if table.tool.site is not None and table.tool.body is not None:

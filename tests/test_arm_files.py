@@ -12,6 +12,7 @@ from goalsight.agents.policies import make_policy
 from goalsight.agents.rollout import rollout
 from goalsight.cli import run
 from goalsight.envs.arm_files import find_arm, load_arm
+from goalsight.envs.arm_tables import read_table
 from goalsight.envs.arms import ARMS, UR5E
 from goalsight.envs.control import DOWN
 from goalsight.envs.mjcf import check_references
@@ -143,6 +144,11 @@ def test_a_home_it_cannot_reach_is_one_line(folder: Path) -> None:
         ("max_speed = 3.1416", "max_speed = 0", "max_speed must be positive, got"),
         ('mjcf = "arm.xml"', 'mjcf = "../arm.xml"', "lies outside"),
         ("[gripper]", "[servo]\nstiffness = [9, 9]\ndamping = 1\n[gripper]", "one for each of 6 joints"),
+        ("[gripper]", "[servo]\nstiffness = -5\ndamping = 1\n[gripper]", r"\[servo\] needs positive stiffness"),
+        ("width = 0.085", "width = nan", '"width" must be finite'),
+        ("pos = [0, ", "pos = [", r"\[tool\] pos is three numbers"),
+        ('body = "hand"', 'body = "hand"\nsite = "tool"', r"\[tool\] has a site and a body"),
+        ("mount =", "reach = [1, 1, 1, 0, 0, 0]\nmount =", "reach is low x, y, z and then high"),
     ],
 )
 def test_what_is_missing_or_wrong_is_said_in_one_line(folder: Path, before: str, after: str, says: str) -> None:
@@ -255,6 +261,28 @@ def test_an_arm_of_menagerie_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
     arm = find_arm("menagerie:franka_emika_panda")
     assert arm.name == "menagerie_panda"
     assert arm.joints == ARMS["panda"].joints
+
+
+def test_descriptions_of_menagerie_are_whole() -> None:
+    folder = resources.files("goalsight.assets").joinpath("menagerie")
+    with resources.as_file(folder) as files:
+        tables = {file.stem: read_table(file) for file in files.glob("*.toml")}
+    assert len(tables) >= 16
+    assert len({table.name for table in tables.values()}) == len(tables)
+    for name, table in tables.items():
+        assert table.mjcf.startswith(f"menagerie:{name}/")
+        assert table.name.startswith("menagerie_")
+
+
+def test_a_weak_hand_may_be_made_stronger(folder: Path) -> None:
+    own = compose(load_arm(folder / "arm.toml"), TASKS["push"]).actuator("arm/squeeze")
+    (folder / "arm.toml").write_text(SAID.replace("width = 0.085", "width = 0.085\nstrength = 4"))
+    stronger = compose(load_arm(folder / "arm.toml"), TASKS["push"]).actuator("arm/squeeze")
+    np.testing.assert_allclose(stronger.gainprm[0], 4 * own.gainprm[0])
+    np.testing.assert_allclose(stronger.biasprm[:3], own.biasprm[:3] * (4, 4, 2))
+    (folder / "arm.toml").write_text(SAID.replace("width = 0.085", "width = 0.085\nstrength = 0"))
+    with pytest.raises(UserError, match=r"\[gripper\] strength must be positive, got 0"):
+        load_arm(folder / "arm.toml")
 
 
 @pytest.mark.slow

@@ -115,6 +115,24 @@ def test_wrong_options_are_one_line(
     assert one_line(capsys.readouterr().err).startswith(f"goalsight: {expected}")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "--seed", "-1"], "seed must lie in [0, 2,147,483,648), got -1"),
+        (["eval", "--seed", "99999999999999999999999"], "seed must lie in"),
+        (["train", "--learning-rate", "nan"], "learning-rate must be a finite number, got nan"),
+        (["bench", "--seconds", "inf"], "seconds must be a finite number, got inf"),
+        (["bench", "--num-threads", "-1"], "num-threads must be at least 1, or 0 for every CPU, got -1"),
+        (["collect", "--mix.push", "inf"], "mix.push must be a finite number, got inf"),
+    ],
+)
+def test_numbers_that_no_command_can_use_are_one_line(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(arguments) == 2
+    assert capsys.readouterr().err.startswith(f"goalsight: {said}")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_wrong_options_are_one_line_on_any_terminal(encoding: str) -> None:
     done = subprocess.run(

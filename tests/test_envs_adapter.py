@@ -101,6 +101,35 @@ def test_what_they_do_not_have_is_said_in_one_line(env_id: str, options: dict, s
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"observation": np.array([np.nan, 0])}, "failed: ValueError: its observation is not finite"),
+        ({"observation": np.zeros(3)}, r"its observation has shape \(3,\), its space says \(2,\)"),
+        ({"achieved_goal": None}, "failed: "),
+    ],
+)
+def test_observations_that_make_no_sense_are_blamed_on_them(monkeypatch, fault: dict, said: str) -> None:
+    env = make_goal_envs(POINT, 2)
+    theirs = type(env._envs[0].unwrapped)
+    observe = theirs._obs
+    monkeypatch.setattr(theirs, "_obs", lambda self: observe(self) | fault)
+    with pytest.raises(UserError, match=said) as caught:
+        env.reset(seed=0)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_they_raise_is_said_in_one_line(monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        raise SystemExit("two\nlines")
+
+    env = make_goal_envs(POINT, 2)
+    env.reset(seed=0)
+    monkeypatch.setattr(type(env._envs[0].unwrapped), "step", fail)
+    with pytest.raises(UserError, match="theirs/Point-v0 failed: SystemExit: two lines"):
+        env.step(np.zeros((2, 2)))
+
+
 def test_options_of_reset_are_refused() -> None:
     env = make_goal_envs(POINT, 2)
     for options in ({"goal": "middle"}, {"reset_mask": np.array([True, False])}):

@@ -1,11 +1,13 @@
 """Factors of variation and visual aids: what they change, and what they leave alone."""
 
+from typing import Any
+
 import mujoco
 import numpy as np
 import pytest
 
 from goalsight.envs.registration import make_vector
-from goalsight.envs.variation import FACTORS, Latency, Mass, Size, factors_of
+from goalsight.envs.variation import FACTORS, Factor, Latency, Mass, Noise, Size, factors_of
 from goalsight.envs.variation.engine import hashed
 from goalsight.errors import UserError
 
@@ -45,6 +47,31 @@ def test_varied_environments_do_not_depend_on_the_batch_around_them() -> None:
             assert np.array_equal(ours[key][2], value[0]), key
         moves = rng.uniform(-1, 1, (3, batch.sim.action_size))
         ours, theirs = batch.step(moves)[0], alone.step(moves[2:])[0]
+
+
+@pytest.mark.parametrize(
+    ("factor", "values"),
+    [
+        (Mass, {"span": (-1.0, 1.0)}),
+        (Mass, {"span": (2.0, 1.0)}),
+        (Mass, {"span": (1.0, float("inf"))}),
+        (Latency, {"most": -1}),
+        (Noise, {"place": float("nan")}),
+        (Noise, {"levels": 256}),
+    ],
+)
+def test_ranges_that_make_no_sense_are_refused(factor: type[Factor], values: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=f"^{factor.name}: "):
+        factor(**values)
+
+
+def test_noise_of_all_levels_is_even() -> None:
+    env = make_vector(PUSH, num_envs=1, num_threads=1, vary=Noise(levels=200))
+    env.reset(seed=0)
+    grey = np.full((1, 64, 64, 3), 128, np.uint8)
+    noisy = env.sim.variation.filmed(grey, np.array([0]), np.array([1])).astype(int)
+    assert abs(noisy.mean() - 128) < 3
+    assert (noisy.min(), noisy.max()) == (0, 255)
 
 
 def test_a_factor_that_is_given_takes_the_place_of_that_of_all() -> None:

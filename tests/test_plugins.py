@@ -7,11 +7,13 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 from goalsight.cli import run
-from goalsight.envs.tasks import Layout, Push, Reach
+from goalsight.envs.registration import env_ids, register_task
+from goalsight.envs.tasks import TASKS, Layout, Push, Reach
 from goalsight.envs.vector import GoalVectorEnv
 from goalsight.errors import UserError
 from goalsight.eval.check_task import check
@@ -63,6 +65,55 @@ def test_plugins_are_found_and_broken_ones_break_nothing(tmp_path, capsys):
     assert 'did you mean "more/PandaTinyPush-v1"?' in wrong.stderr
     assert 'plug-in "bad_tasks" failed: RuntimeError: the moon is full' in wrong.stderr
     assert wrong.stderr.count("\n") == 1
+
+
+def test_a_plugin_that_exits_breaks_nothing_either(tmp_path):
+    (tmp_path / "leaves.py").write_text("raise SystemExit(0)")
+    install(tmp_path, "leaves", "leaves")
+    listed = goalsight("envs", "--json", path=tmp_path)
+    assert json.loads(listed.stdout)["failed_plugins"] == {"leaves": "SystemExit: 0"}
+    asked = goalsight("--import", "leaves", "envs", path=tmp_path)
+    assert (asked.returncode, asked.stdout) == (2, "")
+    assert asked.stderr == 'goalsight: module "leaves" does not import: SystemExit: 0\n'
+
+
+@pytest.mark.parametrize(
+    ("task", "namespace", "why"),
+    [
+        (replace(Push(), name="tidy"), "my space", "a namespace has letters"),
+        (replace(Push(), name="tidy"), "a:b", "a namespace has letters"),
+        (replace(Push(), name="Tidy up"), "mine", "a task's name has small letters"),
+        (replace(Push(), name=""), "mine", "a task's name has small letters"),
+        (Push, "mine", "takes an instance of a Task"),
+        (Push(), "mine", 'a task named "push" is registered already, by goalsight'),
+        (replace(Push(), name="pick__place"), "goalsight", "PickPlace-v1 is registered already, by goalsight"),
+    ],
+)
+def test_what_cannot_be_registered_leaves_nothing_behind(task, namespace, why):
+    before = env_ids(), set(TASKS), set(gym.registry)
+    with pytest.raises(UserError, match=why) as refused:
+        register_task(task, namespace=namespace)
+    assert "\n" not in str(refused.value)
+    assert (env_ids(), set(TASKS), set(gym.registry)) == before
+
+
+def test_a_folder_that_holds_a_package_is_no_module(tmp_path):
+    new_task(NewTask("turn_crank", out=tmp_path / "turn_crank"))
+    done = goalsight("--import", "turn_crank", "envs", path=tmp_path)
+    assert done.returncode == 2
+    assert '"turn_crank" is a folder here, ' in done.stderr
+    inside = goalsight("--import=turn_crank", "envs", path=tmp_path / "turn_crank")
+    assert "turn_crank/PandaTurnCrank-v1" in inside.stdout
+
+
+def test_a_picture_that_cannot_be_written_is_said_before_the_checks(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for place in ("a.foo", "a", "file/a.png"):
+        assert run(["check-task", "PandaReach-v1", "--picture", str(tmp_path / place)]) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_module_of_the_current_folder_is_imported_on_request(tmp_path):

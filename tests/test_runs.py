@@ -65,6 +65,15 @@ def test_default_folders_are_named_by_kind_and_time_and_never_shared(workplace: 
     assert all(Run.open(run.path).manifest["seed"] == seed for seed, run in enumerate(runs))
 
 
+def test_a_folder_that_holds_anything_is_not_written_to(workplace: Path) -> None:
+    (workplace / "mine").mkdir()
+    (workplace / "mine" / "summary.json").write_text("precious")
+    with pytest.raises(UserError, match="mine is not empty; choose another folder"):
+        Run.create("train", {}, out=workplace / "mine", seed=0)
+    assert [path.name for path in (workplace / "mine").iterdir()] == ["summary.json"]
+    assert (workplace / "mine" / "summary.json").read_text() == "precious"
+
+
 def test_a_folder_that_holds_a_run_is_not_overwritten(run: Run) -> None:
     with pytest.raises(UserError, match="holds a run already"):
         Run.create("train", {}, out=run.path, seed=0)
