@@ -225,7 +225,11 @@ def resolve(env_id: str) -> str:
         import_tasks(module)
     if name not in _SPECS and name in gym.registry and not name.startswith(f"{NAMESPACE}/"):
         return env_id  # of someone else
-    theirs = [other for other, spec in gym.registry.items() if str(spec.entry_point).startswith(f"{module}.")]
+    theirs = [
+        other
+        for other, spec in gym.registry.items()
+        if other not in _SPECS and str(spec.entry_point).startswith(f"{module}.")
+    ]
     short = {full.removeprefix(f"{NAMESPACE}/"): full for full in env_ids()}
     try:
         return short[choose("environment", name.removeprefix(f"{NAMESPACE}/"), theirs if module and theirs else short)]

@@ -10,6 +10,7 @@ from goalsight.envs.rendering import raytrace
 from goalsight.envs.rendering.moving import MovingTracer, moving_geoms
 from goalsight.envs.rendering.primitives import SHAPES, hit
 from goalsight.envs.rendering.raytrace import RayTraceCamera
+from goalsight.envs.vector import GoalVectorEnv
 
 
 @wp.kernel
@@ -66,10 +67,14 @@ def drawn(env, monkeypatch, whole):
 
 
 @pytest.mark.parametrize(
-    "env_id", ["PandaReach", "PandaSort4", "PandaDoor", "PandaScene", "Ur5ePush", "Xarm7Buttons", "So101Switches"]
+    ("arm", "task"),
+    [
+        *(("panda", task) for task in ("reach", "sort4", "door", "scene")),
+        *(("ur5e", "push"), ("xarm7", "buttons"), ("so101", "switches")),
+    ],
 )
-def test_frames_are_those_that_are_drawn_whole(env_id, monkeypatch):
-    env = make_vector(f"goalsight/{env_id}-v1", num_envs=10, num_threads=1)
+def test_frames_are_those_that_are_drawn_whole(arm, task, monkeypatch):
+    env = GoalVectorEnv(task, arm, num_envs=10, num_threads=1)
     env.reset(seed=0)
     for _ in range(10):
         env.step(env.expert_action())
