@@ -27,6 +27,7 @@ from goalsight.errors import UserError, choose
 from goalsight.memory import check_memory
 
 SUBSTEPS = 10  # physics steps per control step: 4 ms each, so control runs at 25 Hz
+MOST_ENVS = 65_536
 IK_STEPS = 12  # of inverse kinematics from the home pose to a start or goal pose
 IK_DAMPING = 0.01
 IK_TOLERANCE = 0.005  # a pose that inverse kinematics misses by more counts as out of reach [m]
@@ -88,6 +89,8 @@ class GoalSimulator:
         touch = Touch(self.arm, self.task.grasped) if self.task.grasped else None
         self.model = compose(self.arm, self.task, (*factors, markers, *([touch] if touch else [])))
         check_memory(f"a batch of {num_envs:,}", num_envs * simulation_bytes(self.model), "take fewer")
+        if num_envs > MOST_ENVS:  # their first reset would take longer than anyone waits
+            raise UserError(f"num_envs must be at most {MOST_ENVS:,} in a process, got {num_envs:,}")
         self.batch = Batch(self.model, num_envs, min(num_threads, num_envs) if num_threads else 0)
         shows_joints = isinstance(self.control, JointControl)
         self.senses = Senses(self.batch, self.model, self.arm, self.task, touch, shows_joints)

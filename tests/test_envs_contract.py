@@ -375,8 +375,9 @@ def test_goals_out_of_reach_are_refused_in_one_line(num_envs, capfd):
     ("kwargs", "message"),
     [
         ({"num_envs": 0}, "num_envs must be at least 1, got 0"),
+        ({"num_envs": 70_000}, "num_envs must be at most 65,536 in a process, got 70,000"),
         ({"num_envs": 10**9}, r"a batch of 1,000,000,000 needs .* MB are free; take fewer"),
-        ({"num_envs": 100_000, "obs": "pixels", "image_size": 2048}, "a batch of 100,000 with pixels needs"),
+        ({"num_envs": 20_000, "obs": "pixels", "image_size": 2048}, "a batch of 20,000 with pixels needs"),
     ],
 )
 def test_more_environments_than_memory_holds_are_refused_before_any_is_made(kwargs, message):
