@@ -6,8 +6,8 @@ they hold `pixels` and `goal_pixels` as well, agents can act from images; OGBenc
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from goalsight.envs import fetch
 from goalsight.envs.autoreset import final_of, info_of, seed_each
 from goalsight.envs.ogbench import ENTRY_POINT, OPTIONS, OGBenchGoals
-from goalsight.errors import UserError, in_one_line
+from goalsight.errors import UserError, blaming, in_one_line
 
 Obs = dict[str, NDArray[Any]]
 KEYS = ("observation", "achieved_goal", "desired_goal")
@@ -113,7 +113,7 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             if value is not None:
                 raise UserError(f"{self.env_id} draws its own goals and resets as a whole; it takes no {name}")
         seeds = seed_each(seed, self.num_envs)
-        with _blaming(self.env_id):
+        with blaming(f"{self.env_id} failed"):
             rows = [self._row(env.reset(seed=own)[0]) for env, own in zip(self._envs, seeds, strict=True)]
         self._obs = _stack(rows)
         self._elapsed[:], self._success = 0, np.zeros(self.num_envs, bool)
@@ -128,7 +128,7 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             raise UserError(f"actions must be finite, of shape {self.action_space.shape}, got {actions.shape}")
         own = self._low + (self._high - self._low) * 0.5 * (1 + np.clip(actions, -1, 1))
         rows, rewards, said = [], np.zeros(self.num_envs, np.float32), []
-        with _blaming(self.env_id):
+        with blaming(f"{self.env_id} failed"):
             for i, (env, action) in enumerate(zip(self._envs, own.astype(np.float32), strict=True)):
                 obs, reward, _, _, info = env.step(action)
                 rows.append(self._row(obs))
@@ -144,7 +144,7 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         if truncated.any():
             info |= final_of(obs, info, truncated)
             for index in np.flatnonzero(truncated):
-                with _blaming(self.env_id):
+                with blaming(f"{self.env_id} failed"):
                     fresh = self._row(self._envs[index].reset()[0])
                 for key in self._keys:
                     obs[key][index] = fresh[key]
@@ -158,7 +158,7 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         flat = achieved.reshape(-1, achieved.shape[-1]), desired.reshape(-1, desired.shape[-1])
         if self._batched is None:
             self._batched = self._takes_batches()
-        with _blaming(self.env_id):
+        with blaming(f"{self.env_id} failed"):
             rewards = self._own_reward(*flat) if self._batched else self._one_by_one(*flat)
         return np.asarray(rewards, np.float32).reshape(achieved.shape[:-1])
 
@@ -237,17 +237,6 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
 
     def _info(self) -> dict[str, Any]:
         return info_of(self._success, np.zeros(self.num_envs, bool))
-
-
-@contextmanager
-def _blaming(env_id: str) -> Iterator[None]:
-    """Say in one line that it was the environment of someone else that failed."""
-    try:
-        yield
-    except (UserError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # whatever a stranger's code raises
-        raise UserError(f"{env_id} failed: {in_one_line(error)}") from error
 
 
 def adapt(env_id: str, num_envs: int, **options: Any) -> AdaptedVectorEnv:

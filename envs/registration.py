@@ -13,7 +13,7 @@ import gymnasium as gym
 
 from goalsight.envs.arms import ARMS, Arm
 from goalsight.envs.tasks import TASKS, Task
-from goalsight.errors import UserError, choose, in_one_line
+from goalsight.errors import UserError, blaming, choose, in_one_line
 
 if TYPE_CHECKING:
     from goalsight.envs.adapter import AdaptedVectorEnv
@@ -199,13 +199,8 @@ def import_tasks(module: str) -> None:
     Raises:
         UserError: it does not import; says why.
     """
-    try:
+    with blaming(f'module "{module}" does not import'):
         found = import_module(module)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        # Whatever a stranger's module raises, the user is told which module it was and why.
-        raise UserError(f'module "{module}" does not import: {in_one_line(error)}') from error
     if getattr(found, "__file__", None) is None and hasattr(found, "__path__"):
         folder = next(iter(found.__path__))
         raise UserError(f'"{module}" is a folder here, {folder}, and no module; go into it, or `pip install` it')

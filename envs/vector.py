@@ -150,19 +150,21 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             f"a batch of {num_envs:,} with pixels", PICTURES * int(np.prod(pixels)), "take fewer, or smaller ones"
         )
         self._goal_pixels = np.zeros(pixels, np.uint8)
-        self._kind = {
-            "num_envs": str(num_envs),
-            "task": repr(self.task),
-            "arm": repr(self.arm),
-            "control": control,
-            "obs": repr((obs, image_size, camera, renderer, self.privileged) if self.pixels else obs),
-            "reward": reward,
-            "max_episode_steps": str(self.horizon),
-            "training_starts": str(training_starts),
-            "vary": repr(factors_of(vary)),
-            "aids": repr(aids_of(aids)),
-        }
+        seen = (obs, image_size, camera, renderer, self.privileged) if self.pixels else obs
+        self._kind = self._describe(
+            control=control,
+            obs=seen,
+            reward=reward,
+            training_starts=training_starts,
+            vary=factors_of(vary),
+            aids=aids_of(aids),
+        )
         self._make_spaces()
+
+    def _describe(self, **chosen: Any) -> dict[str, str]:
+        """What decides how the environments go on, for snapshots."""
+        own = {"num_envs": self.num_envs, "task": self.task, "arm": self.arm, "max_episode_steps": self.horizon}
+        return {name: repr(value) for name, value in (own | chosen).items()}
 
     def _make_spaces(self) -> None:
         def reals(size: int) -> gym.spaces.Box:

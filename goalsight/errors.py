@@ -4,7 +4,8 @@ Every room may import this module; it imports nothing of the project.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 MOST_LISTED = 24  # choices; of more, those like the user's word are named, and how many there are
 
@@ -20,6 +21,23 @@ def in_one_line(error: BaseException) -> str:
     except Exception:  # it cannot even say it
         said = ""
     return " ".join(f"{type(error).__name__}: {said}".split())[:200].removesuffix(":")
+
+
+@contextmanager
+def blaming(what: str) -> Iterator[None]:
+    """Say in one line, beginning with `what`, that a stranger's code failed, whatever it raises; it may try to exit.
+
+    Raises:
+        UserError: instead of anything raised inside but a `KeyboardInterrupt`.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except UserError as error:
+        raise UserError(f"{what}: {error}") from error
+    except BaseException as error:
+        raise UserError(f"{what}: {in_one_line(error)}") from error
 
 
 def choose(kind: str, name: str, choices: Iterable[str]) -> str:
