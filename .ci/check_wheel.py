@@ -8,6 +8,7 @@ import sys
 import tempfile
 import venv
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,10 +47,13 @@ def run(command: list[str | Path], folder: Path) -> str:
 
 def source_files() -> set[str]:
     """Return what the wheel must hold, as paths inside it."""
-    files = {f"goalsight/{file.name}" for file in (ROOT / "goalsight").iterdir() if file.is_file()}
+
+    def below(folder: str) -> Iterator[Path]:
+        return (file for file in (ROOT / folder).rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+
+    files = {str(file.relative_to(ROOT)) for file in below("goalsight")}
     for room in ROOMS:
-        found = (file for file in (ROOT / room).rglob("*") if file.is_file() and "__pycache__" not in file.parts)
-        files |= {f"goalsight/{file.relative_to(ROOT)}" for file in found}
+        files |= {f"goalsight/{file.relative_to(ROOT)}" for file in below(room)}
     return files
 
 
@@ -69,7 +73,7 @@ def main() -> None:
         wheel = build(folder)
         missing = source_files() - set(zipfile.ZipFile(wheel).namelist())
         if missing:
-            sys.exit(f"the wheel lacks {', '.join(sorted(missing))}; see packages in pyproject.toml")
+            sys.exit(f"the wheel lacks {', '.join(sorted(missing))}; see setup.py")
         venv.create(folder / "env", with_pip=True)
         binaries, elsewhere = folder / "env" / "bin", folder / "elsewhere"
         elsewhere.mkdir()

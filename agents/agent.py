@@ -9,13 +9,13 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from goalsight.agents.features import Eye, FrozenFeatures, Reduction
-from goalsight.agents.inputs import Sight
-from goalsight.agents.networks import GoalActor, GoalPolicy
+from goalsight.agents.networks.features import Eye, FrozenFeatures, Reduction
+from goalsight.agents.networks.inputs import Sight
+from goalsight.agents.networks.policy import GoalActor, GoalPolicy
 from goalsight.agents.policies import Actions, Mask, Observation
+from goalsight.base.errors import UserError
+from goalsight.base.runs import Run
 from goalsight.envs.registration import lasting_id
-from goalsight.errors import UserError
-from goalsight.runs import Run
 
 if TYPE_CHECKING:
     from goalsight.envs.registration import GoalEnvs
@@ -146,7 +146,7 @@ def load_agent(run: Path | str, which: str | int = "best", *, device: str = "cpu
 def _features(tensors: dict[str, Tensor], meta: dict[str, Any]) -> FrozenFeatures | None:
     if meta["encoder"] is None:
         return None
-    from goalsight.pretrain.encoder import EncoderConfig, VideoEncoder
+    from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder
 
     encoder = VideoEncoder(EncoderConfig(**meta["encoder"]))
     encoder.load_state_dict(_under(ENCODER, tensors))

@@ -10,20 +10,20 @@ import torch
 from stable_baselines3.common.logger import Logger
 
 from goalsight.agents.agent import Agent
+from goalsight.agents.algorithms.sac import GoalSAC
 from goalsight.agents.calibration import calibrate
-from goalsight.agents.features import FrozenFeatures, find_encoder
-from goalsight.agents.inputs import PIXELS, PRIVILEGED, STATE
-from goalsight.agents.networks import GoalPolicy
+from goalsight.agents.networks.features import FrozenFeatures, find_encoder
+from goalsight.agents.networks.inputs import PIXELS, PRIVILEGED, STATE
+from goalsight.agents.networks.policy import GoalPolicy
 from goalsight.agents.presets import TrainPreset
 from goalsight.agents.replay import GoalReplayBuffer
-from goalsight.agents.sac import GoalSAC
 from goalsight.agents.vec_env import GoalVecEnv
 from goalsight.agents.watch import Watch
+from goalsight.base.errors import UserError, choose
+from goalsight.base.machine import usable_cores
+from goalsight.base.precision import fast_dtype
+from goalsight.base.runs import Run
 from goalsight.envs.registration import asked, make_goal_envs, resolve
-from goalsight.errors import UserError, choose
-from goalsight.machine import usable_cores
-from goalsight.pretrain.precision import fast_dtype
-from goalsight.runs import Run
 
 if TYPE_CHECKING:
     from goalsight.agents.train import Train

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from goalsight.errors import choose
+from goalsight.base.errors import choose
 
 if TYPE_CHECKING:
     from goalsight.envs.registration import GoalEnvs

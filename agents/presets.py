@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from goalsight.errors import choose
+from goalsight.base.errors import choose
 
 
 @dataclass(frozen=True)

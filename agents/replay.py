@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.buffers import BaseBuffer
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples
 
-from goalsight.memory import MB, check_memory
+from goalsight.base.memory import MB, check_memory
 
 # A goal is what a frame of the right kind would look like: key of the goal -> key of the frames it is drawn from.
 GOAL_KEYS = {"desired_goal": "achieved_goal", "goal_features": "features"}

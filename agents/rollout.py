@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goalsight.agents.policies import Actions, Mask, Observation, Policy
-from goalsight.errors import UserError
+from goalsight.base.errors import UserError
 
 if TYPE_CHECKING:
     from goalsight.envs.registration import GoalEnvs

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from goalsight.agents.presets import TrainPreset, preset_for
-from goalsight.errors import UserError, choose
+from goalsight.base.errors import UserError, choose
 
 CRITICS = ("state", "pixels")
 
@@ -113,7 +113,7 @@ def train(config: Train) -> Path:
         UserError: if something that was named does not exist or does not fit, or memory does not suffice.
     """
     from goalsight.agents.learning import Learner
-    from goalsight.runs import Run, interrupted
+    from goalsight.base.runs import Run, interrupted
 
     choose("critic", config.critic, CRITICS)
     with interrupted() as stop, Learner(config) as learner:

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from goalsight.agents.agent import agent_meta, agent_tensors
 from goalsight.agents.rollout import rollout
+from goalsight.base.runs import Run
 from goalsight.envs.registration import make_goal_envs
-from goalsight.runs import Run
 
 if TYPE_CHECKING:
     from goalsight.agents.learning import Learner

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import tyro
 from reporting import RESULTS, markdown_table, provenance
 
-from goalsight.demo import Demo, demo
-from goalsight.errors import UserError
-from goalsight.files import read_json
-from goalsight.interruption import stopped_by
-from goalsight.runs import atomic_write_json
+from goalsight.base.errors import UserError
+from goalsight.base.files import read_json
+from goalsight.base.interruption import stopped_by
+from goalsight.base.runs import atomic_write_json
+from goalsight.commands.demo import Demo, demo
 
 KEPT = ("task", "env", "seed", "seconds", "total_seconds", "success", "floors")
 

@@ -13,16 +13,16 @@ from tqdm import tqdm
 
 from goalsight.agents.policies import make_policy
 from goalsight.agents.rollout import rollout
-from goalsight.envs.arm_files import find_arm
-from goalsight.envs.arms import ARMS
+from goalsight.base.errors import UserError
+from goalsight.base.runs import atomic_write_json
+from goalsight.envs.arms.catalogue import ARMS
+from goalsight.envs.arms.files import find_arm
 from goalsight.envs.fingerprints import own_ids
 from goalsight.envs.registration import make_vector
 from goalsight.envs.tasks import TASKS
 from goalsight.envs.vector import GoalVectorEnv
-from goalsight.errors import UserError
 from goalsight.eval.evaluate import EVALUATION_SEED
 from goalsight.eval.stats import Proportion, wilson
-from goalsight.runs import atomic_write_json
 
 if TYPE_CHECKING:
     from goalsight.envs.registration import GoalEnvs

@@ -21,18 +21,18 @@ from learning_plot import plot
 from learning_summary import report, summarise
 from reporting import RESULTS, check_plotting, provenance
 
-from goalsight.agents.collect import Collect, collect
+from goalsight.agents.collecting.collect import Collect, collect
 from goalsight.agents.train import Train, train
-from goalsight.demo import PLANS
+from goalsight.base.errors import UserError, choose
+from goalsight.base.files import read_json
+from goalsight.base.machine import usable_cores
+from goalsight.base.runs import Run, atomic_write_json, stopped_by
+from goalsight.commands.demo import PLANS
 from goalsight.envs.registration import id_of
 from goalsight.envs.tasks import TASKS
-from goalsight.errors import UserError, choose
 from goalsight.eval.evaluate import Eval, evaluate
-from goalsight.files import read_json
-from goalsight.machine import usable_cores
-from goalsight.pretrain.encoder import load_encoder
+from goalsight.pretrain.encoders.vit import load_encoder
 from goalsight.pretrain.train import Pretrain, pretrain
-from goalsight.runs import Run, atomic_write_json, stopped_by
 
 NEVER = 2.0  # a success that stops no training, where steps are to be matched
 

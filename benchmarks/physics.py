@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from reporting import RESULTS, markdown_table, provenance, significant
 from tqdm import tqdm
 
-from goalsight.envs import scene, simulator
+from goalsight.base.runs import atomic_write_json
+from goalsight.envs.simulation import scene, simulator
 from goalsight.envs.vector import GoalVectorEnv
-from goalsight.runs import atomic_write_json
 
 STEP = 0.04  # simulated time of an env step [s]
 COMMANDS = 40  # env steps of a round; an episode has more

@@ -17,12 +17,12 @@ import torch
 import tyro
 from reporting import RESULTS, markdown_table, provenance, significant
 
-from goalsight.pretrain.encoder import ENCODERS
-from goalsight.pretrain.flops import matmul_peak
-from goalsight.pretrain.precision import fast_dtype
+from goalsight.base.flops import matmul_peak
+from goalsight.base.precision import fast_dtype
+from goalsight.base.runs import atomic_write_json
+from goalsight.pretrain.encoders.vit import ENCODERS
 from goalsight.pretrain.train import Pretrain
 from goalsight.pretrain.trainer import Trainer
-from goalsight.runs import atomic_write_json
 
 PEAK_SECONDS = 1.5  # of each look at the peak [s]
 FEWEST = 2  # steps measured, however long they take

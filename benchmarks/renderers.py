@@ -17,15 +17,16 @@ import numpy as np
 import tyro
 from reporting import RESULTS, markdown_table, provenance, significant
 
-from goalsight.envs.rendering import KINEMATICS, make_camera
+from goalsight.base.errors import UserError
+from goalsight.base.runs import atomic_write_json
+from goalsight.envs.rendering.backends import make_camera
+from goalsight.envs.rendering.camera import KINEMATICS
 from goalsight.envs.rendering.moving import MovingTracer
 from goalsight.envs.rendering.tracer import put_model
 from goalsight.envs.vector import GoalVectorEnv
-from goalsight.errors import UserError
-from goalsight.runs import atomic_write_json
 
 if TYPE_CHECKING:
-    from goalsight.envs.rendering import Camera
+    from goalsight.envs.rendering.camera import Camera
 
 # Floating-point operations, counted by hand. A test takes a direction to the geom's frame (15) and solves for where it
 # enters (30 for an ellipsoid, 35 for a box, 50 for a cylinder, 60 for a capsule); then three lights are summed.

@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from goalsight.errors import UserError
-from goalsight.machine import describe_machine, versions
+from goalsight.base.errors import UserError
+from goalsight.base.machine import describe_machine, versions
 
 RESULTS = Path(__file__).resolve().parent / "results"
 

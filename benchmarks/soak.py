@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from reporting import RESULTS, markdown_table, provenance
 from tqdm import tqdm
 
+from goalsight.base.errors import UserError, choose
+from goalsight.base.files import read_json
+from goalsight.base.runs import atomic_write_json
 from goalsight.envs.tasks import TASKS
 from goalsight.envs.vector import GoalVectorEnv
-from goalsight.errors import UserError, choose
-from goalsight.files import read_json
-from goalsight.runs import atomic_write_json
 
 WARM_UP = 0.2  # share of the steps after which memory is measured first
 

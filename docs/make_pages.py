@@ -27,11 +27,11 @@ from tqdm import tqdm
 
 from goalsight.agents.policies import make_policy
 from goalsight.agents.rollout import Moment, rollout
-from goalsight.cli import COMMANDS
-from goalsight.envs.arms import ARMS
-from goalsight.envs.control import TURN
+from goalsight.commands.cli import COMMANDS
+from goalsight.envs.arms.catalogue import ARMS
 from goalsight.envs.fingerprints import own_ids
 from goalsight.envs.registration import camel, id_of, make_vector
+from goalsight.envs.simulation.control import TURN
 from goalsight.envs.tasks import TASKS, Task
 from goalsight.envs.variation import FACTORS
 from goalsight.envs.vector import GoalVectorEnv

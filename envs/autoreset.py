@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from goalsight.errors import UserError
+from goalsight.base.errors import UserError
 
 
 def seed_each(seed: int | Sequence[int | None] | None, num_envs: int) -> list[int | None]:

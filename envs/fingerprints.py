@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from goalsight.base.errors import UserError
 from goalsight.envs.registration import env_ids, make_vector, source_of
-from goalsight.envs.tasks.base import REWARDS
-from goalsight.errors import UserError
+from goalsight.envs.tasks.shared.base import REWARDS
 
 if TYPE_CHECKING:
     from goalsight.envs.vector import GoalVectorEnv, Obs

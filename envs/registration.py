@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
-from goalsight.envs.arms import ARMS, Arm
+from goalsight.base.errors import UserError, blaming, choose, in_one_line
+from goalsight.envs.arms.catalogue import ARMS, Arm
 from goalsight.envs.tasks import TASKS, Task
-from goalsight.errors import UserError, blaming, choose, in_one_line
 
 if TYPE_CHECKING:
-    from goalsight.envs.adapter import AdaptedVectorEnv
+    from goalsight.envs.foreign.adapter import AdaptedVectorEnv
     from goalsight.envs.vector import GoalVectorEnv
 
     GoalEnvs = GoalVectorEnv | AdaptedVectorEnv
@@ -247,7 +247,7 @@ def make_goal_envs(env_id: str, num_envs: int = 1, **kwargs: Any) -> "GoalEnvs":
     full = resolve(env_id)
     if full.rpartition(":")[2] in _SPECS:
         return make_vector(full, num_envs, **kwargs)
-    from goalsight.envs.adapter import adapt
+    from goalsight.envs.foreign.adapter import adapt
 
     return adapt(full, num_envs, **kwargs)
 
@@ -269,3 +269,6 @@ def make_vector(env_id: str, num_envs: int = 1, **kwargs: Any) -> "GoalVectorEnv
         raise UserError(f"{full}: {error}") from error
     assert isinstance(env, GoalVectorEnv)
     return env
+
+
+register_all()

@@ -6,8 +6,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from goalsight.base.errors import UserError, choose
 from goalsight.envs.vector import GoalVectorEnv, Obs, Snapshot
-from goalsight.errors import UserError, choose
 
 ENDLESS = 2**62  # truncation is Gymnasium's TimeLimit's business
 

@@ -10,17 +10,17 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from goalsight.envs.aids import aids_of
-from goalsight.envs.arms import Arm
+from goalsight.base.errors import UserError, choose
+from goalsight.base.memory import check_memory
+from goalsight.envs.arms.catalogue import Arm
 from goalsight.envs.autoreset import final_of, info_of, seed_each
-from goalsight.envs.pictures import Pictures
-from goalsight.envs.senses import Observed
-from goalsight.envs.simulator import GoalSimulator, SimulatorSnapshot
+from goalsight.envs.rendering.pictures import Pictures
+from goalsight.envs.simulation.aids import aids_of
+from goalsight.envs.simulation.simulator import GoalSimulator, SimulatorSnapshot
+from goalsight.envs.simulation.state import Observed
 from goalsight.envs.tasks import Task
-from goalsight.envs.tasks.base import REWARDS
+from goalsight.envs.tasks.shared.base import REWARDS
 from goalsight.envs.variation import Factor, factors_of
-from goalsight.errors import UserError, choose
-from goalsight.memory import check_memory
 
 Obs = dict[str, NDArray[Any]]
 OBS_MODES = ("state", "pixels")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import tyro
 
-from goalsight.errors import UserError
-from goalsight.files import writing
+from goalsight.base.errors import UserError
+from goalsight.base.files import writing
 
 if TYPE_CHECKING:
     from goalsight.envs.tasks import Task

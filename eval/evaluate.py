@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from goalsight.errors import UserError
+from goalsight.base.errors import UserError
 from goalsight.eval.stats import Proportion, wilson
 from goalsight.eval.subject import FLOORS, Subject, floor, resolve_subject
 
@@ -74,7 +74,7 @@ def evaluate(config: Eval) -> dict[str, Any]:
     """
     from tqdm import tqdm
 
-    from goalsight.runs import atomic_write_json
+    from goalsight.base.runs import atomic_write_json
 
     subject = resolve_subject(
         run=config.run, policy=config.policy, env=config.env, which=config.checkpoint, seed=config.seed
@@ -157,7 +157,7 @@ def summarise(episodes: "Episodes", seconds: float) -> dict[str, Any]:
 
 def provenance() -> dict[str, Any]:
     """The versions and the machine that a result came from."""
-    from goalsight.machine import describe_machine, versions
+    from goalsight.base.machine import describe_machine, versions
 
     return {"versions": versions(), "machine": describe_machine()}
 

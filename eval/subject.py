@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from goalsight.errors import UserError
+from goalsight.base.errors import UserError
 
 if TYPE_CHECKING:
     from goalsight.agents.policies import Policy
+    from goalsight.base.runs import Run
     from goalsight.envs.registration import GoalEnvs
-    from goalsight.runs import Run
 
 FLOORS = ("nothing", "random", "expert")
 LOOKS = (
@@ -87,7 +87,7 @@ def resolve_subject(*, run: Path | None, policy: str | None, env: str | None, wh
 
 
 def _agent(path: Path, which: str) -> Subject:
-    from goalsight.runs import Run
+    from goalsight.base.runs import Run
 
     run = Run.open(path)
     if run.kind != "train":

@@ -1,9 +1,60 @@
 """goalsight: a robot arm first watches video, then learns to reach goals it is shown."""
 
-from goalsight.envs.registration import register_all, register_task
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 __version__ = "0.1.0"
 __all__ = ["register_task"]
 
+# In a checkout the rooms lie beside this folder; Python that is started there finds this file before an installed one.
+if not (Path(__file__).parent / "envs").is_dir():
+    __path__.append(str(Path(__file__).resolve().parents[1]))
+
+
+class _WhenGymnasiumComes(importlib.abc.MetaPathFinder):
+    """Registers the ids when Gymnasium is imported, so that whoever needs no environments loads none of it."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Find Gymnasium as everybody else does, and let the ids follow what its module does on import."""
+        if fullname != "gymnasium":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module: ModuleType) -> None:
+                execute(module)
+                _register_ids()
+
+            spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        return spec
+
+
+def _register_ids() -> None:
+    importlib.import_module("goalsight.envs.registration")  # registers them at its end
+
+
+def __getattr__(name: str) -> Any:
+    """Load what needs environments when it is first asked for."""
+    if name != "register_task":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from goalsight.envs.registration import register_task
+
+    return register_task
+
+
 # `gym.make("goalsight:goalsight/PandaPush-v1")` imports this module and expects its ids to exist then.
-register_all()
+if "gymnasium" in sys.modules:
+    _register_ids()
+else:
+    sys.meta_path.insert(0, _WhenGymnasiumComes())

@@ -1,5 +1,5 @@
 """`python -m goalsight` is `goalsight`."""
 
-from goalsight.cli import main
+from goalsight.commands.cli import main
 
 main()

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from goalsight.machine import usable_cores
+from goalsight.base.machine import usable_cores
+from goalsight.base.precision import autocast
 from goalsight.pretrain.objectives.base import Objective
-from goalsight.pretrain.precision import autocast
 
 SHARD = 16  # clips that one thread learns from at once; with 8 a clip takes half as long again
 

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from goalsight.errors import UserError
+from goalsight.base.errors import UserError
 
 if TYPE_CHECKING:
-    from goalsight.pretrain.frames import FrameStore
-
-SECONDS = 120.0  # of training where no budget is given
+    from goalsight.pretrain.data.store import FrameStore
 
 
 @dataclass(frozen=True)
@@ -85,9 +83,9 @@ def pretrain(config: Pretrain) -> Path:
         UserError: for data that cannot be read, names that do not exist, a disk that refuses, or a loss that is
             no number any more.
     """
+    from goalsight.base.runs import Run, interrupted
+    from goalsight.pretrain.data.ingest import cached_ingest
     from goalsight.pretrain.trainer import Trainer
-    from goalsight.pretrain.videos import cached_ingest
-    from goalsight.runs import Run, interrupted
 
     with Trainer(config) as trainer:  # first, because mistakes in the options should not wait for the decoding
         store = cached_ingest(config.data, config.cache, config.image_size, fps=config.fps)

@@ -4,25 +4,28 @@ import math
 import time
 from collections import defaultdict, deque
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from goalsight.errors import UserError, choose
-from goalsight.pretrain.budget import Budget, learning_rate
-from goalsight.pretrain.encoder import random_encoder
-from goalsight.pretrain.flops import count_flops
-from goalsight.pretrain.frames import FrameStore
+from goalsight.base.budgets import Budget, learning_rate
+from goalsight.base.errors import UserError, choose
+from goalsight.base.flops import count_flops
+from goalsight.base.precision import autocast, fast_dtype
+from goalsight.base.runs import Run, Stop
+from goalsight.pretrain.data.samplers import PairSampler
+from goalsight.pretrain.data.store import FrameStore
+from goalsight.pretrain.encoders.vit import random_encoder
 from goalsight.pretrain.gradients import Gradients
 from goalsight.pretrain.objectives import OBJECTIVES
 from goalsight.pretrain.pictures import picture_grid
-from goalsight.pretrain.precision import autocast, fast_dtype
-from goalsight.pretrain.sampler import PairSampler
-from goalsight.pretrain.train import SECONDS, Pretrain
-from goalsight.runs import Run, Stop
 
+if TYPE_CHECKING:
+    from goalsight.pretrain.train import Pretrain
+
+SECONDS = 120.0  # of training where no budget is given
 LOG_EVERY = 10  # steps; what is logged is their mean
 SUMMARISED = 50  # steps that the summary's means are taken over
 PICTURED = 6  # pairs in a picture, the same ones each time
@@ -35,7 +38,7 @@ BAR = "{desc} {percentage:3.0f}% {bar} {elapsed}<{remaining} {postfix}"
 class Trainer:
     """Everything that one training needs besides its data. A context manager: its threads end with it."""
 
-    def __init__(self, config: Pretrain) -> None:
+    def __init__(self, config: "Pretrain") -> None:
         """Build encoder, objective and optimiser.
 
         Raises:

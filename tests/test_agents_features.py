@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from goalsight.agents.calibration import LEAST_SPREAD, calibrate
-from goalsight.agents.features import COMPONENTS, Eye, FrozenFeatures, Reduction, find_encoder
+from goalsight.agents.networks.features import COMPONENTS, Eye, FrozenFeatures, Reduction, find_encoder
+from goalsight.base.errors import UserError
 from goalsight.envs.vector import GoalVectorEnv
-from goalsight.errors import UserError
-from goalsight.pretrain.encoder import EncoderConfig, VideoEncoder, random_encoder
+from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder, random_encoder
 
 SMALL = EncoderConfig(image_size=16, width=32, depth=2, heads=2)
 

@@ -7,9 +7,9 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goalsight import memory
 from goalsight.agents.replay import GoalReplayBuffer
-from goalsight.errors import UserError
+from goalsight.base import memory
+from goalsight.base.errors import UserError
 
 HORIZON = 5
 

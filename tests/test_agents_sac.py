@@ -10,10 +10,10 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.logger import Logger
 from torch.nn import functional as F
 
-from goalsight.agents.inputs import PIXELS, PRIVILEGED, STATE, FirstLayer
-from goalsight.agents.networks import GoalPolicy
+from goalsight.agents.algorithms.sac import GoalSAC
+from goalsight.agents.networks.inputs import PIXELS, PRIVILEGED, STATE, FirstLayer
+from goalsight.agents.networks.policy import GoalPolicy
 from goalsight.agents.replay import GoalReplayBuffer
-from goalsight.agents.sac import GoalSAC
 from goalsight.agents.vec_env import GoalVecEnv
 from goalsight.envs.vector import GoalVectorEnv
 

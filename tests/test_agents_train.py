@@ -14,11 +14,11 @@ from goalsight.agents.presets import PRESETS, preset_for
 from goalsight.agents.rollout import Episodes, rollout
 from goalsight.agents.train import Train, train
 from goalsight.agents.watch import Watch
+from goalsight.base.errors import UserError
+from goalsight.base.runs import Run
 from goalsight.envs.registration import make_vector
 from goalsight.envs.tasks import TASKS
-from goalsight.errors import UserError
-from goalsight.pretrain.encoder import random_encoder
-from goalsight.runs import Run
+from goalsight.pretrain.encoders.vit import random_encoder
 
 TINY = {
     "num_envs": 4,
@@ -177,7 +177,7 @@ def test_mistakes_are_one_line_and_leave_nothing(options, message, tmp_path):
 
 
 def test_an_encoder_for_other_images_is_refused(tmp_path, monkeypatch):
-    from goalsight.pretrain import encoder
+    from goalsight.pretrain.encoders import vit as encoder
 
     monkeypatch.setattr(encoder, "load_encoder", lambda source: random_encoder(image_size=32))
     with pytest.raises(UserError, match="takes frames of 32 px, the environment gives 16 px"):

@@ -10,16 +10,16 @@ import pytest
 
 from goalsight.agents.policies import make_policy
 from goalsight.agents.rollout import rollout
-from goalsight.cli import run
-from goalsight.envs.arm_files import find_arm, load_arm
-from goalsight.envs.arm_tables import read_table
-from goalsight.envs.arms import ARMS, UR5E
-from goalsight.envs.control import DOWN
-from goalsight.envs.mjcf import check_references
-from goalsight.envs.scene import compose
+from goalsight.base.errors import UserError
+from goalsight.commands.cli import run
+from goalsight.envs.arms.catalogue import ARMS, UR5E
+from goalsight.envs.arms.files import find_arm, load_arm
+from goalsight.envs.arms.mjcf import check_references
+from goalsight.envs.arms.tables import read_table
+from goalsight.envs.simulation.control import DOWN
+from goalsight.envs.simulation.scene import compose
 from goalsight.envs.tasks import TASKS
 from goalsight.envs.vector import GoalVectorEnv
-from goalsight.errors import UserError
 
 SAID = """
 mjcf = "arm.xml"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kinematics import modified_dh, rotation_z, tool_in_base, translation
 
-from goalsight.envs.arms import PANDA
+from goalsight.envs.arms.catalogue import PANDA
 
 # Modified DH parameters (Craig) of joints 1 to 7: a [m], d [m], alpha [rad].
 DH = (

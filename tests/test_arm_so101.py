@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kinematics import Pose, rotation_x, rotation_z, tool_in_base, translation
 
-from goalsight.envs.arms import SO101
+from goalsight.envs.arms.catalogue import SO101
 
 # The maker's joint frames in their parents: x, y, z [m], and roll, pitch, yaw [rad]; each joint turns about its z.
 FRAMES = (

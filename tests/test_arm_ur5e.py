@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kinematics import standard_dh, tool_in_base, translation
 
-from goalsight.envs.arms import UR5E
+from goalsight.envs.arms.catalogue import UR5E
 
 # Standard DH parameters of joints 1 to 6: a [m], d [m], alpha [rad].
 DH = (

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from goalsight.envs.arms import ARMS, Arm
-from goalsight.envs.scene import ArmIndex, camera_name, compose
-from goalsight.envs.simulator import GoalSimulator
+from goalsight.base.errors import UserError
+from goalsight.envs.arms.catalogue import ARMS, Arm
+from goalsight.envs.simulation.scene import ArmIndex, camera_name, compose
+from goalsight.envs.simulation.simulator import GoalSimulator
 from goalsight.envs.tasks import TASKS
 from goalsight.envs.tasks.pick_place import CUBE
-from goalsight.errors import UserError
 
 
 @pytest.fixture(scope="module", params=ARMS.values(), ids=ARMS)

@@ -15,9 +15,9 @@ from typing import Literal
 import pytest
 
 import goalsight
-from goalsight import cli
-from goalsight.errors import UserError
-from goalsight.interruption import interrupted
+from goalsight.base.errors import UserError
+from goalsight.base.interruption import interrupted
+from goalsight.commands import cli
 
 
 @dataclass(frozen=True)
@@ -246,15 +246,15 @@ def test_bench_reports_the_median_with_machine_and_command(
 def test_doctor_finds_the_machine_and_says_what_it_cannot_do(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import goalsight.envs.rendering as rendering
-    from goalsight import doctor
+    from goalsight.commands import doctor
     from goalsight.envs import fingerprints
+    from goalsight.envs.rendering import report
 
     states = [
         {"name": "raytrace", "ok": True, "detail": "mujoco_warp on 2 threads", "fps": 1234.0},
         {"name": "opengl", "ok": False, "detail": "no OpenGL here", "fps": 0.0},
     ]
-    monkeypatch.setattr(rendering, "renderer_report", lambda: states)
+    monkeypatch.setattr(report, "renderer_report", lambda: states)
     monkeypatch.setattr(doctor, "MATRIX_SECONDS", 0.01)
     assert cli.run(["doctor", "--json"]) == 0
     findings = json.loads(capsys.readouterr().out)

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
-from goalsight import cli
-from goalsight.agents import collect, train
-from goalsight.demo import PLANS
+from goalsight.agents import train
+from goalsight.agents.collecting import collect
+from goalsight.base.interruption import interrupted
+from goalsight.commands import cli
+from goalsight.commands.demo import PLANS
 from goalsight.envs.registration import env_ids
-from goalsight.eval import evaluate, record, report
+from goalsight.eval import evaluate
+from goalsight.eval.films import record
+from goalsight.eval.reports import report
 from goalsight.eval.stats import wilson
-from goalsight.interruption import interrupted
 from goalsight.pretrain import train as pretrain
 
 VERDICT = {"success": asdict(wilson(97, 100)), "floors": {"random": {"success": asdict(wilson(5, 100))}}}

@@ -5,16 +5,16 @@ import signal
 import numpy as np
 import pytest
 
-from goalsight.agents.collect import COLUMNS, STORE, TILES, Collect, collect
-from goalsight.agents.play import BEHAVIOURS, Mix, Play
+from goalsight.agents.collecting.collect import COLUMNS, STORE, TILES, Collect, collect
+from goalsight.agents.collecting.play import BEHAVIOURS, Mix, Play
 from goalsight.agents.rollout import rollout
-from goalsight.agents.video import describe_video
-from goalsight.envs.control import TABLETOP
+from goalsight.base.errors import UserError
+from goalsight.base.runs import Run
+from goalsight.base.video import describe_video
 from goalsight.envs.fingerprints import own_ids
 from goalsight.envs.registration import make_vector
-from goalsight.errors import UserError
-from goalsight.pretrain.frames import FrameStore
-from goalsight.runs import Run
+from goalsight.envs.simulation.control import TABLETOP
+from goalsight.pretrain.data.store import FrameStore
 
 
 def play_through(env_id, *, num_envs=8, episodes=8, steps=40, mix=Mix(), seed=0):  # noqa: B008 (frozen)

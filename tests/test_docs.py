@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from goalsight.cli import COMMANDS
+from goalsight.commands.cli import COMMANDS
 from goalsight.envs.fingerprints import own_ids
 from goalsight.envs.registration import make_vector
 

@@ -12,8 +12,8 @@ from gymnasium.utils.env_checker import data_equivalence
 
 from goalsight.agents.policies import make_policy
 from goalsight.agents.rollout import rollout
+from goalsight.base.errors import UserError
 from goalsight.envs.registration import make_goal_envs, make_vector
-from goalsight.errors import UserError
 
 HERE = Path(__file__).parent
 POINT = "point_mass:theirs/Point-v0"

@@ -11,16 +11,16 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from goalsight.base.errors import UserError
 from goalsight.envs import registration
-from goalsight.envs.arms import ARMS
-from goalsight.envs.region import Region
+from goalsight.envs.arms.catalogue import ARMS
+from goalsight.envs.geometry.region import Region
 from goalsight.envs.registration import env_ids, make_vector, register_task, resolve
 from goalsight.envs.single import GoalEnv
 from goalsight.envs.tasks import TASKS as TASKS_BY_NAME
 from goalsight.envs.tasks import PickPlace, Push, Reach
-from goalsight.envs.tasks.base import Cube
+from goalsight.envs.tasks.shared.base import Cube
 from goalsight.envs.vector import GoalVectorEnv
-from goalsight.errors import UserError
 
 IDS = env_ids()
 TASKS = ("reach", "push", "pick_place")
@@ -255,7 +255,7 @@ def test_a_task_of_ones_own_is_an_id_everywhere(tmp_path, monkeypatch):
     (tmp_path / "my_tasks.py").write_text(
         "from dataclasses import dataclass, replace\n"
         "import goalsight\n"
-        "from goalsight.envs.region import Region\n"
+        "from goalsight.envs.geometry.region import Region\n"
         "from goalsight.envs.tasks import Reach\n"
         "@dataclass(frozen=True)\n"
         "class ReachHigh(Reach):\n"

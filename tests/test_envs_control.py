@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from goalsight.envs.control import (
+from goalsight.envs.simulation.control import (
     CONTROLS,
     Chain,
     damped_least_squares,

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from goalsight.base.errors import UserError
 from goalsight.envs.registration import env_ids, make_vector
 from goalsight.envs.tasks.push import Push
 from goalsight.envs.vector import GoalVectorEnv
-from goalsight.errors import UserError
 
 SETTINGS = settings(max_examples=40, deadline=None)
 ids = st.sampled_from(env_ids())

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from goalsight.agents.policies import make_policy
 from goalsight.agents.rollout import rollout
+from goalsight.base.errors import UserError
+from goalsight.envs.geometry.rotations import angle_between, rotation_matrix, rotation_vector
 from goalsight.envs.registration import env_ids, make_vector
-from goalsight.envs.rotations import angle_between, rotation_matrix, rotation_vector
-from goalsight.errors import UserError
 
 VECTORS = st.lists(st.floats(-1.7, 1.7), min_size=3, max_size=3).map(np.array)  # less than half a turn
 

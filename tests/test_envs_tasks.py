@@ -8,18 +8,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from goalsight.base.errors import UserError
 from goalsight.envs.fingerprints import own_ids
-from goalsight.envs.region import Region
+from goalsight.envs.geometry.region import Region
 from goalsight.envs.registration import env_ids, make_vector
-from goalsight.envs.simulator import GoalSimulator
+from goalsight.envs.simulation.simulator import GoalSimulator
 from goalsight.envs.tasks import TASKS, Placement, Push, Reach, World
-from goalsight.envs.tasks.base import distance
 from goalsight.envs.tasks.insert import Holes
 from goalsight.envs.tasks.push import ring
+from goalsight.envs.tasks.shared.base import distance
 from goalsight.envs.tasks.slide import FRICTION, SLOWING
 from goalsight.envs.variation import Friction
 from goalsight.envs.vector import GoalVectorEnv
-from goalsight.errors import UserError
 
 ALL = list(TASKS.values())
 

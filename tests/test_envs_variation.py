@@ -6,10 +6,10 @@ import mujoco
 import numpy as np
 import pytest
 
+from goalsight.base.errors import UserError
 from goalsight.envs.registration import make_vector
 from goalsight.envs.variation import FACTORS, Factor, Latency, Mass, Noise, Size, factors_of
 from goalsight.envs.variation.engine import hashed
-from goalsight.errors import UserError
 
 PUSH = "goalsight/PandaPush-v1"
 RED, GREEN = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)

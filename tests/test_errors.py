@@ -2,7 +2,7 @@
 
 import pytest
 
-from goalsight.errors import MOST_LISTED, UserError, blaming, choose
+from goalsight.base.errors import MOST_LISTED, UserError, blaming, choose
 
 
 def test_a_name_that_exists_is_returned() -> None:

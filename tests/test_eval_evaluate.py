@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from goalsight.agents.rollout import Episodes
+from goalsight.base.errors import UserError
 from goalsight.envs.tasks import TASKS
 from goalsight.envs.vector import GoalVectorEnv
-from goalsight.errors import UserError
 from goalsight.eval.evaluate import Eval, evaluate, goals_of, summarise, table
 from goalsight.eval.subject import floor, resolve_subject
 

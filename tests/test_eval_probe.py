@@ -4,14 +4,14 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from goalsight.agents.collect import Collect, collect
-from goalsight.errors import UserError
-from goalsight.eval.probe import SHARES, Probe, averaged, out_of_sight, probe, split_episodes
-from goalsight.pretrain.encoder import EncoderConfig, VideoEncoder
-from goalsight.pretrain.frame_writer import FrameStoreWriter
-from goalsight.pretrain.frames import FrameStore
+from goalsight.agents.collecting.collect import Collect, collect
+from goalsight.base.errors import UserError
+from goalsight.base.runs import Run
+from goalsight.eval.probes.probe import SHARES, Probe, averaged, out_of_sight, probe, split_episodes
+from goalsight.pretrain.data.store import FrameStore
+from goalsight.pretrain.data.writer import FrameStoreWriter
+from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder
 from goalsight.pretrain.train import Pretrain, pretrain
-from goalsight.runs import Run
 
 CONFIG = EncoderConfig(image_size=16, width=16, depth=1, heads=1)
 

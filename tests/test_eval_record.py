@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from goalsight.agents.video import decode, describe_video
+from goalsight.base.errors import UserError
+from goalsight.base.video import decode, describe_video
 from goalsight.envs.tasks import TASKS
-from goalsight.errors import UserError
-from goalsight.eval.film import REACHED, WAITING, Caption, compose
-from goalsight.eval.record import HELD, Record, record
+from goalsight.eval.films.film import REACHED, WAITING, Caption, compose
+from goalsight.eval.films.record import HELD, Record, record
 
 
 def caption(success):

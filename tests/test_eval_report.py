@@ -4,13 +4,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from goalsight.agents.video import VideoWriter
-from goalsight.errors import UserError
-from goalsight.eval.page import facts
-from goalsight.eval.plots import Series, axis, line_plot, success_plot
-from goalsight.eval.report import Report, report
+from goalsight.base.errors import UserError
+from goalsight.base.runs import Run, atomic_write_json
+from goalsight.base.video import VideoWriter
+from goalsight.eval.reports.page import facts
+from goalsight.eval.reports.plots import Series, axis, line_plot, success_plot
+from goalsight.eval.reports.report import Report, report
 from goalsight.eval.stats import wilson
-from goalsight.runs import Run, atomic_write_json
 
 VOID = {"meta", "img"}
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goalsight.eval.ridge import Ridge, Split, distances, position_errors
+from goalsight.eval.probes.ridge import Ridge, Split, distances, position_errors
 
 
 def test_worked_by_hand():

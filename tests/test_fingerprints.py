@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from goalsight.cli import run
+from goalsight.base.errors import UserError
+from goalsight.commands.cli import run
 from goalsight.envs import fingerprints
-from goalsight.envs.control import CONTROLS, JointControl
 from goalsight.envs.fingerprints import compare, differences, own_ids, published
+from goalsight.envs.simulation.control import CONTROLS, JointControl
 from goalsight.envs.tasks import TASKS, Push, push, slide
-from goalsight.errors import UserError
 
 
 def test_every_id_does_what_was_published():

@@ -2,8 +2,8 @@
 
 import pytest
 
-from goalsight.errors import UserError
-from goalsight.memory import _available_to_group, check_memory
+from goalsight.base.errors import UserError
+from goalsight.base.memory import _available_to_group, check_memory
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from goalsight.cli import run
+from goalsight.base.errors import UserError
+from goalsight.commands.cli import run
+from goalsight.commands.new_task import NewTask, new_task
 from goalsight.envs.registration import env_ids, register_task
 from goalsight.envs.tasks import TASKS, Layout, Push, Reach
 from goalsight.envs.vector import GoalVectorEnv
-from goalsight.errors import UserError
 from goalsight.eval.check_task import check
-from goalsight.new_task import NewTask, new_task
 
 
 def install(folder: Path, name: str, entry: str) -> None:

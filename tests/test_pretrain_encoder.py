@@ -8,8 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goalsight.errors import UserError
-from goalsight.pretrain.encoder import (
+from goalsight.base.errors import UserError
+from goalsight.base.runs import Run
+from goalsight.pretrain.encoders.transformer import attend, grid_positions
+from goalsight.pretrain.encoders.vit import (
     ENCODERS,
     EncoderConfig,
     EncoderFeatures,
@@ -17,9 +19,7 @@ from goalsight.pretrain.encoder import (
     load_encoder,
     random_encoder,
 )
-from goalsight.pretrain.patches import hide_tokens, patch_side, patchify, take, unpatchify
-from goalsight.pretrain.transformer import attend, grid_positions
-from goalsight.runs import Run
+from goalsight.pretrain.tokenisers.patches import hide_tokens, patch_side, patchify, take, unpatchify
 
 SMALL = EncoderConfig(image_size=32, width=16, depth=3, heads=2)
 

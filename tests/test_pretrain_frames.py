@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goalsight.errors import UserError
-from goalsight.pretrain.frames import FrameStore, FrameStoreWriter
+from goalsight.base.errors import UserError
+from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
 
 SIZE = 8
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from goalsight.errors import UserError
+from goalsight.base.errors import UserError
 from goalsight.pretrain import gradients as module
-from goalsight.pretrain.encoder import EncoderConfig, VideoEncoder
+from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder
 from goalsight.pretrain.gradients import SHARD, Gradients
 from goalsight.pretrain.objectives.base import Objective
 from goalsight.pretrain.objectives.masked import MaskedPrediction

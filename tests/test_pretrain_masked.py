@@ -6,14 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goalsight.errors import UserError
-from goalsight.pretrain.encoder import EncoderConfig, VideoEncoder
-from goalsight.pretrain.flops import count_flops, matmul_peak
-from goalsight.pretrain.frames import FrameStore, FrameStoreWriter
+from goalsight.base.errors import UserError
+from goalsight.base.flops import count_flops, matmul_peak
+from goalsight.pretrain.data.samplers import PairSampler
+from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
+from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder
 from goalsight.pretrain.objectives.masked import Masked, MaskedPrediction
-from goalsight.pretrain.patches import hide_tokens, patchify, unpatchify
 from goalsight.pretrain.pictures import picture_grid
-from goalsight.pretrain.sampler import PairSampler
+from goalsight.pretrain.tokenisers.patches import hide_tokens, patchify, unpatchify
 
 WIDTH, DEPTH, BATCH = 16, 2, 4
 DECODER = Masked(decoder_width=8, decoder_depth=1, decoder_heads=2)

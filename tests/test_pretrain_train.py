@@ -10,14 +10,14 @@ import torch
 import tyro
 from PIL import Image
 
-from goalsight.errors import UserError
-from goalsight.pretrain import encoder as encoders
+from goalsight.base.budgets import Budget, learning_rate
+from goalsight.base.errors import UserError
+from goalsight.base.runs import Run
 from goalsight.pretrain import trainer as trainers
-from goalsight.pretrain.budget import Budget, learning_rate
-from goalsight.pretrain.encoder import EncoderConfig, EncoderFeatures, load_encoder, random_encoder
-from goalsight.pretrain.frames import FrameStore, FrameStoreWriter
+from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
+from goalsight.pretrain.encoders import vit as encoders
+from goalsight.pretrain.encoders.vit import EncoderConfig, EncoderFeatures, load_encoder, random_encoder
 from goalsight.pretrain.train import Pretrain, pretrain
-from goalsight.runs import Run
 
 SIZE, SIDE = 16, 4  # of the frames and of the square in them [pixels]
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from goalsight.errors import UserError
-from goalsight.pretrain.decoding import natural_order, square, stride
-from goalsight.pretrain.frames import FrameStore, FrameStoreWriter
-from goalsight.pretrain.videos import cached_ingest, find_sources, ingest
+from goalsight.base.errors import UserError
+from goalsight.pretrain.data.decoding import natural_order, square, stride
+from goalsight.pretrain.data.ingest import cached_ingest, find_sources, ingest
+from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
 
 SIZE = 16
 CODECS = {

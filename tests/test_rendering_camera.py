@@ -11,12 +11,15 @@ import mujoco.batch
 import numpy as np
 import pytest
 
-from goalsight.envs.arms import PANDA
-from goalsight.envs.rendering import KINEMATICS, make_camera, opengl, renderer_report
-from goalsight.envs.scene import ArmIndex, ThingIndex, compose
+from goalsight.base.errors import UserError
+from goalsight.envs.arms.catalogue import PANDA
+from goalsight.envs.rendering import opengl
+from goalsight.envs.rendering.backends import make_camera
+from goalsight.envs.rendering.camera import KINEMATICS
+from goalsight.envs.rendering.report import renderer_report
+from goalsight.envs.simulation.scene import ArmIndex, ThingIndex, compose
 from goalsight.envs.tasks import TASKS, Reach
 from goalsight.envs.vector import GoalVectorEnv
-from goalsight.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +124,7 @@ def test_report_names_every_renderer() -> None:
 def test_importing_loads_neither_renderer_and_drawing_says_nothing() -> None:
     code = """
 import sys
-import goalsight.envs.rendering
+import goalsight.envs.rendering.backends
 assert not {"warp", "OpenGL", "mujoco.egl"} & set(sys.modules)
 import goalsight.envs.rendering.raytrace
 assert not {"OpenGL", "mujoco.egl"} & set(sys.modules)

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from goalsight.envs.arms import PANDA
-from goalsight.envs.rendering import KINEMATICS, make_camera, tracer
+from goalsight.envs.arms.catalogue import PANDA
+from goalsight.envs.rendering import tracer
+from goalsight.envs.rendering.backends import make_camera
+from goalsight.envs.rendering.camera import KINEMATICS
 from goalsight.envs.rendering.raytrace import chunk_bounds
-from goalsight.envs.scene import ArmIndex, ThingIndex, compose
+from goalsight.envs.simulation.scene import ArmIndex, ThingIndex, compose
 from goalsight.envs.tasks import TASKS
 
 NUM_SIMS = 11

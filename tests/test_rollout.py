@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from goalsight.agents.policies import POLICIES, EpisodeStreams, RandomPolicy, make_policy
 from goalsight.agents.rollout import Moment, Outcome, rollout
+from goalsight.base.errors import UserError
 from goalsight.envs.registration import make_vector
-from goalsight.errors import UserError
 
 
 class CountingEnv:

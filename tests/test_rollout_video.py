@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from goalsight.agents.video import VideoWriter, decode, describe_video, mosaic
-from goalsight.errors import UserError
+from goalsight.base.errors import UserError
+from goalsight.base.video import VideoWriter, decode, describe_video, mosaic
 
 
 def gradient(number: int, height: int = 48, width: int = 64) -> np.ndarray:

@@ -17,11 +17,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import goalsight.checkpoints
-import goalsight.files
-from goalsight.errors import UserError
-from goalsight.files import atomic_write_json, to_json
-from goalsight.runs import Run, interrupted, read_checkpoint, stopped_by
+import goalsight.base.checkpoints
+import goalsight.base.files
+from goalsight.base.errors import UserError
+from goalsight.base.files import atomic_write_json, to_json
+from goalsight.base.runs import Run, interrupted, read_checkpoint, stopped_by
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def test_a_crash_before_the_rename_leaves_the_old_checkpoint(run: Run, monkeypat
         assert (sibling / "weights.safetensors").stat().st_size > 0
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(goalsight.checkpoints, "_move_into_place", crash)
+    monkeypatch.setattr(goalsight.base.checkpoints, "_move_into_place", crash)
     with pytest.raises(KeyboardInterrupt):
         run.publish(2, weights(2.0), {})
     assert run.checkpoint("last").name == "000001"
@@ -191,9 +191,9 @@ def test_what_a_killed_process_had_moved_away_comes_back(run: Run) -> None:
 def test_a_process_killed_while_publishing_leaves_a_run_that_loads(run: Run) -> None:
     run.publish(1, weights(1.0), {})
     killed = """
-import os, sys, torch, goalsight.checkpoints
-from goalsight.runs import Run
-goalsight.checkpoints._move_into_place = lambda sibling, target: os.kill(os.getpid(), 9)
+import os, sys, torch, goalsight.base.checkpoints
+from goalsight.base.runs import Run
+goalsight.base.checkpoints._move_into_place = lambda sibling, target: os.kill(os.getpid(), 9)
 Run.open(sys.argv[1]).publish(2, {"a": torch.ones(3)}, {})
 """
     done = subprocess.run([sys.executable, "-c", killed, str(run.path)], check=False)
@@ -266,7 +266,7 @@ def test_what_the_disk_refuses_is_one_line(run: Run, monkeypatch: pytest.MonkeyP
         raise OSError(28, "No space left on device")
 
     run.publish(1, weights(1.0), {})
-    monkeypatch.setattr(goalsight.checkpoints, "write_flushed", full)
+    monkeypatch.setattr(goalsight.base.checkpoints, "write_flushed", full)
     with pytest.raises(UserError, match=r"^cannot write .*000002: No space left on device$"):
         run.publish(2, weights(2.0), {})
     assert run.load()[0]["layer.weight"][0, 0] == 1.0
@@ -295,7 +295,7 @@ def test_an_atomic_write_keeps_the_old_file_when_it_fails(tmp_path: Path, monkey
     path = tmp_path / "a.json"
     atomic_write_json(path, {"old": 1})
     with monkeypatch.context() as patched:
-        patched.setattr(goalsight.files.os, "replace", crash)
+        patched.setattr(goalsight.base.files.os, "replace", crash)
         with pytest.raises(UserError, match=r"cannot write .*a\.json: Input/output error"):
             atomic_write_json(path, {"new": 2})
     assert json.loads(path.read_text()) == {"old": 1}

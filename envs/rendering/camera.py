@@ -1,14 +1,10 @@
 """One interface to pixels, whatever draws them."""
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
-
-from goalsight.errors import UserError, choose
-from goalsight.machine import usable_cores
 
 BACKENDS = ("raytrace", "opengl")
 QUALITIES = ("fast", "pretty")
@@ -45,59 +41,3 @@ class Camera(Protocol):
     def close(self) -> None:
         """Free what the renderer holds; a closed camera cannot render."""
         ...
-
-
-def make_camera(
-    model: mujoco.MjModel,
-    *,
-    name: str = "front",
-    width: int = 64,
-    height: int = 64,
-    backend: str = "raytrace",
-    quality: str | None = None,
-    num_threads: int = 0,
-    batch_size_hint: int = 32,
-    varying: Sequence[str] = (),
-) -> Camera:
-    """Build the renderer of one camera.
-
-    Args:
-        model: the model that the batches to come simulate.
-        name: a camera of the model.
-        width: picture width [pixels].
-        height: picture height [pixels].
-        backend: "raytrace" (needs no OpenGL) or "opengl".
-        quality: "fast", or "pretty" with shadows, highlights and smooth edges; by the picture's size when None.
-        num_threads: threads that draw; 0 means one per processor. Pixels do not depend on it.
-        batch_size_hint: simulations drawn per call as a rule; any number works.
-        varying: fields of the model that the batches to come have expanded, and that tell how things look.
-
-    Raises:
-        UserError: unknown camera, backend or quality, a size below 1, or a backend that does not work here.
-    """
-    choose("renderer", backend, BACKENDS)
-    choose("camera", name, [model.camera(index).name for index in range(model.ncam)])
-    if quality is None:
-        quality = "pretty" if max(width, height) >= PRETTY_FROM else "fast"
-    choose("quality", quality, QUALITIES)
-    if width < 1 or height < 1:
-        raise UserError(f"a picture must be at least 1x1 pixels, got {width}x{height} (width x height)")
-    if num_threads < 0:
-        raise UserError(f"num_threads must be 0 (one per processor) or more, got {num_threads}")
-    # Imported here: a program that never asks for pixels loads neither the ray tracer nor OpenGL.
-    if backend == "opengl":
-        from goalsight.envs.rendering.opengl import OpenGLCamera
-
-        return OpenGLCamera(model, name=name, width=width, height=height, quality=quality, varying=varying)
-    from goalsight.envs.rendering.raytrace import RayTraceCamera
-
-    return RayTraceCamera(
-        model,
-        name=name,
-        width=width,
-        height=height,
-        quality=quality,
-        num_threads=num_threads or usable_cores(),
-        batch_size_hint=batch_size_hint,
-        varying=varying,
-    )

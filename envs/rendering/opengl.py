@@ -14,8 +14,8 @@ import mujoco.batch
 import numpy as np
 from numpy.typing import NDArray
 
+from goalsight.base.errors import UserError, choose
 from goalsight.envs.rendering.camera import KINEMATICS
-from goalsight.errors import UserError, choose
 
 # In the order tried: on a GPU or in software without a display, in software only, in a window system.
 PLATFORMS = ("egl", "osmesa", "glfw")

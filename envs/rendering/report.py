@@ -5,8 +5,9 @@ from typing import TypedDict
 
 import mujoco.batch
 
-from goalsight.envs.rendering.camera import BACKENDS, KINEMATICS, make_camera
-from goalsight.errors import UserError
+from goalsight.base.errors import UserError
+from goalsight.envs.rendering.backends import make_camera
+from goalsight.envs.rendering.camera import BACKENDS, KINEMATICS
 
 
 class RendererState(TypedDict):
@@ -26,8 +27,8 @@ def renderer_report(*, size: int = 64, num_sims: int = 32, seconds: float = 1.0)
         num_sims: simulations drawn per call.
         seconds: measuring time per renderer [s].
     """
-    from goalsight.envs.arms import PANDA
-    from goalsight.envs.scene import ArmIndex, compose
+    from goalsight.envs.arms.catalogue import PANDA
+    from goalsight.envs.simulation.scene import ArmIndex, compose
     from goalsight.envs.tasks import TASKS
 
     model = compose(PANDA, TASKS["push"])

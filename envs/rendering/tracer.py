@@ -10,9 +10,9 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from goalsight.base.errors import UserError
 from goalsight.envs.rendering.camera import KINEMATICS
 from goalsight.envs.rendering.quiet import start_warp
-from goalsight.errors import UserError
 
 start_warp()  # before mujoco_warp starts it in its own, talkative way
 import mujoco_warp  # noqa: E402

@@ -1,6 +1,5 @@
 """Tasks: what varies between environments. A new task is one file and one line in `TASKS`."""
 
-from goalsight.envs.tasks.base import Cube, Layout, Placement, Task, Thing, World
 from goalsight.envs.tasks.buttons import Buttons
 from goalsight.envs.tasks.cubes import SORTS, STACKS, Sort, Stack
 from goalsight.envs.tasks.door import Door
@@ -11,6 +10,7 @@ from goalsight.envs.tasks.push import Push
 from goalsight.envs.tasks.reach import Reach
 from goalsight.envs.tasks.reach_pose import ReachPose
 from goalsight.envs.tasks.scene import Scene
+from goalsight.envs.tasks.shared.base import Cube, Layout, Placement, Task, Thing, World
 from goalsight.envs.tasks.slide import Slide
 from goalsight.envs.tasks.switches import Switches
 

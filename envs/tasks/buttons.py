@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 from array_api_compat import array_namespace
 
-from goalsight.envs.region import Array
-from goalsight.envs.tasks.base import Thing, World
-from goalsight.envs.tasks.panel import Panel, Part
-from goalsight.envs.tasks.parts import add_box, add_joint
+from goalsight.envs.geometry.region import Array
+from goalsight.envs.tasks.shared.base import Thing, World
+from goalsight.envs.tasks.shared.panel import Panel, Part
+from goalsight.envs.tasks.shared.parts import add_box, add_joint
 
 if TYPE_CHECKING:
     import mujoco

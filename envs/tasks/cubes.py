@@ -7,9 +7,9 @@ from operator import and_
 
 from array_api_compat import array_namespace
 
-from goalsight.envs.region import Array, Region
-from goalsight.envs.tasks.base import Cube, Layout, Placement, Task, Thing, World, distance
-from goalsight.envs.tasks.grasping import fetch, holding
+from goalsight.envs.geometry.region import Array, Region
+from goalsight.envs.tasks.shared.base import Cube, Layout, Placement, Task, Thing, World, distance
+from goalsight.envs.tasks.shared.grasping import fetch, holding
 
 HALF = 0.025  # of a cube's edge [m]
 CUBES = (

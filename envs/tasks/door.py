@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from array_api_compat import array_namespace
 
-from goalsight.envs.region import Array
-from goalsight.envs.tasks.base import Thing
+from goalsight.envs.geometry.region import Array
 from goalsight.envs.tasks.drawer import FRONT, METAL, WOOD
-from goalsight.envs.tasks.opening import Furniture, Opening
-from goalsight.envs.tasks.parts import TOUCHED, add_box, add_joint
+from goalsight.envs.tasks.shared.base import Thing
+from goalsight.envs.tasks.shared.opening import Furniture, Opening
+from goalsight.envs.tasks.shared.parts import TOUCHED, add_box, add_joint
 
 if TYPE_CHECKING:
     import mujoco

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 from array_api_compat import array_namespace
 
-from goalsight.envs.region import Array, Region
-from goalsight.envs.tasks.base import Layout, Placement, Task, Thing, World
-from goalsight.envs.tasks.grasping import fetch
-from goalsight.envs.tasks.parts import add_box
+from goalsight.envs.geometry.region import Array, Region
+from goalsight.envs.tasks.shared.base import Layout, Placement, Task, Thing, World
+from goalsight.envs.tasks.shared.grasping import fetch
+from goalsight.envs.tasks.shared.parts import add_box
 
 if TYPE_CHECKING:
     import mujoco

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 from array_api_compat import array_namespace
 
-from goalsight.envs.region import Array, Region
-from goalsight.envs.tasks.base import Cube, Layout, Placement, Task, Thing, World
-from goalsight.envs.tasks.grasping import HOVER, fetch
+from goalsight.envs.geometry.region import Array, Region
+from goalsight.envs.tasks.shared.base import Cube, Layout, Placement, Task, Thing, World
+from goalsight.envs.tasks.shared.grasping import HOVER, fetch
 
 CUBE = Cube("cube")
 

@@ -5,8 +5,8 @@ from math import pi
 
 from array_api_compat import array_namespace
 
-from goalsight.envs.region import Array, Region
-from goalsight.envs.tasks.base import Cube, Layout, Placement, Task, Thing, World, distance
+from goalsight.envs.geometry.region import Array, Region
+from goalsight.envs.tasks.shared.base import Cube, Layout, Placement, Task, Thing, World, distance
 
 CUBE = Cube("cube")
 BESIDE = 0.055  # from the cube's centre to the closed fingers in the goal state, clear of its corners [m]

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from array_api_compat import array_namespace
 
-from goalsight.envs.region import Array, Region
-from goalsight.envs.tasks.base import Layout, Placement, Task, World
+from goalsight.envs.geometry.region import Array, Region
+from goalsight.envs.tasks.shared.base import Layout, Placement, Task, World
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from array_api_compat import array_namespace
 
-from goalsight.envs.control import DOWN
-from goalsight.envs.region import Array, Region
-from goalsight.envs.rotations import angle_between, rotation_matrix, rotation_vector
-from goalsight.envs.tasks.base import Layout, Placement, Task, World, distance
+from goalsight.envs.geometry.region import Array, Region
+from goalsight.envs.geometry.rotations import angle_between, rotation_matrix, rotation_vector
+from goalsight.envs.simulation.control import DOWN
+from goalsight.envs.tasks.shared.base import Layout, Placement, Task, World, distance
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from array_api_compat import array_namespace
 
-from goalsight.envs.region import Array, Region
-from goalsight.envs.tasks.base import Cube, Layout, Placement, Task, Thing, World, distance
+from goalsight.envs.geometry.region import Array, Region
 from goalsight.envs.tasks.buttons import TILT, Buttons, Rocker
 from goalsight.envs.tasks.drawer import Chest, Drawer
-from goalsight.envs.tasks.grasping import fetch, holding
+from goalsight.envs.tasks.shared.base import Cube, Layout, Placement, Task, Thing, World, distance
+from goalsight.envs.tasks.shared.grasping import fetch, holding
 
 CUBE = Cube("cube", rgba=(0.12, 0.35, 0.78, 1.0))
 CHEST = Chest(handle=(0.45, 0.17, 0.06))

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from array_api_compat import array_namespace
 
-from goalsight.envs.region import Array, Region
-from goalsight.envs.tasks.base import Layout, Placement, Task, Thing, World, distance
+from goalsight.envs.geometry.region import Array, Region
 from goalsight.envs.tasks.push import ring, unit
+from goalsight.envs.tasks.shared.base import Layout, Placement, Task, Thing, World, distance
 
 if TYPE_CHECKING:
     import mujoco

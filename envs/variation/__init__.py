@@ -6,11 +6,11 @@ episode has the same start and goal with and without them.
 
 from collections.abc import Sequence
 
+from goalsight.base.errors import UserError, choose
 from goalsight.envs.variation.base import Cast, Factor
 from goalsight.envs.variation.engine import Variation
 from goalsight.envs.variation.feel import Friction, Latency, Mass, Noise, Size
 from goalsight.envs.variation.looks import CameraPose, Colour, Distractors, Light, Table
-from goalsight.errors import UserError, choose
 
 ALL = "all"  # in place of names: every factor that has something to change
 

@@ -10,11 +10,11 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from goalsight.envs.scene import ThingIndex, arm_geoms
-from goalsight.errors import UserError
+from goalsight.base.errors import UserError
+from goalsight.envs.simulation.scene import ThingIndex, arm_geoms
 
 if TYPE_CHECKING:
-    from goalsight.envs.arms import Arm
+    from goalsight.envs.arms.catalogue import Arm
     from goalsight.envs.tasks import Task
     from goalsight.envs.variation.engine import Variation
 

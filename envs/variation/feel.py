@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from goalsight.base.errors import UserError
 from goalsight.envs.variation.base import TABLE, Cast, Factor, Floats, Ids, Span, between
-from goalsight.errors import UserError
 
 if TYPE_CHECKING:
     from goalsight.envs.variation.engine import Variation

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from goalsight.pretrain.encoder import VideoEncoder
+from goalsight.pretrain.encoders.vit import VideoEncoder
 from goalsight.pretrain.objectives.base import Objective
 from goalsight.pretrain.objectives.masked import MaskedPrediction
 

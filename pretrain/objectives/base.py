@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from goalsight.pretrain.encoder import VideoEncoder
+from goalsight.pretrain.encoders.vit import VideoEncoder
 
 
 class Objective(nn.Module, ABC):

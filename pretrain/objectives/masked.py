@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from goalsight.pretrain.encoder import VideoEncoder
+from goalsight.pretrain.encoders.transformer import CrossBlock, grid_positions, initialise
+from goalsight.pretrain.encoders.vit import VideoEncoder
 from goalsight.pretrain.objectives.base import Objective
-from goalsight.pretrain.patches import TOKENS, Hidden, hide_tokens, patchify, unpatchify
-from goalsight.pretrain.transformer import CrossBlock, grid_positions, initialise
+from goalsight.pretrain.tokenisers.patches import TOKENS, Hidden, hide_tokens, patchify, unpatchify
 
 SMALLEST_ERROR = 1e-10  # mean squared error below which PSNR is called 100 dB
 CHANGED = 0.05  # a pixel has changed when a channel differs by more than this share of the range

@@ -1,1 +1,0 @@
-../../goalsight/checkpoints.py

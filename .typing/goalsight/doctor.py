@@ -1,1 +1,0 @@
-../../goalsight/doctor.py

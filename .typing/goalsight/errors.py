@@ -1,1 +1,0 @@
-../../goalsight/errors.py

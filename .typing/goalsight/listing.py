@@ -1,1 +1,0 @@
-../../goalsight/listing.py

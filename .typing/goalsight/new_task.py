@@ -1,1 +1,0 @@
-../../goalsight/new_task.py

@@ -1,0 +1,1 @@
+"""Networks: what an observation enters, and what comes out."""

@@ -1,0 +1,157 @@
+"""Frozen features: what is kept of every frame that an agent records.
+
+The encoder is cut before its last n blocks. The frozen part runs once per frame. With n = 0 each of its tokens is
+reduced to a few numbers by principal components and nothing of it is trained. With n > 0 the tokens are kept whole, and
+an `Eye`, the last n blocks and a reduction that starts from the same components, is trained with the agent.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from goalsight.base.errors import UserError
+from goalsight.base.precision import autocast
+
+if TYPE_CHECKING:
+    from goalsight.pretrain.encoders.vit import VideoEncoder
+
+COMPONENTS = 16  # numbers kept of a token
+BATCH = 256  # frames encoded at a time
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """Tokens to `COMPONENTS` numbers each: the mean of their position taken off, then one projection for all."""
+
+    mean: Tensor  # (tokens, width)
+    basis: Tensor  # (width, components), scaled so that all outputs together have unit variance
+
+    @classmethod
+    def fit(cls, tokens: Tensor, components: int = COMPONENTS) -> "Reduction":
+        """Principal components of tokens (n, tokens, width), shared by all positions.
+
+        One scale for all components: the small ones are mostly noise and must not be blown up.
+        """
+        mean = tokens.mean(0)
+        rest = (tokens - mean).flatten(0, 1).double()
+        variances, vectors = torch.linalg.eigh(rest.T @ rest / len(rest))  # ascending
+        basis = vectors[:, -components:].flip(1)
+        # The sign of a component is arbitrary; fix it, so that the same frames give the same features.
+        largest = basis.gather(0, basis.abs().argmax(0, keepdim=True))
+        basis = basis * largest.sign()
+        scale = variances[-components:].mean().clamp_min(1e-12).rsqrt()
+        return cls(mean, (basis * scale).float())
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """(B, tokens, width) -> (B, tokens, components)."""
+        return (tokens.float() - self.mean) @ self.basis
+
+
+class Eye(nn.Module):
+    """The part of the encoder that the agent trains, and its reduction."""
+
+    def __init__(self, head: nn.Module, reduction: Reduction) -> None:
+        super().__init__()
+        self.head = head
+        self.register_buffer("mean", reduction.mean.clone())
+        self.basis = nn.Parameter(reduction.basis.clone())
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Stored tokens (B, tokens, width) -> (B, tokens, components)."""
+        return (self.head(tokens).float() - self.mean) @ self.basis
+
+
+class FrozenFeatures:
+    """Frames to what is stored of them.
+
+    Args:
+        encoder: stays as it is.
+        tune_blocks: n, the blocks that are left to the agent.
+        reduction: fitted before; `fit` finds it from frames.
+    """
+
+    def __init__(self, encoder: "VideoEncoder", tune_blocks: int = 0, reduction: Reduction | None = None) -> None:
+        self.encoder = encoder.eval().requires_grad_(False)
+        self.tune_blocks = tune_blocks
+        self.trunk, self.head = encoder.split(tune_blocks)
+        self.reduction = reduction
+
+    def to(self, device: torch.device | str) -> "FrozenFeatures":
+        """Compute on `device` from now on."""
+        self.encoder.to(device)
+        if self.reduction is not None:
+            self.reduction = Reduction(self.reduction.mean.to(device), self.reduction.basis.to(device))
+        return self
+
+    @torch.inference_mode()
+    def fit(self, frames: NDArray[np.uint8]) -> None:
+        """Find the reduction from frames (n, H, W, 3) such as the agent will see."""
+        tokens = torch.cat([self.head(part).float() for part in self._tokens(frames)])
+        reduction = Reduction.fit(tokens)
+        # Out of inference mode's tensors: an `Eye` trains a copy.
+        self.reduction = Reduction(reduction.mean.clone(), reduction.basis.clone())
+
+    @torch.inference_mode()
+    def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float16]:
+        """(n, H, W, 3) uint8 -> float16 (n, tokens, components), or (n, tokens, width) with blocks to tune."""
+        if self.reduction is None:
+            raise ValueError("fit the features before they are used")
+        out = np.empty((len(frames), *self.shape), np.float16)
+        for index, tokens in enumerate(self._tokens(frames)):
+            if not self.tune_blocks:
+                tokens = self.reduction(self.head(tokens))
+            out[index * BATCH : (index + 1) * BATCH] = tokens.half().cpu().numpy()
+        return out
+
+    def _tokens(self, frames: NDArray[np.uint8]) -> Any:
+        device = next(self.encoder.parameters()).device
+        for start in range(0, len(frames), BATCH):
+            part = torch.from_numpy(np.ascontiguousarray(frames[start : start + BATCH])).to(device)
+            with autocast(device):
+                yield self.trunk(part)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of what is stored of a frame."""
+        from goalsight.pretrain.tokenisers.patches import TOKENS
+
+        return TOKENS, self.encoder.config.width if self.tune_blocks else COMPONENTS
+
+    @property
+    def space(self) -> spaces.Box:
+        """The space of what is stored of a frame."""
+        return spaces.Box(-np.inf, np.inf, self.shape, np.float16)
+
+    def make_eye(self) -> Eye:
+        """Return a trainable copy of the last blocks, for one network."""
+        if self.reduction is None:
+            raise ValueError("fit the features before they are used")
+        head = copy.deepcopy(self.head).requires_grad_(True)
+        return Eye(head, self.reduction)
+
+
+def find_encoder(source: str, image_size: int, seed: int) -> "VideoEncoder":
+    """Return the encoder that `source` means: "random", or a pretraining run.
+
+    Raises:
+        UserError: if it is no run, or does not take frames of `image_size` pixels.
+    """
+    from pathlib import Path
+
+    from goalsight.pretrain.encoders.vit import load_encoder, random_encoder
+
+    if source == "random":
+        return random_encoder(image_size=image_size, seed=seed)
+    encoder = load_encoder(Path(source))
+    if encoder.config.image_size != image_size:
+        raise UserError(
+            f"encoder {source} takes frames of {encoder.config.image_size} px, "
+            f"the environment gives {image_size} px; choose image_size {encoder.config.image_size}"
+        )
+    return encoder

@@ -1,0 +1,195 @@
+"""What is found out of an arm that is known by its files only: its joints, a home pose, how its gripper moves."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from goalsight.base.errors import UserError
+from goalsight.envs.arms.catalogue import Arm
+from goalsight.envs.arms.mjcf import SCENE, load_asset
+from goalsight.envs.simulation.control import DOWN, Chain, reach_for, rotation_error
+
+if TYPE_CHECKING:
+    import mujoco
+
+CUBE = 0.032  # how far open the hand is, per finger, when it is about to close on a cube in goal states [m]
+MOVES = 0.3  # joints that turn less than this share of the one that turns most do not tell how far the hand is open
+RESTARTS = 20  # of inverse kinematics, from poses drawn at random
+ITERATIONS = 200
+NEAR, ASLANT = 0.002, 0.05  # how far off a home pose may be [m], and [rad]
+SETTLING = 500  # physics steps for which the gripper moves, 2 s
+SHARES = np.linspace(1.0, 0.0, 9)  # of the way from closed to open, at which the gripper is looked at
+
+Floats = NDArray[np.float64]
+AnyArm = TypeVar("AnyArm", bound=Arm)
+
+
+def _compile(arm: Arm) -> "mujoco.MjModel":
+    """The arm at the empty table."""
+    spec = load_asset(SCENE)
+    spec.attach(arm.load(), frame=spec.worldbody.add_frame(pos=arm.mount), prefix=arm.prefix)
+    try:
+        return spec.compile()
+    except ValueError as error:
+        raise UserError(f"{arm.mjcf}: {' '.join(str(error).split())}") from error
+
+
+def name_joints(arm: AnyArm) -> AnyArm:
+    """Find the joints between base and tool, those that the gripper moves, and their actuators."""
+    import mujoco
+
+    model = _compile(arm)
+    tool = model.site(arm.prefix + arm.tool_site).bodyid[0]
+    chain = [model.joint(arm.prefix + name).id for name in arm.joints] or _joints_to(model, int(tool))
+    if not chain or any(model.jnt_type[joint] != mujoco.mjtJoint.mjJNT_HINGE for joint in chain):
+        raise UserError(f'{arm.mjcf}: there must be hinges, and nothing else, between the base and "{arm.tool_site}"')
+    last = model.jnt_bodyid[chain[-1]]
+    hand = [j for j in range(model.njnt) if j not in chain and last in _ancestors(model, model.jnt_bodyid[j])]
+    if not hand:
+        raise UserError(f"{arm.mjcf}: no joint of a gripper moves beyond the arm's last one")
+
+    def own(name: str) -> str:
+        return name.removeprefix(arm.prefix)
+
+    wrong = next((j for j in chain if model.jnt_range[j, 0] >= model.jnt_range[j, 1] and model.jnt_limited[j]), None)
+    if wrong is not None:
+        raise UserError(
+            f'{arm.mjcf}: joint "{own(model.joint(wrong).name)}" has range {model.jnt_range[wrong].tolist()}'
+        )
+    joints = tuple(own(model.joint(j).name) for j in chain)
+    fingers = tuple(own(model.joint(j).name) for j in hand)
+    arm = replace(arm, joints=joints, grip=replace(arm.grip, joints=fingers))
+    model = _compile(arm)  # now with ranges and servos
+    actuators = tuple(own(model.actuator(_servo_of(model, arm, name)).name) for name in joints)
+    return replace(arm, actuators=actuators)
+
+
+def _ancestors(model: "mujoco.MjModel", body: int) -> list[int]:
+    """A body and those that it is fixed to, up to the world."""
+    found = [int(body)]
+    while found[-1]:
+        found.append(int(model.body_parentid[found[-1]]))
+    return found
+
+
+def _joints_to(model: "mujoco.MjModel", body: int) -> list[int]:
+    """The joints between the world and a body, in order."""
+    chain = reversed(_ancestors(model, body)[:-1])
+    return [int(model.body_jntadr[b]) + i for b in chain for i in range(model.body_jntnum[b])]
+
+
+def _servo_of(model: "mujoco.MjModel", arm: Arm, joint: str) -> int:
+    """The position actuator of a joint.
+
+    Raises:
+        UserError: there is none.
+    """
+    import mujoco
+
+    number = model.joint(arm.prefix + joint).id
+    for i in range(model.nu):
+        drives = model.actuator_trntype[i] == mujoco.mjtTrn.mjTRN_JOINT and model.actuator_trnid[i, 0] == number
+        gain, bias = model.actuator_gainprm[i, 0], model.actuator_biasprm[i, 1]
+        if drives and gain > 0 and bias == -gain and model.actuator_gear[i, 0] == 1:
+            return i
+    raise UserError(
+        f'{arm.mjcf}: joint "{joint}" has no position actuator; a table [servo] with stiffness and damping adds them'
+    )
+
+
+def find_home(arm: AnyArm, place: tuple[float, ...]) -> AnyArm:
+    """Find joint positions with the tool pointing straight down over the table, near those that are given."""
+    import mujoco
+
+    model = _compile(arm)
+    data = mujoco.MjData(model)
+    joints = np.array([model.joint(arm.prefix + name).id for name in arm.joints])
+    places, tool = model.jnt_qposadr[joints], model.site(arm.prefix + arm.tool_site).id
+    low, high = model.jnt_range[joints].T
+    start = np.array(arm.home or _key_pose(model, places))
+    if len(start) != len(joints):
+        raise UserError(f"{arm.mjcf}: start has {len(start)} numbers, one is needed for each of {len(joints)} joints")
+    rng = np.random.default_rng(0)
+    found: list[Floats] = []
+    for attempt in range(RESTARTS):
+        pose = start if attempt == 0 else rng.uniform(low, high)
+        for _ in range(ITERATIONS):
+            data.qpos[places] = np.clip(pose, low, high)
+            mujoco.mj_kinematics(model, data)
+            chain = Chain(
+                joints=data.qpos[places][None],
+                axes=data.xaxis[joints][None],
+                anchors=data.xanchor[joints][None],
+                tool=data.site_xpos[tool][None],
+                orientation=data.site_xmat[tool].reshape(1, 3, 3),
+                turn_weight=arm.turn_weight,
+            )
+            pose = reach_for(chain, np.array(place)[None], DOWN)[0]
+        off = np.linalg.norm(chain.tool[0] - place)
+        aslant = np.linalg.norm(rotation_error(chain.orientation, DOWN)) + (chain.orientation[0, 2, 2] > 0)
+        if off < NEAR and (aslant < ASLANT or arm.turn_weight < 1) and _stands_free(model, data):
+            found.append(chain.joints[0].copy())
+            if attempt == 0:
+                break
+    if not found:
+        where = ", ".join(f"{number:g}" for number in place)
+        raise UserError(
+            f"{arm.mjcf}: no pose found with the tool at ({where}) m, pointing straight down, and the arm off the "
+            "table; another start, home_at or mount may help"
+        )
+    nearest = min(found, key=lambda pose: float(np.abs(pose - start).sum()))
+    return replace(arm, home=tuple(float(number) for number in nearest))
+
+
+def _key_pose(model: "mujoco.MjModel", places: NDArray[np.int32]) -> Floats:
+    """Where joints stand in the first keyframe, or without one at zero, within their ranges."""
+    pose = model.key_qpos[0] if model.nkey else model.qpos0
+    return np.array(pose[places], dtype=np.float64)
+
+
+def _stands_free(model: "mujoco.MjModel", data: "mujoco.MjData") -> bool:
+    """Whether nothing of the arm that can move touches what is fixed."""
+    import mujoco
+
+    mujoco.mj_forward(model, data)
+    welds = model.body_weldid[model.geom_bodyid[data.contact.geom]]
+    return not ((welds == 0).any(axis=1) & (data.contact.dist < 0)).any()
+
+
+def measure_grip(arm: AnyArm, width: float) -> AnyArm:
+    """Let the gripper close step by step, and take down how its joints stand."""
+    import mujoco
+
+    from goalsight.envs.simulation.scene import ArmIndex
+
+    model = _compile(arm)
+    index = ArmIndex.of(arm, model)
+    data = mujoco.MjData(model)
+    data.qpos[index.qpos] = data.ctrl[index.ctrl] = arm.home
+    fingers = np.flatnonzero(np.isin(model.jnt_qposadr, index.finger_qpos) & (model.jnt_limited > 0))
+    data.qpos[model.jnt_qposadr[fingers]] = np.clip(data.qpos[model.jnt_qposadr[fingers]], *model.jnt_range[fingers].T)
+    closed, opened = np.array(arm.grip.told_closed), np.array(arm.grip.told_open)
+    stands = []
+    for share in SHARES:
+        data.ctrl[index.gripper_ctrl] = closed + share * (opened - closed)
+        mujoco.mj_step(model, data, SETTLING)
+        stands.append(data.qpos[index.finger_qpos].copy())
+    poses = np.array(stands)  # (S, F), from open to closed
+    travel = poses[0] - poses[-1]
+    if not np.isfinite(poses).all() or np.abs(travel).max() < 1e-3:
+        raise UserError(f"{arm.mjcf}: the gripper does not move between what closes and what opens it")
+    tells = np.abs(travel) >= MOVES * np.abs(travel).max()
+    half = 0.5 * width
+    opens = np.where(tells, half / np.where(tells, travel, 1.0) / tells.sum(), 0.0)
+    openings = (poses - poses[-1]) @ opens  # (S,), falling
+    around = [np.interp(min(CUBE, half), openings[::-1], joint[::-1]) for joint in poses.T]
+    grip = replace(
+        arm.grip,
+        closed=tuple(map(float, poses[-1])),
+        open=tuple(map(float, poses[0])),
+        opens=tuple(map(float, opens)),
+        around=tuple(map(float, around)),
+    )
+    return replace(arm, grip=grip)

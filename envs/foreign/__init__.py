@@ -1,0 +1,1 @@
+"""Environments of others, made to look like ours."""

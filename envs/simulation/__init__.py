@@ -1,0 +1,1 @@
+"""The simulation: scene, control, stepping, and what is read from its state."""

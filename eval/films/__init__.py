@@ -1,0 +1,1 @@
+"""Films: an agent beside its goal."""

@@ -1,0 +1,1 @@
+"""Probes: what an encoder's features know."""

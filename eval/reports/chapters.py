@@ -1,0 +1,278 @@
+"""The chapters of a run's report. Each takes a run and gives HTML, also when what it tells of is not there yet."""
+
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from goalsight.base.errors import UserError
+from goalsight.eval import evaluate
+from goalsight.eval.probes import probe
+from goalsight.eval.reports import page
+from goalsight.eval.reports.plots import Series, line_plot, success_plot
+from goalsight.eval.stats import Proportion
+
+if TYPE_CHECKING:
+    from goalsight.base.runs import Run
+
+SUCCESS = "eval/success"  # the metric a training run logs at each of its evaluations
+TITLES = {"collect": "Play", "pretrain": "Watching video", "train": "Reaching goals"}
+MAX_VIDEO = 40_000_000  # a page with a longer video inside takes too long to open [bytes]
+
+
+def title(run: "Run") -> str:
+    """What the run was, in a few words."""
+    env = run.config.get("env")
+    return escape(f"{TITLES[run.kind]}: {env}" if env else TITLES[run.kind])
+
+
+def subtitle(run: "Run") -> str:
+    """The folder, when it ran, and whether it came to its end."""
+    manifest = run.manifest
+    return escape(f"{run.path.name}, started {manifest['started']}, {manifest['status']}, seed {manifest['seed']}")
+
+
+def headline(run: "Run") -> list[tuple[str, str]]:
+    """The numbers in large type: value and label."""
+    metrics, found = run.metrics(), _read(run.path / evaluate.RESULT)
+    cards: list[tuple[str, str]] = []
+    if found:
+        success = Proportion(**found["success"])
+        interval = f"95% interval {success.low:.0%} to {success.high:.0%}"
+        cards.append((f"{success.rate:.0%}", f"success in {success.total} episodes, {interval}"))
+    if run.kind == "collect":
+        summary = run.summary
+        cards += [
+            (f"{summary[key]:,}", label)
+            for key, label in (("frames", "frames"), ("episodes", "episodes"))
+            if key in summary
+        ]
+        if summary.get("moved_share") is not None:
+            cards.append((f"{summary['moved_share']:.0%}", "of the frames show the object moved"))
+        if "frames_per_second" in summary:
+            cards.append((f"{summary['frames_per_second']:,.0f}", "frames recorded per second"))
+    probed = _read(run.path / probe.RESULT)
+    if probed:
+        worst = probed["worst"]
+        against = f"random encoder {worst['random encoder']:.2f} cm"
+        cards.append((f"{worst['encoder']:.2f} cm", f"error of the worst factor, {worst['factor']}; {against}"))
+    if metrics:
+        label = "environment steps" if run.kind == "train" else "training steps"
+        cards += [(f"{metrics[-1]['step']:,.0f}", label), (_duration(metrics[-1]["wall_s"]), "of wall-clock time")]
+    return cards
+
+
+def watched(run: "Run") -> str:
+    """What the encoder saw and what it made of it: the reconstruction grid, and the probe."""
+    encoder = run if run.kind == "pretrain" else _encoder_run(run)
+    if encoder is None:
+        named = run.config.get("encoder")
+        if run.config.get("obs") == "state" or named in (None, "none"):
+            words = "This agent saw the simulation's state, and no pictures: there was nothing to watch."
+        elif named == "random":
+            words = "The encoder kept its random weights and watched no video."
+        else:
+            words = f"The encoder's run {named} is not where it was, so its pictures cannot be shown."
+        return page.section("What it saw", words)
+    parts = []
+    for path in _latest_pictures(encoder):
+        name, _, step = path.stem.rpartition("-")
+        parts.append(page.picture(path, f"{name}, after {int(step):,} training steps of {encoder.path.name}"))
+    if not parts:
+        parts = [page.missing("The encoder's run has drawn no pictures yet.", "goalsight pretrain --data DATA")]
+    probed = _read(encoder.path / probe.RESULT)
+    if probed:
+        parts.append(_probe_table(probed))
+    else:
+        parts.append(page.missing("No probe yet.", f"goalsight probe {encoder.path} --data PLAY"))
+    return page.section(
+        "What it saw",
+        "The encoder watches frames with most patches hidden and predicts what is hidden, in this frame and in a "
+        "later one. Rows are examples.",
+        *parts,
+    )
+
+
+def _probe_table(probed: dict[str, Any]) -> str:
+    factors = list(probed["errors_cm"]["encoder"])
+    rows = [[name, *(f"{row[factor]:.2f}" for factor in factors)] for name, row in probed["errors_cm"].items()]
+    return (
+        "<h3>Where things are, read out of the features by ridge regression on held-out episodes: mean error in cm</h3>"
+        + page.grid(["features", *factors], rows)
+    )
+
+
+def learnt(run: "Run") -> str:
+    """Learning curves over environment steps and over time, with the floors as levels."""
+    rows = [row for row in run.metrics() if SUCCESS in row]
+    if not rows:
+        words = "This run has not evaluated itself yet, so there is no learning curve."
+        return page.section("What it learnt", words)
+    steps, seconds = [row["step"] for row in rows], [row["wall_s"] for row in rows]
+    long = seconds[-1] > 180
+    clock = [second / 60 if long else second for second in seconds]
+    success = [row[SUCCESS] for row in rows]
+    found = _read(run.path / evaluate.RESULT)
+    known = found.get("floors", {})
+    floors = {key: known[key]["success"]["rate"] for key in ("expert", "random") if key in known}
+    plots = []
+    for x, label, caption in (
+        (steps, "environment steps", "over environment steps"),
+        (clock, f"wall-clock time [{'min' if long else 's'}]", "over wall-clock time"),
+    ):
+        levels = [Series(key, [0, max(x)], [rate, rate], dashed=True) for key, rate in floors.items()]
+        plots.append(
+            page.figure(
+                line_plot([Series("agent", x, success), *levels], x_label=label, y_label="success", percent=True),
+                f"Success at the run's own evaluations {caption}.",
+            )
+        )
+    return page.section(
+        "What it learnt",
+        "These evaluations choose the best checkpoint; how well that one does is measured apart, on other seeds.",
+        page.pair(*plots),
+    )
+
+
+def measured(run: "Run") -> str:
+    """Every curve that a pretraining run logged; those of one family, such as psnr_next and psnr_self, together."""
+    metrics = run.metrics()
+    families: dict[str, list[Series]] = {}
+    for name in sorted({name for row in metrics for name in row} - {"step", "wall_s"}):
+        rows = [row for row in metrics if name in row]
+        if len(rows) > 1:
+            line = Series(name, [row["step"] for row in rows], [row[name] for row in rows])
+            families.setdefault(name.split("_")[0], []).append(line)
+    if not families:
+        return page.section("What it learnt", "The run has logged no measurements yet.")
+    plots = []
+    for family, lines in sorted(families.items(), key=lambda item: not item[0].endswith("loss")):
+        alone = len(lines) == 1
+        shown = lines if alone else [replace(one, name=_within_family(one.name, family)) for one in lines]
+        plots.append(line_plot(shown, x_label="training steps", y_label=lines[0].name if alone else family))
+    return page.section("What it learnt", "What the run measured while it trained.", page.pair(*plots))
+
+
+def _within_family(name: str, family: str) -> str:
+    return name.removeprefix(family).strip("_").replace("_", " ") or family.rpartition("/")[2]
+
+
+def judged(run: "Run") -> str:
+    """Success beside the floors."""
+    found = _read(run.path / evaluate.RESULT)
+    if not found:
+        return page.section(
+            "How well it does",
+            "Success beside the floors: doing nothing, acting at random, and the scripted expert.",
+            page.missing("Not evaluated yet.", f"goalsight eval {run.path}"),
+        )
+    rows = {found["subject"]["name"]: found, **found["floors"]}
+    last = found["seed"] + found["episodes"] - 1
+    words = (
+        f"{found['episodes']} episodes on seeds {found['seed']} to {last}, the same for all; success is that of the "
+        "last step."
+    )
+    seen = {key: value for key, value in found["subject"].items() if key != "name"}
+    plot = success_plot({name: Proportion(**row["success"]) for name, row in rows.items()})
+    table = page.grid(
+        ["policy", "successes", "mean return", "diverged"],
+        [
+            [
+                name,
+                f"{row['success']['count']} of {row['success']['total']}",
+                f"{row['mean_return']:.1f}",
+                str(row["diverged"]),
+            ]
+            for name, row in rows.items()
+        ],
+    )
+    agent = f"<h3>The agent</h3>{page.facts(seen)}" if seen else ""
+    return page.section("How well it does", words, plot, page.pair(f"<h3>In numbers</h3>{table}", agent))
+
+
+def filmed(run: "Run") -> str:
+    """The newest video."""
+    videos = sorted((run.path / "videos").glob("*.mp4"), key=lambda path: path.stat().st_mtime)
+    heading = "Play" if run.kind == "collect" else "Film"
+    if not videos:
+        command = "goalsight collect" if run.kind == "collect" else f"goalsight record {run.path}"
+        return page.section(heading, "The arm in motion.", page.missing("No video yet.", command))
+    if videos[-1].stat().st_size > MAX_VIDEO:
+        return page.section(heading, f"{videos[-1]} is too large to be shown inside this page.")
+    if run.kind == "collect":
+        words = "Episodes side by side, as they were recorded for an encoder to watch."
+    else:
+        words = "What the camera sees beside the goal image; the frame turns green where the goal is reached."
+    return page.section(heading, words, page.video(videos[-1], videos[-1].name))
+
+
+def behaved(run: "Run") -> str:
+    """How much of the play each behaviour had."""
+    counts = run.summary.get("episodes_by_behaviour")
+    if not counts:
+        return page.section("Behaviours", "The run has not finished, so nothing was counted.")
+    rows = [[name, str(count)] for name, count in counts.items()]
+    return page.section("Behaviours", "An episode follows one of these.", page.grid(["behaviour", "episodes"], rows))
+
+
+def repeated(run: "Run") -> str:
+    """Configuration, origin, versions and machine, and the commands to do it again."""
+    manifest = run.manifest
+    commands = [shlex.join(manifest["command"])]
+    if run.kind == "train":
+        commands += [f"goalsight {verb} {shlex.quote(str(run.path))}" for verb in ("eval", "record", "report")]
+        encoder = _encoder_run(run)
+        if encoder is not None:
+            commands.insert(0, shlex.join(encoder.manifest["command"]))
+    unique = list(dict.fromkeys(commands))
+    origin = ["<h3>Made from</h3>", page.facts(manifest["sources"])] if manifest["sources"] else []
+    left = ["<h3>Configuration</h3>", page.facts(run.config)]
+    right = [*origin, "<h3>Machine</h3>", page.facts(manifest["machine"])]
+    right += ["<h3>Versions</h3>", page.facts(manifest["versions"])]
+    return page.section(
+        "How to repeat it",
+        "The same versions on the same kind of machine give the same run.",
+        page.code(unique),
+        page.pair("".join(left), "".join(right)),
+    )
+
+
+CHAPTERS: dict[str, tuple[Callable[["Run"], str], ...]] = {
+    "collect": (filmed, behaved, repeated),
+    "pretrain": (watched, measured, repeated),
+    "train": (filmed, judged, learnt, watched, repeated),
+}
+
+
+def _encoder_run(run: "Run") -> "Run | None":
+    """The pretraining run that a training run's encoder came from, if it is still there."""
+    from goalsight.base.runs import Run
+
+    named = run.manifest["sources"].get("encoder_path")
+    try:
+        return Run.open(Path(named)) if named else None
+    except UserError:
+        return None
+
+
+def _latest_pictures(run: "Run") -> list[Path]:
+    """The newest picture of each name."""
+    newest: dict[str, Path] = {}
+    for path in sorted((run.path / "pictures").glob("*-[0-9]*.png")):
+        newest[path.stem.rpartition("-")[0]] = path
+    return list(newest.values())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A result that another command left in the run; empty when there is none."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, TypeError, ValueError):
+        return {}
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

@@ -1,0 +1,61 @@
+"""One page per run that needs nothing but itself: what was seen, what was learnt, how well, and how to repeat it."""
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from goalsight.eval.reports import chapters
+from goalsight.eval.reports.page import card
+
+if TYPE_CHECKING:
+    from goalsight.base.runs import Run
+
+REPORT = "report.html"  # in the run's folder
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write a run's report.html."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """A run of any kind: collect, pretrain or train."""
+    out: Path | None = None
+    """The file to write; report.html in the run's folder unless given."""
+
+
+def report(config: Report) -> Path:
+    """Write the page; what is missing is named on it, with the command that makes it.
+
+    Args:
+        config: which run.
+
+    Returns:
+        the file.
+
+    Raises:
+        UserError: if there is no such run, or the file cannot be written.
+    """
+    from goalsight.base.runs import Run, atomic_write_text
+
+    run = Run.open(config.run)
+    path = config.out or run.path / REPORT
+    atomic_write_text(path, render(run))
+    print(path)
+    return path
+
+
+def render(run: "Run") -> str:
+    """The page as HTML text."""
+    page = resources.files("goalsight.assets").joinpath("report.html").read_text()
+    manifest = run.manifest
+    return Template(page).substitute(
+        title=chapters.title(run),
+        subtitle=chapters.subtitle(run),
+        cards="\n".join(card(value, label) for value, label in chapters.headline(run)),
+        sections="\n".join(chapter(run) for chapter in chapters.CHAPTERS[run.kind]),
+        footer=f"goalsight {manifest['versions']['goalsight']}; everything on this page is inside this one file.",
+    )

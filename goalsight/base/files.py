@@ -1,0 +1,111 @@
+"""Files that are either whole or absent: written beside their place, flushed to the disk, then renamed."""
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from goalsight.base.errors import UserError
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses (full, read-only, not a folder) into one line that a user can act on.
+
+    Args:
+        path: what is being written; named in the error.
+
+    Raises:
+        UserError: instead of any OSError raised inside.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def to_json(value: Any) -> Any:
+    """Return `value` in JSON's own types.
+
+    Dataclasses become objects, paths strings, arrays and tuples lists. Numbers that are not finite become
+    null, because JSON has no word for them.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return to_json(asdict(value))
+    if isinstance(value, dict):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [to_json(item) for item in value]
+    if isinstance(value, Enum):
+        return to_json(value.value)
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if hasattr(value, "tolist"):  # NumPy arrays and scalars, torch tensors
+        return to_json(value.tolist())
+    return str(value)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Return once the file or folder at `path` is on the disk and not only in the system's cache."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_flushed(path: Path, data: bytes) -> None:
+    """Write a file and wait until it is on the disk."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def atomic_write_bytes(path: Path, data: bytes) -> None:
+    """Replace the file at `path` in one step: a reader sees the old content or the new, never a part.
+
+    Raises:
+        UserError: if the disk refuses; the old file is then still there.
+    """
+    sibling = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with writing(path):
+        try:
+            write_flushed(sibling, data)
+            os.replace(sibling, path)
+        except BaseException:
+            sibling.unlink(missing_ok=True)
+            raise
+        flush_to_disk(path.parent)
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """Replace the text file at `path` in one step; see `atomic_write_bytes`."""
+    atomic_write_bytes(path, text.encode())
+
+
+def atomic_write_json(path: Path, value: Any) -> None:
+    """Replace the JSON file at `path` in one step; see `to_json` for what `value` may hold."""
+    atomic_write_text(path, json.dumps(to_json(value), indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in the file at `path`.
+
+    Raises:
+        UserError: if it cannot be read, or holds anything else.
+    """
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"cannot read {path}: it holds no JSON object")
+    return value

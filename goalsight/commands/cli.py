@@ -1,0 +1,238 @@
+"""The command line: finds the one room that a command lives in, and turns mistakes into one line.
+
+Each command is a frozen dataclass and a function in its room; nothing of a room is imported before its
+command is asked for, so `goalsight --help` is quick.
+"""
+
+import contextlib
+import errno
+import importlib
+import io
+import math
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import goalsight
+from goalsight.base.errors import UserError, choose
+from goalsight.base.interruption import forget_stop, stopped_by
+
+
+@dataclass(frozen=True)
+class Command:
+    """Where a command lives."""
+
+    module: str  # holds the dataclass and the function
+    config: str  # the frozen dataclass that tyro fills
+    function: str  # called with it
+    summary: str  # one line for `goalsight --help`
+
+
+# What a full or protected disk answers, or a path that cannot be: the user's to mend, so one line and no traceback.
+REFUSALS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+)
+MOST_SEED = 2**31
+
+COMMANDS = {
+    "demo": Command("goalsight.commands.demo", "Demo", "demo", "the whole line: video, encoder, agent, verdict, film"),
+    "envs": Command("goalsight.commands.listing", "Envs", "list_envs", "list environment ids, arms and tasks"),
+    "collect": Command("goalsight.agents.collecting.collect", "Collect", "collect", "record play as video and frames"),
+    "pretrain": Command("goalsight.pretrain.train", "Pretrain", "pretrain", "train an encoder on video"),
+    "train": Command("goalsight.agents.train", "Train", "train", "train an agent to reach goals it is shown"),
+    "eval": Command("goalsight.eval.evaluate", "Eval", "evaluate", "measure success beside the floors"),
+    "record": Command("goalsight.eval.films.record", "Record", "record", "film an agent beside its goal"),
+    "probe": Command("goalsight.eval.probes.probe", "Probe", "probe", "measure what an encoder knows, in cm"),
+    "new-task": Command(
+        "goalsight.commands.new_task", "NewTask", "new_task", "write a plug-in package with a task of your own"
+    ),
+    "check-task": Command("goalsight.eval.check_task", "CheckTask", "check_task", "check an environment's contract"),
+    "report": Command("goalsight.eval.reports.report", "Report", "report", "write a run's report.html"),
+    "bench": Command("goalsight.commands.bench", "Bench", "bench", "measure steps per second"),
+    "doctor": Command("goalsight.commands.doctor", "Doctor", "doctor", "say what this machine can do"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run `goalsight` and exit: 0 done, 1 failed, 2 asked for wrongly, 130 interrupted."""
+    sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code."""
+    try:
+        return _dispatch(arguments)
+    except UserError as error:
+        return _complain(str(error), 2)
+    except KeyboardInterrupt:
+        return _complain("interrupted", 130)
+    except BrokenPipeError:  # before OSError, which it is one of
+        # The reader left, as `head` does. Python would complain once more while it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError as error:
+        return _complain(f"there is not enough memory: {error}", 2)
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        return _complain(f"the disk refuses: {error.strerror}: {error.filename or 'output'}", 2)
+
+
+def _complain(message: str, code: int) -> int:
+    with contextlib.suppress(BrokenPipeError):
+        print(f"goalsight: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _dispatch(arguments: list[str]) -> int:
+    _extend(arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"goalsight {goalsight.__version__}")
+        return 0
+    name = choose("command", arguments[0], COMMANDS)
+    command = COMMANDS[name]
+    module = importlib.import_module(command.module)
+    config = _parse(getattr(module, command.config), f"goalsight {name}", arguments[1:])
+    if config is None:
+        return 0
+    _check_numbers(config)
+    forget_stop()
+    result = getattr(module, command.function)(config)
+    sys.stdout.flush()
+    if stopped_by():
+        return _complain(f"{name} was stopped by {stopped_by()} and saved what it had", 130)
+    # A command that judges, such as `doctor`, may say by an integer that the verdict is bad.
+    return result if isinstance(result, int) else 0
+
+
+def _check_numbers(config: Any, within: str = "") -> None:
+    """Refuse numbers that no command can use, whatever the option.
+
+    Raises:
+        UserError: one is not finite, a seed or a number of threads out of range.
+    """
+    for option in fields(config):
+        name, value = f"{within}{option.name}".replace("_", "-"), getattr(config, option.name)
+        if is_dataclass(value):
+            _check_numbers(value, f"{name}.")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{name} must be a finite number, got {value}")
+        if option.name == "seed" and isinstance(value, int) and not 0 <= value < MOST_SEED:
+            raise UserError(f"{name} must lie in [0, {MOST_SEED:,}), got {value}")
+        if option.name in ("threads", "num_threads") and isinstance(value, int) and value < 0:
+            raise UserError(f"{name} must be at least 1, or 0 for every CPU, got {value}")
+
+
+def _extend(arguments: list[str]) -> None:
+    """Take what adds tasks and arms out of the arguments, wherever it stands, and add them.
+
+    Modules of the current folder are found too, here and in ids like `my_tasks:mine/PandaTurn-v1`, by whatever
+    road `goalsight` was started; they come after all that is installed.
+
+    Raises:
+        UserError: a module or a file is not named, or does not load.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    trusted = "--trust-arm-files" in arguments
+    if trusted:
+        arguments.remove("--trust-arm-files")
+    for file in _taken(arguments, "--arm-file", "a file"):
+        from goalsight.envs.arms.files import load_arm
+        from goalsight.envs.registration import register_arm
+
+        register_arm(load_arm(file, trusted=trusted))
+    for module in _taken(arguments, "--import", "the name of a module"):
+        from goalsight.envs.registration import import_tasks
+
+        import_tasks(module)
+
+
+def _taken(arguments: list[str], option: str, what: str) -> list[str]:
+    """Take an option and its values out of the arguments, and return the values."""
+    values = []
+    for joined in [argument for argument in arguments if argument.startswith(f"{option}=")]:
+        place = arguments.index(joined)
+        arguments[place : place + 1] = [option, joined.removeprefix(f"{option}=")]
+    while option in arguments:
+        place = arguments.index(option)
+        if place + 1 == len(arguments):
+            raise UserError(f"{option} needs {what}")
+        values.append(arguments[place + 1])
+        del arguments[place : place + 2]
+    return values
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items())
+    return (
+        f"{goalsight.__doc__}\n\nusage: goalsight COMMAND [options]\n\ncommands:\n{commands}\n\n"
+        "`goalsight COMMAND --help` lists a command's options; `goalsight --version` names the version.\n"
+        "With any command, `--import MODULE` imports a module that registers tasks, and\n"
+        "`--arm-file FILE.toml` adds an arm (`--trust-arm-files` lets its files name others elsewhere)."
+    )
+
+
+def _parse(config: type, program: str, arguments: list[str]) -> Any:
+    """Return the filled dataclass, or None after printing the command's help.
+
+    Raises:
+        UserError: for options that do not fit, as one line.
+    """
+    import tyro
+
+    asks_help = "-h" in arguments or "--help" in arguments
+    complaint = io.StringIO()
+    try:
+        # tyro draws its errors in boxes; they are caught and folded into the one line that all errors are.
+        with (
+            contextlib.nullcontext() if asks_help else _columns(10_000),
+            contextlib.redirect_stderr(complaint),
+        ):
+            return tyro.cli(config, prog=program, args=arguments)
+    except SystemExit as leaving:
+        if not leaving.code:
+            return None
+        raise UserError(f"{_unboxed(complaint.getvalue())}; see `{program} --help`") from None
+
+
+@contextlib.contextmanager
+def _columns(count: int) -> Iterator[None]:
+    """Pretend that the terminal is `count` characters wide, so that no message is wrapped."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(count)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = before
+
+
+def _unboxed(box: str) -> str:
+    """Return what a box of tyro's says: its first section, and the nearest option where it names some.
+
+    A box has a border of lines, or, where the terminal knows ASCII only, a title and rules of hyphens.
+    """
+    sections: list[list[str]] = [[]]
+    for line in (line.strip("│ ") for line in box.splitlines() if line[:1] not in ("╭", "╰")):
+        if line and not line.strip("─-"):
+            sections.append([])
+        elif line:
+            sections[-1].append(line)
+    body = sections if "│" in box else sections[1:]
+    message = " ".join(body[0]) if body else " ".join(box.split())
+    for section in body[1:]:
+        if section[:1] == ["Perhaps you meant:"] and len(section) > 1:
+            message += f"; did you mean {section[1].split()[0]}?"
+    # A check of the whole dataclass names the class, which means nothing to the user.
+    return re.sub(r"^Error parsing [A-Z]\w*: ", "", message).rstrip(".")

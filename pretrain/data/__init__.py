@@ -1,0 +1,1 @@
+"""Frames: where they come from, how they are kept, and how they are drawn."""

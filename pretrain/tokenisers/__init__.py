@@ -1,0 +1,1 @@
+"""Tokenisers: what a frame is cut into."""
