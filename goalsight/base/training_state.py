@@ -1,0 +1,97 @@
+"""Training state: named objects with `state()` and `load()`, kept as safetensors and JSON, from which a run goes on.
+
+A state is a nested dictionary whose leaves are torch tensors, NumPy arrays, or JSON's own types. It is cut into one
+flat dictionary of tensors and one JSON tree that says where they belong, so nothing is ever unpickled.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+State = dict[str, Any]  # leaves: tensors, arrays, JSON's own types
+TENSOR, ARRAY = "@tensor", "@array"  # keys of the JSON objects that stand for a leaf that lies among the tensors
+
+
+class Stateful(Protocol):
+    """Whatever a run must remember to go on to the bit."""
+
+    def state(self) -> State:
+        """Everything that decides what comes next; later changes of the object do not reach into it."""
+
+    def load(self, state: State) -> None:
+        """Go back to a state."""
+
+
+def cut(state: State) -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]:
+    """Part a state into tensors by name (copies, on the CPU), and a JSON tree."""
+    import torch
+
+    tensors: dict[str, torch.Tensor] = {}
+
+    def tree(value: Any, path: str) -> Any:
+        if isinstance(value, torch.Tensor):
+            tensors[path] = value.detach().to("cpu", copy=True).contiguous()
+            return {TENSOR: path}
+        if isinstance(value, np.ndarray):
+            # A boolean array, or one of numbers; safetensors keeps the type.
+            tensors[path] = torch.from_numpy(np.array(value, order="C"))
+            return {ARRAY: path}
+        if isinstance(value, Mapping):
+            return {str(key): tree(part, f"{path}/{key}" if path else str(key)) for key, part in value.items()}
+        if isinstance(value, list | tuple):
+            return [tree(part, f"{path}/{number}") for number, part in enumerate(value)]
+        if isinstance(value, np.generic):
+            return value.item()
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        raise TypeError(f"{path} is a {type(value).__name__}, which a training state cannot hold")
+
+    return tensors, tree(state, "")
+
+
+def join(tensors: dict[str, "torch.Tensor"], tree: dict[str, Any]) -> State:
+    """Undo `cut`; tuples come back as lists.
+
+    Raises:
+        KeyError: if a tensor is missing.
+    """
+
+    def leaf(value: Any) -> Any:
+        if isinstance(value, dict):
+            if TENSOR in value:
+                return tensors[value[TENSOR]]
+            if ARRAY in value:
+                return tensors[value[ARRAY]].numpy()
+            return {key: leaf(part) for key, part in value.items()}
+        return [leaf(part) for part in value] if isinstance(value, list) else value
+
+    return leaf(tree)
+
+
+def rng_state(rng: np.random.Generator) -> State:
+    """The state of a NumPy generator."""
+    return dict(rng.bit_generator.state)
+
+
+def load_rng(rng: np.random.Generator, state: State) -> None:
+    """Put a NumPy generator of the same kind into a state."""
+    rng.bit_generator.state = state
+
+
+def optimiser_state(optimiser: "torch.optim.Optimizer") -> State:
+    """The state of an optimiser: what it remembers of each weight, by the weight's number, and its groups' numbers."""
+    whole = optimiser.state_dict()
+    groups = [{name: value for name, value in group.items() if name != "params"} for group in whole["param_groups"]]
+    return {"weights": {str(number): dict(kept) for number, kept in whole["state"].items()}, "groups": groups}
+
+
+def load_optimiser(optimiser: "torch.optim.Optimizer", state: State) -> None:
+    """Put an optimiser of the same weights into a state."""
+    numbers = [group["params"] for group in optimiser.state_dict()["param_groups"]]
+    groups = [dict(group, params=params) for group, params in zip(state["groups"], numbers, strict=True)]
+    kept = {int(number): dict(values) for number, values in state["weights"].items()}
+    optimiser.load_state_dict({"state": kept, "param_groups": groups})

@@ -1,0 +1,63 @@
+"""Parts by name, and states that come back to the bit without pickle."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from goalsight.base.errors import UserError
+from goalsight.base.registry import Registry
+from goalsight.base.training_state import cut, join, load_optimiser, load_rng, optimiser_state, rng_state
+
+
+def test_a_registry_imports_only_what_is_chosen() -> None:
+    parts = Registry("queue", {"ordered": "collections:OrderedDict", "absent": "no_such_module:Nothing"})
+    assert parts.load("ordered").__name__ == "OrderedDict"
+    assert list(parts) == ["ordered", "absent"]
+    with pytest.raises(UserError, match='no queue "orderd"; did you mean "ordered"'):
+        parts.load("orderd")
+    parts.add("count", "collections:Counter")
+    assert parts.load("count").__name__ == "Counter"
+    with pytest.raises(ValueError, match="already"):
+        parts.add("count", "a:b")
+
+
+def test_a_state_comes_back_from_json_and_tensors() -> None:
+    rng = np.random.default_rng(3)
+    state = {"a": {"w": torch.arange(3.0)}, "b": [np.array([True, False]), 7, None, "x"], "rng": rng_state(rng)}
+    tensors, tree = cut(state)
+    back = join(tensors, json.loads(json.dumps(tree)))
+    expected = rng.random(5)
+    again = np.random.default_rng(0)
+    load_rng(again, back["rng"])
+    assert np.array_equal(again.random(5), expected)
+    assert torch.equal(back["a"]["w"], torch.arange(3.0))
+    assert back["b"][0].tolist() == [True, False]
+    assert back["b"][1:] == [7, None, "x"]
+    with pytest.raises(TypeError, match="b is a set"):
+        cut({"b": {1}})
+
+
+def test_an_optimiser_goes_on_to_the_bit() -> None:
+    def fresh() -> tuple[torch.nn.Linear, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(3, 2)
+        return layer, torch.optim.AdamW([{"params": [layer.weight]}, {"params": [layer.bias]}], lr=0.1)
+
+    def step(layer: torch.nn.Linear, optimiser: torch.optim.Optimizer) -> None:
+        layer(torch.ones(4, 3)).square().mean().backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+    layer, optimiser = fresh()
+    step(layer, optimiser)
+    tensors, tree = cut({"layer": layer.state_dict(), "optimiser": optimiser_state(optimiser)})
+    back = join(tensors, json.loads(json.dumps(tree)))
+    step(layer, optimiser)
+    other, resumed = fresh()
+    other.load_state_dict(back["layer"])
+    load_optimiser(resumed, back["optimiser"])
+    step(other, resumed)
+    assert torch.equal(layer.weight, other.weight)
+    assert torch.equal(layer.bias, other.bias)
