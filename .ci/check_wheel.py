@@ -87,6 +87,8 @@ def main() -> None:
         run([binaries / "pip", *install, wheel], elsewhere)
         print(run([binaries / "python", "-c", TRIAL], elsewhere), end="")
         run([binaries / "goalsight", "--help"], elsewhere)
+        # Python that is started in a checkout finds the front door there first, and must find the rooms too.
+        run([binaries / "python", "-c", "import goalsight.envs.registration, goalsight.pretrain.train"], ROOT)
         listed = json.loads(run([binaries / "goalsight", "envs", "--json"], elsewhere))
         print(f"wheel check passed: {wheel.name}, {len(listed['ids'])} environments")
 

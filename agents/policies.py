@@ -1,4 +1,4 @@
-"""Policies that need no learning: the floors every success rate is read beside, and the scripted expert.
+"""Policies that need no learning: the baselines every success rate is read beside, and the scripted expert.
 
 A policy acts for a whole batch of environments. What an episode draws at random depends on the seed and on the
 episode's number alone, never on how many environments run at once (`EpisodeStreams`).
@@ -20,7 +20,7 @@ Actions = NDArray[np.float32]
 
 
 class Policy(Protocol):
-    """Whatever acts: an agent, an expert, a floor."""
+    """Whatever acts: an agent, an expert, a baseline."""
 
     def reset(self, obs: Observation, mask: Mask) -> None:
         """Start new episodes where `mask` (N,) is set; `obs` is their first observation."""

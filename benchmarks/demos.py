@@ -1,4 +1,4 @@
-"""What `goalsight demo` takes and reaches here: seconds of each stage, success with its interval and floors."""
+"""What `goalsight demo` takes and reaches here: seconds of each stage, success with its interval and baselines."""
 
 import contextlib
 import sys
@@ -16,7 +16,7 @@ from goalsight.base.interruption import stopped_by
 from goalsight.base.runs import atomic_write_json
 from goalsight.commands.demo import Demo, demo
 
-KEPT = ("task", "env", "seed", "seconds", "total_seconds", "success", "floors")
+KEPT = ("task", "env", "seed", "seconds", "total_seconds", "success", "baselines")
 
 
 @dataclass(frozen=True)

@@ -182,7 +182,7 @@ def learn(name: str, asked: dict[str, Any], source: str, config: Learning) -> di
         **{key: run.summary[key] for key in kept},
         "evaluations": evaluations,
         "final": {"checkpoint": "last", "success": judged["success"], "seed": judged["seed"]},
-        "floors": {floor: row["success"]["rate"] for floor, row in judged["floors"].items()},
+        "baselines": {baseline: row["success"]["rate"] for baseline, row in judged["baselines"].items()},
         **about,
         "agents_at_once": config.jobs,
     }

@@ -1,4 +1,4 @@
-"""Success over fixed evaluation seeds, always beside the floors: doing nothing, acting at random, the expert."""
+"""Success over fixed evaluation seeds, always beside the baselines: doing nothing, acting at random, the expert."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ import tyro
 
 from goalsight.base.errors import UserError
 from goalsight.eval.stats import Proportion, wilson
-from goalsight.eval.subject import FLOORS, Subject, floor, resolve_subject
+from goalsight.eval.subject import BASELINES, Subject, baseline, resolve_subject
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -27,7 +27,7 @@ NAMED_RESULT = "eval_named_goals.json"  # likewise, with named goals
 
 @dataclass(frozen=True)
 class Eval:
-    """Measure success beside the floors."""
+    """Measure success beside the baselines."""
 
     run: Annotated[Path | None, tyro.conf.Positional] = None
     """A training run, or nothing with --policy."""
@@ -61,7 +61,7 @@ class Eval:
 
 
 def evaluate(config: Eval) -> dict[str, Any]:
-    """Play the evaluation episodes with the subject and with each floor.
+    """Play the evaluation episodes with the subject and with each baseline.
 
     Args:
         config: whom to judge, and on which episodes.
@@ -79,13 +79,13 @@ def evaluate(config: Eval) -> dict[str, Any]:
     subject = resolve_subject(
         run=config.run, policy=config.policy, env=config.env, which=config.checkpoint, seed=config.seed
     ).under(config.vary, config.aids)
-    others = [floor(name, subject.env_id, subject.env_kwargs, seed=config.seed) for name in FLOORS]
+    others = [baseline(name, subject.env_id, subject.env_kwargs, seed=config.seed) for name in BASELINES]
     probe = subject.make_env(1)
     probe.close()
     others = [one for one in others if one.name != subject.name and (probe.has_expert or one.name != "expert")]
     with tqdm(total=(1 + len(others)) * config.episodes, unit="episode", desc="eval", disable=None) as bar:
         judged = judge(subject, config, bar)
-        floors = {one.name: judge(one, config, bar) for one in others}
+        baselines = {one.name: judge(one, config, bar) for one in others}
     result = {
         "env": subject.env_id,
         "env_kwargs": subject.env_kwargs,
@@ -94,7 +94,7 @@ def evaluate(config: Eval) -> dict[str, Any]:
         "seed": config.seed,
         "goals": config.goals,
         **judged,
-        "floors": floors,
+        "baselines": baselines,
         **provenance(),
     }
     print(json.dumps(result, default=str) if config.json else table(result))
@@ -173,7 +173,7 @@ def table(result: dict[str, Any]) -> str:
         f"{result['env']}: {result['episodes']} episodes, seeds {result['seed']} to {last}{kind}",
         f"  {'policy':8}  {'success':>7}  {'95% interval':>16}  {'mean return':>11}",
     ]
-    rows = {result["subject"]["name"]: result, **result["floors"]}
+    rows = {result["subject"]["name"]: result, **result["baselines"]}
     for name, row in rows.items():
         success = Proportion(**row["success"])
         interval = f"[{100 * success.low:.1f}%, {100 * success.high:.1f}%]"
@@ -182,7 +182,7 @@ def table(result: dict[str, Any]) -> str:
     if "by_goal" in result:
         width = max(map(len, result["by_goal"]))
         lines.append(f"  by goal: {result['subject']['name']}, and the expert")
-        experts = (result["floors"].get("expert") or result)["by_goal"]
+        experts = (result["baselines"].get("expert") or result)["by_goal"]
         for name, row in result["by_goal"].items():
             lines.append(f"    {name:{width}}  {row['count']:>3} of {row['total']}  {experts[name]['rate']:>5.0%}")
     seen = [f"{key}: {value}" for key, value in result["subject"].items() if key != "name" and value is not None]

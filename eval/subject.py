@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from goalsight.base.runs import Run
     from goalsight.envs.registration import GoalEnvs
 
-FLOORS = ("nothing", "random", "expert")
+BASELINES = ("nothing", "random", "expert")
 LOOKS = (
     "obs",
     "image_size",
@@ -47,7 +47,7 @@ class Subject:
         return make_goal_envs(self.env_id, num_envs=num_envs, **kwargs)
 
 
-def floor(name: str, env_id: str, env_kwargs: dict[str, Any], *, seed: int) -> Subject:
+def baseline(name: str, env_id: str, env_kwargs: dict[str, Any], *, seed: int) -> Subject:
     """A policy that needs no learning, in the environment that these arguments make.
 
     It looks at no pixels, so none are rendered; starts and goals do not depend on what is observed.
@@ -76,14 +76,14 @@ def resolve_subject(*, run: Path | None, policy: str | None, env: str | None, wh
         UserError: if neither or both are given, or something does not exist.
     """
     if (run is None) == (policy is None):
-        raise UserError(f"name a training run, or --policy {'|'.join(FLOORS)} with --env ID: one of the two")
+        raise UserError(f"name a training run, or --policy {'|'.join(BASELINES)} with --env ID: one of the two")
     if run is not None:
         if env is not None:
             raise UserError(f"--env {env} goes with --policy only: the run {run} knows its environment")
         return _agent(run, which)
     if env is None:
         raise UserError(f"--policy {policy} needs --env ID; `goalsight envs` lists them")
-    return floor(str(policy), env, {}, seed=seed)
+    return baseline(str(policy), env, {}, seed=seed)
 
 
 def _agent(path: Path, which: str) -> Subject:

@@ -20,7 +20,7 @@ from goalsight.eval.reports import report
 from goalsight.eval.stats import wilson
 from goalsight.pretrain import train as pretrain
 
-VERDICT = {"success": asdict(wilson(97, 100)), "floors": {"random": {"success": asdict(wilson(5, 100))}}}
+VERDICT = {"success": asdict(wilson(97, 100)), "baselines": {"random": {"success": asdict(wilson(5, 100))}}}
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ def test_an_agent_learns_is_judged_and_filmed_there(tmp_path: Path) -> None:
     assert judged.returncode == 0, judged.stderr[-2000:]
     result = json.loads(judged.stdout)
     assert result["success"]["rate"] > 0.9
-    assert set(result["floors"]) == {"nothing", "random"}
+    assert set(result["baselines"]) == {"nothing", "random"}
     filmed = cli("record", "run", "--episodes", "2", "--size", "64", cwd=tmp_path)
     assert filmed.returncode == 0, filmed.stderr[-2000:]
     frames = iio.imread(next((tmp_path / "run" / "videos").glob("*.mp4")))

@@ -9,7 +9,7 @@ from goalsight.base.errors import UserError
 from goalsight.envs.tasks import TASKS
 from goalsight.envs.vector import GoalVectorEnv
 from goalsight.eval.evaluate import Eval, evaluate, goals_of, summarise, table
-from goalsight.eval.subject import floor, resolve_subject
+from goalsight.eval.subject import baseline, resolve_subject
 
 
 def test_summary_worked_by_hand():
@@ -37,8 +37,8 @@ def test_expert_beside_its_floors(capsys):
     printed = json.loads(capsys.readouterr().out)
     assert printed["success"] == found["success"]
     assert found["success"]["rate"] >= 0.9
-    assert set(found["floors"]) == {"nothing", "random"}
-    assert found["floors"]["nothing"]["success"]["rate"] == 0.0
+    assert set(found["baselines"]) == {"nothing", "random"}
+    assert found["baselines"]["nothing"]["success"]["rate"] == 0.0
     assert found["env"] == "goalsight/PandaReach-v1"
     assert found["versions"]["mujoco"]
     text = table(found).splitlines()
@@ -49,12 +49,12 @@ def test_expert_beside_its_floors(capsys):
 def test_results_do_not_depend_on_the_number_of_environments(capsys):
     few, many = (evaluate(Eval(policy="random", env="PandaPush-v1", episodes=6, num_envs=n)) for n in (4, 6))
     assert few["mean_return"] == many["mean_return"]
-    assert few["floors"]["expert"]["mean_return"] == many["floors"]["expert"]["mean_return"]
+    assert few["baselines"]["expert"]["mean_return"] == many["baselines"]["expert"]["mean_return"]
 
 
 def test_a_floor_acts_in_the_same_episodes_without_pixels():
     kwargs = {"obs": "pixels", "image_size": 32, "camera": "wrist", "control": "joint", "max_episode_steps": 7}
-    found = floor("random", "PandaPush-v1", kwargs, seed=0)
+    found = baseline("random", "PandaPush-v1", kwargs, seed=0)
     assert found.env_kwargs == {"obs": "state", "control": "joint", "max_episode_steps": 7}
     assert found.make_env(2).horizon == 7
 
@@ -100,7 +100,7 @@ def test_named_goals_are_judged_one_by_one(capsys):
         "open": 1,
     }
     assert sum(row["count"] for row in found["by_goal"].values()) == found["success"]["count"] == 7
-    assert found["floors"]["nothing"]["by_goal"]["open"]["rate"] == 0
+    assert found["baselines"]["nothing"]["by_goal"]["open"]["rate"] == 0
     text = table(found)
     assert text.splitlines()[0].endswith("named goals in turn")
     assert "open    1 of 1   100%" in " ".join(text.split("\n"))

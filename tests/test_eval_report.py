@@ -61,7 +61,7 @@ def result(count):
         "seed": 10_000,
         "success": vars(success),
         **row,
-        "floors": {name: {"success": vars(wilson(n, 100)), **row} for name, n in (("random", 2), ("expert", 99))},
+        "baselines": {name: {"success": vars(wilson(n, 100)), **row} for name, n in (("random", 2), ("expert", 99))},
     }
 
 
@@ -102,6 +102,15 @@ def test_a_whole_run(tmp_path):
     assert "<td class=number>0.90</td>" in text
     assert "<script>" not in text
     assert "2,500" in text
+
+
+def test_a_judgement_of_an_earlier_version_is_still_shown(tmp_path):
+    run = a_training(tmp_path / "run", tmp_path / "gone", obs="state")
+    old = result(85)
+    old["floors"] = old.pop("baselines")
+    atomic_write_json(run.path / "eval.json", old)
+    text = read(report(Report(run.path)))
+    assert "99%" in text
 
 
 def test_a_run_with_nothing_yet_says_what_is_missing(tmp_path):

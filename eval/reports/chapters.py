@@ -37,7 +37,7 @@ def subtitle(run: "Run") -> str:
 
 def headline(run: "Run") -> list[tuple[str, str]]:
     """The numbers in large type: value and label."""
-    metrics, found = run.metrics(), _read(run.path / evaluate.RESULT)
+    metrics, found = run.metrics(), _judgement(run)
     cards: list[tuple[str, str]] = []
     if found:
         success = Proportion(**found["success"])
@@ -106,7 +106,7 @@ def _probe_table(probed: dict[str, Any]) -> str:
 
 
 def learnt(run: "Run") -> str:
-    """Learning curves over environment steps and over time, with the floors as levels."""
+    """Learning curves over environment steps and over time, with the baselines as levels."""
     rows = [row for row in run.metrics() if SUCCESS in row]
     if not rows:
         words = "This run has not evaluated itself yet, so there is no learning curve."
@@ -115,15 +115,15 @@ def learnt(run: "Run") -> str:
     long = seconds[-1] > 180
     clock = [second / 60 if long else second for second in seconds]
     success = [row[SUCCESS] for row in rows]
-    found = _read(run.path / evaluate.RESULT)
-    known = found.get("floors", {})
-    floors = {key: known[key]["success"]["rate"] for key in ("expert", "random") if key in known}
+    found = _judgement(run)
+    known = found.get("baselines", {})
+    baselines = {key: known[key]["success"]["rate"] for key in ("expert", "random") if key in known}
     plots = []
     for x, label, caption in (
         (steps, "environment steps", "over environment steps"),
         (clock, f"wall-clock time [{'min' if long else 's'}]", "over wall-clock time"),
     ):
-        levels = [Series(key, [0, max(x)], [rate, rate], dashed=True) for key, rate in floors.items()]
+        levels = [Series(key, [0, max(x)], [rate, rate], dashed=True) for key, rate in baselines.items()]
         plots.append(
             page.figure(
                 line_plot([Series("agent", x, success), *levels], x_label=label, y_label="success", percent=True),
@@ -161,15 +161,15 @@ def _within_family(name: str, family: str) -> str:
 
 
 def judged(run: "Run") -> str:
-    """Success beside the floors."""
-    found = _read(run.path / evaluate.RESULT)
+    """Success beside the baselines."""
+    found = _judgement(run)
     if not found:
         return page.section(
             "How well it does",
-            "Success beside the floors: doing nothing, acting at random, and the scripted expert.",
+            "Success beside the baselines: doing nothing, acting at random, and the scripted expert.",
             page.missing("Not evaluated yet.", f"goalsight eval {run.path}"),
         )
-    rows = {found["subject"]["name"]: found, **found["floors"]}
+    rows = {found["subject"]["name"]: found, **found["baselines"]}
     last = found["seed"] + found["episodes"] - 1
     words = (
         f"{found['episodes']} episodes on seeds {found['seed']} to {last}, the same for all; success is that of the "
@@ -264,6 +264,12 @@ def _latest_pictures(run: "Run") -> list[Path]:
     for path in sorted((run.path / "pictures").glob("*-[0-9]*.png")):
         newest[path.stem.rpartition("-")[0]] = path
     return list(newest.values())
+
+
+def _judgement(run: "Run") -> dict[str, Any]:
+    """What `goalsight eval` found; empty where it has not been run. Earlier versions called baselines floors."""
+    found = _read(run.path / evaluate.RESULT)
+    return {"baselines": found["floors"], **found} if "floors" in found else found
 
 
 def _read(path: Path) -> dict[str, Any]:

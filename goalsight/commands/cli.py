@@ -44,7 +44,7 @@ COMMANDS = {
     "collect": Command("goalsight.agents.collecting.collect", "Collect", "collect", "record play as video and frames"),
     "pretrain": Command("goalsight.pretrain.train", "Pretrain", "pretrain", "train an encoder on video"),
     "train": Command("goalsight.agents.train", "Train", "train", "train an agent to reach goals it is shown"),
-    "eval": Command("goalsight.eval.evaluate", "Eval", "evaluate", "measure success beside the floors"),
+    "eval": Command("goalsight.eval.evaluate", "Eval", "evaluate", "measure success beside the baselines"),
     "record": Command("goalsight.eval.films.record", "Record", "record", "film an agent beside its goal"),
     "probe": Command("goalsight.eval.probes.probe", "Probe", "probe", "measure what an encoder knows, in cm"),
     "new-task": Command(

@@ -62,7 +62,7 @@ def demo(config: Demo) -> dict[str, Any]:
 
     Returns:
         what `demo.json` holds: the folders, the seconds of each stage, and the success with its interval and
-        the floors. When it is interrupted, only the stages that were finished.
+        the baselines. When it is interrupted, only the stages that were finished.
     """
     plan = PLANS[config.task]
     out = config.out or Path("runs") / f"demo-{config.task}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -132,7 +132,7 @@ def _conclude(result: dict[str, Any], out: Path) -> None:
     result |= {
         "total_seconds": round(sum(result["seconds"].values()), 1),
         "success": verdict["success"],
-        "floors": {name: floor["success"] for name, floor in verdict["floors"].items()},
+        "baselines": {name: baseline["success"] for name, baseline in verdict["baselines"].items()},
         "paths": {
             "play": str(out / "play" / "videos" / "play.mp4"),
             "pictures": str(out / "encoder" / "pictures"),
