@@ -113,19 +113,21 @@ def train(config: Train) -> Path:
         UserError: if something that was named does not exist or does not fit, or memory does not suffice.
     """
     from goalsight.agents.learning import Learner
-    from goalsight.base.runs import Run, interrupted
+    from goalsight.base.runs import Run
 
     choose("critic", config.critic, CRITICS)
-    with interrupted() as stop, Learner(config) as learner:
-        run = Run.create(
+    with (
+        Learner(config) as learner,
+        Run.start(
             "train",
             {**asdict(config), **learner.facts, "preset": asdict(learner.preset)},
             out=config.out,
             seed=config.seed,
             sources=learner.sources,
             name=learner.task,
-        )
-        summary: dict[str, Any] = learner.learn(run, lambda: stop.requested)
-        run.finish(summary, status="interrupted" if stop.requested else "finished")
+        ) as run,
+    ):
+        summary: dict[str, Any] = learner.learn(run, lambda: run.stopped)
+        run.finish(summary)
     print(json.dumps({"run": str(run.path), **summary}) if config.json else f"{learner.verdict(summary)}\n{run.path}")
     return run.path

@@ -83,7 +83,7 @@ def pretrain(config: Pretrain) -> Path:
         UserError: for data that cannot be read, names that do not exist, a disk that refuses, or a loss that is
             no number any more.
     """
-    from goalsight.base.runs import Run, interrupted
+    from goalsight.base.runs import Run
     from goalsight.pretrain.data.ingest import cached_ingest
     from goalsight.pretrain.trainer import Trainer
 
@@ -91,17 +91,12 @@ def pretrain(config: Pretrain) -> Path:
         store = cached_ingest(config.data, config.cache, config.image_size, fps=config.fps)
         if not config.json:
             print(_about_data(store), file=sys.stderr)
-        run = Run.create(
+        with Run.start(
             "pretrain", config, out=config.out, seed=config.seed, sources={"data": store.content_hash}, name=config.size
-        )
-        with interrupted() as stop:
-            try:
-                summary = trainer.train(store, run, stop)
-            except BaseException:
-                run.set_status("interrupted")
-                raise
-    summary = {"run": str(run.path), "data": str(store.path), "frames": store.num_frames, **summary}
-    run.finish(summary, status="interrupted" if stop.requested else "finished")
+        ) as run:
+            summary = trainer.train(store, run, run.stop)
+            summary = {"run": str(run.path), "data": str(store.path), "frames": store.num_frames, **summary}
+            run.finish(summary)
     print(json.dumps(summary) if config.json else _about_training(summary))
     return run.path
 

@@ -110,7 +110,7 @@ def test_stopping_early_leaves_a_run_that_can_be_loaded(tmp_path, monkeypatch):
 
     def ask_to_stop(self: Watch) -> None:
         evaluate(self)
-        self._stopped.__closure__[0].cell_contents.requested = True
+        self._run.stop.requested = True
 
     monkeypatch.setattr(Watch, "_evaluate", ask_to_stop)
     path = train(Train(**TINY | {"eval_every": 120, "obs": "state"}, out=tmp_path / "run"))

@@ -157,7 +157,7 @@ def test_a_loss_that_is_no_number_is_one_line_and_costs_no_checkpoint(tmp_path, 
     with pytest.raises(UserError, match="the loss became nan at step 2") as caught:
         pretrain(config(squares, tmp_path / "run", save_every=0.0))
     assert "\n" not in str(caught.value)
-    assert Run.open(tmp_path / "run").manifest["status"] == "interrupted"
+    assert Run.open(tmp_path / "run").manifest["status"] == "failed"
     tensors, _ = Run.open(tmp_path / "run").load()
     assert all(value.isfinite().all() for value in tensors.values())
 

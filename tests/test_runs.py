@@ -251,7 +251,7 @@ def test_a_damaged_config_is_refused(run: Run) -> None:
 
 
 def test_a_run_without_checkpoints_says_so(run: Run) -> None:
-    with pytest.raises(UserError, match=r"has no checkpoint yet \(its status: running\)"):
+    with pytest.raises(UserError, match=r"has no checkpoint yet \(its status: killed\)"):
         run.load()
 
 

@@ -81,22 +81,36 @@ def collect(config: Collect) -> Path:
     Raises:
         UserError: for an unknown environment, a folder that cannot be written, or no finished episode.
     """
-    from tqdm import tqdm
-
-    from goalsight.base.runs import Run, interrupted
+    from goalsight.base.runs import Run
     from goalsight.envs.registration import resolve
-    from goalsight.pretrain.data.store import FrameStoreWriter
 
     config = replace(config, env=resolve(config.env))
     episodes = -(-config.frames // config.steps)
     env = _make_env(config, min(config.num_envs, episodes))
-    policy = Play(config.mix, seed=config.seed)
-    run = Run.create("collect", config, out=config.out, seed=config.seed, name=config.env.split("/")[-1])
-    film = VideoWriter(run.videos / "play.mp4", fps=20, quality=23) if config.film else contextlib.nullcontext()
     began = time.perf_counter()
     with (
-        interrupted() as stop,
         contextlib.closing(env),
+        Run.start("collect", config, out=config.out, seed=config.seed, name=config.env.split("/")[-1]) as run,
+    ):
+        recorder = _record(config, env, run)
+        _publish(config, run, recorder, time.perf_counter() - began)
+    return run.path
+
+
+def _record(config: Collect, env: "GoalVectorEnv", run: "Run") -> "Recorder":
+    """Play into the run's frame store and film.
+
+    Raises:
+        UserError: no episode was finished.
+    """
+    from tqdm import tqdm
+
+    from goalsight.pretrain.data.store import FrameStoreWriter
+
+    episodes = -(-config.frames // config.steps)
+    policy = Play(config.mix, seed=config.seed)
+    film = VideoWriter(run.videos / "play.mp4", fps=20, quality=23) if config.film else contextlib.nullcontext()
+    with (
         FrameStoreWriter(run.path / STORE, image_size=config.image_size) as writer,
         film as reel,
         tqdm(total=episodes * config.steps, unit="frame", desc="play", disable=None) as bar,
@@ -110,12 +124,11 @@ def collect(config: Collect) -> Path:
             steps=config.steps,
             before_step=recorder.take,
             after_wave=recorder.keep,
-            stop=lambda: stop.requested,
+            stop=lambda: run.stopped,
         )
         if recorder.frames == 0:
-            run.set_status("interrupted")
             raise UserError(f"no episode was finished: nothing to keep in {run.path}")
-    return _publish(config, run, recorder, time.perf_counter() - began, stopped=stop.requested)
+    return recorder
 
 
 def _make_env(config: Collect, num_envs: int) -> "GoalVectorEnv":
@@ -210,7 +223,7 @@ class Recorder:
                 self._film.add(mosaic(tiles, COLUMNS, scale))
 
 
-def _publish(config: Collect, run: "Run", recorder: Recorder, seconds: float, *, stopped: bool) -> Path:
+def _publish(config: Collect, run: "Run", recorder: Recorder, seconds: float) -> None:
     """Write the summary with the recording's hash, and say what was recorded."""
     from goalsight.pretrain.data.store import FrameStore
 
@@ -227,12 +240,11 @@ def _publish(config: Collect, run: "Run", recorder: Recorder, seconds: float, *,
         "frames_per_second": recorder.frames / seconds,
         "data": store.content_hash,
     }
-    run.finish(summary, status="interrupted" if stopped else "finished")
+    run.finish(summary)
     if config.json:
         print(json.dumps(summary, default=str))
     else:
         print(_sentence(summary))
-    return run.path
 
 
 def _sentence(summary: dict[str, Any]) -> str:

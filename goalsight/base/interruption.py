@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request that a loop can honour: finish the step, save, return."""
+"""Ctrl-C, SIGTERM and a closed terminal as a request that a loop can honour: finish the step, save, return."""
 
 import signal
 import sys
@@ -7,6 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+
+
+def handled() -> list[signal.Signals]:
+    """The signals that ask this process to end; a hang-up only where `nohup` or a shell has not said to ignore it."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
 
 
 @dataclass
@@ -34,7 +40,7 @@ def forget_stop() -> None:
 
 @contextmanager
 def interrupted() -> Iterator[Stop]:
-    """Let a loop end cleanly on SIGINT or SIGTERM.
+    """Let a loop end cleanly on SIGINT, SIGTERM or SIGHUP, which `nohup` keeps away.
 
     The first signal sets `stop.requested`; a second one raises KeyboardInterrupt at once. Outside the main
     thread, where Python delivers no signals, nothing is changed.
@@ -55,7 +61,7 @@ def interrupted() -> Iterator[Stop]:
         stop.signal_name = signal.Signals(number).name
         print("stopping after this step, then saving; once more stops at once", file=sys.stderr)
 
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request) for number in handled()}
     try:
         yield stop
     finally:

@@ -11,29 +11,31 @@ A run is a folder::
 Weights are safetensors and everything else is JSON, so loading a stranger's run executes nothing.
 """
 
-import contextlib
-import itertools
-import json
-import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from goalsight.base import checkpoints
+from goalsight.base import checkpoints, run_folders
 from goalsight.base.checkpoints import read_checkpoint
-from goalsight.base.errors import UserError, choose
+from goalsight.base.errors import UserError, choose, in_one_line
 from goalsight.base.files import (
     atomic_write_bytes,
     atomic_write_json,
     atomic_write_text,
+    flush_to_disk,
     read_json,
     to_json,
     writing,
 )
 from goalsight.base.interruption import Stop, interrupted, stopped_by
-from goalsight.base.machine import describe_machine, versions
+from goalsight.base.life import FolderLock, is_same_process_alive, is_written, this_process
+from goalsight.base.machine import command_line, describe_machine, versions
+from goalsight.base.metrics import append_row, drop_after, end_torn_line, read_rows
+from goalsight.base.training_state import State
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,16 +57,19 @@ __all__ = [
 ]
 
 KINDS = ("collect", "pretrain", "train")
+Status = Literal["running", "finished", "interrupted", "failed"]
 
 
 class Run:
-    """One run folder; made by `Run.create`, read by `Run.open`.
+    """One run folder; written inside `with Run.start(...)` or `with Run.resume(...)`, read by `Run.open`.
 
     Attributes:
         path: the folder.
         kind: one of `KINDS`.
         config: what was asked for.
-        manifest: status, seed, versions, machine, command line and sources.
+        manifest: status, process, seed, versions, machine, command line and sources.
+        stop: whether someone asked this process to stop; a loop that sees it saves and finishes.
+        differences: what has changed since a resumed run was started, one sentence each.
     """
 
     def __init__(self, path: Path, config: dict[str, Any], manifest: dict[str, Any]) -> None:
@@ -72,12 +77,15 @@ class Run:
         self.kind: str = manifest["kind"]
         self.config = config
         self.manifest = manifest
-        self._started = time.monotonic()
-        self._wall_before: float | None = None
+        self.stop = Stop()
+        self.differences: list[str] = []
+        self._began = time.monotonic()
+        self._seconds_before: float | None = None
         self._board: SummaryWriter | None = None
 
     @classmethod
-    def create(
+    @contextmanager
+    def start(
         cls,
         kind: str,
         config: Any,
@@ -86,8 +94,11 @@ class Run:
         seed: int,
         sources: dict[str, str] | None = None,
         name: str = "",
-    ) -> "Run":
-        """Make a new run folder.
+    ) -> "Iterator[Run]":
+        """Make a new run folder and hold it: the body works, calls `finish`, and heeds `stop`.
+
+        Ctrl-C, SIGTERM and SIGHUP set `stop`. A body that raises leaves the status "failed", or "interrupted" where
+        someone had asked to stop.
 
         Args:
             kind: one of `KINDS`.
@@ -98,34 +109,121 @@ class Run:
             name: goes into the default folder's name.
 
         Raises:
-            UserError: if the folder holds a run already or cannot be written.
+            UserError: if the folder holds a run already, another process makes it, or it cannot be written.
         """
+        with interrupted() as stop:
+            run, lock = cls._make(kind, config, out=out, seed=seed, sources=sources, name=name)
+            with run._living(stop, lock):
+                yield run
+
+    @classmethod
+    def create(cls, kind: str, config: Any, **options: Any) -> "Run":
+        """Make a new run folder that no process holds; arguments are those of `start`."""
+        run, lock = cls._make(kind, config, **options)
+        lock.release()
+        return run
+
+    @classmethod
+    def _make(
+        cls,
+        kind: str,
+        config: Any,
+        *,
+        out: Path | None = None,
+        seed: int,
+        sources: dict[str, str] | None = None,
+        name: str = "",
+    ) -> "tuple[Run, FolderLock]":
         choose("kind of run", kind, KINDS)
         if not (isinstance(config, dict) or is_dataclass(config)):
             raise TypeError(f"config must be a dataclass or a dictionary, got {type(config).__name__}")
-        path = Path(out) if out is not None else _fresh_folder(kind, name)
-        if (path / "config.json").exists():
-            raise UserError(f"{path} holds a run already; choose another folder")
-        with writing(path):
-            if path.is_dir() and any(path.iterdir()):
-                raise UserError(f"{path} is not empty; choose another folder")
+        config = to_json(config)
         manifest = {
             "kind": kind,
             "status": "running",
             "seed": seed,
             "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "command": command_line(),
             "versions": versions(),
             "machine": describe_machine(),
             "sources": dict(sources or {}),
+            "process": this_process(),
+            "asked": config,  # as it was, should someone edit config.json
         }
-        with writing(path):
-            path.mkdir(parents=True, exist_ok=True)
-        run = cls(path, to_json(config), to_json(manifest))
-        # The manifest comes last: a folder without it is no run yet.
-        atomic_write_json(path / "config.json", run.config)
-        atomic_write_json(path / "manifest.json", run.manifest)
-        return run
+        path = Path(out) if out is not None else run_folders.fresh_folder(kind, name)
+        with run_folders.claimed(path) as lock:
+            run = cls(path, config, to_json(manifest))
+            # The manifest comes last: a folder without it is no run yet.
+            atomic_write_json(path / run_folders.CONFIG, run.config)
+            atomic_write_json(path / run_folders.MANIFEST, run.manifest)
+        return run, lock
+
+    @classmethod
+    @contextmanager
+    def resume(cls, path: Path | str) -> "Iterator[Run]":
+        """Hold a run that was stopped, failed, or whose process died, to go on with it.
+
+        The body makes what the run needs from `config`, gives it what `load_state` returns, and works as in `start`.
+        Metrics and the clock go on. What has changed since the run was started is in `differences`.
+
+        Raises:
+            UserError: it is no run, a process still writes it, or it is finished.
+        """
+        path = cls.open(path).path
+        with interrupted() as stop:
+            with writing(path):
+                lock = FolderLock(path)
+            try:
+                run = cls.open(path)
+                process = run.manifest.get("process", {})
+                if not lock.held and run.manifest["status"] == "running" and is_same_process_alive(process):
+                    raise UserError(f"run {path} still runs, as process {process['pid']} on {process['host']}")
+                if run.manifest["status"] == "finished":
+                    raise UserError(f"run {path} is finished: there is nothing to go on with")
+                run._take_up()
+            except BaseException:
+                lock.release()
+                raise
+            with run._living(stop, lock):
+                yield run
+
+    def _take_up(self) -> None:
+        """Note that this process goes on with the run, and what has changed; clear what the last one left."""
+        asked = self.manifest.get("asked", self.config)
+        self.differences = [
+            *_differences("config.json: {}", asked, self.config),
+            *_differences("version of {}", self.manifest.get("versions", {}), versions()),
+            *_differences("the machine's {}", self.manifest.get("machine", {}), describe_machine()),
+        ]
+        run_folders.clear_leftovers(self.path)
+        checkpoints.remove_leftovers(self.path / "checkpoints")
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        self.manifest.setdefault("resumed", []).append({"date": now, "differences": self.differences})
+        self.manifest.pop("error", None)
+        self.manifest["process"] = this_process()
+        self.set_status("running")
+
+    @contextmanager
+    def _living(self, stop: Stop, lock: FolderLock) -> "Iterator[None]":
+        """Hold the run while the body works, and record how it ended."""
+        self.stop = stop
+        try:
+            yield
+            self._end("interrupted" if stop.requested else "finished")
+        except BaseException as error:
+            wanted = stop.requested or isinstance(error, KeyboardInterrupt | GeneratorExit)
+            if not wanted:
+                self.manifest["error"] = in_one_line(error)
+            with suppress(UserError):  # the disk that refused the work may refuse this too; a lost lock says enough
+                self._end("interrupted" if wanted else "failed")
+            raise
+        finally:
+            lock.release()
+
+    def _end(self, status: Status) -> None:
+        self._close_board()
+        if self.manifest["status"] == "running":  # `finish` has not been called
+            self.set_status(status)
 
     @classmethod
     def open(cls, path: Path | str) -> "Run":
@@ -135,16 +233,33 @@ class Run:
             UserError: if it is missing, not a run, or was left half-written.
         """
         path = Path(path)
-        if not path.is_dir():
-            what = "is not a run folder" if path.exists() else "does not exist"
-            raise UserError(f"run {path} {what}; {_runs_near(path)}")
-        missing = [name for name in ("config.json", "manifest.json") if not (path / name).is_file()]
-        if missing:
-            raise UserError(f"{path} is not a run, or half-written: no {missing[0]}; {_runs_near(path)}")
-        manifest = read_json(path / "manifest.json")
+        run_folders.check_is_run(path)
+        manifest = read_json(path / run_folders.MANIFEST)
         if manifest.get("kind") not in KINDS:
             raise UserError(f"{path}/manifest.json names no kind of run; kinds: {', '.join(KINDS)}")
-        return cls(path, read_json(path / "config.json"), manifest)
+        return cls(path, read_json(path / run_folders.CONFIG), manifest)
+
+    @property
+    def status(self) -> str:
+        """How far the run is: running, finished, interrupted, failed, or killed, when its process is gone."""
+        status = str(self.manifest["status"])
+        if status == "running" and not is_written(self.path, self.manifest.get("process", {})):
+            return "killed"
+        return status
+
+    @property
+    def stopped(self) -> bool:
+        """Whether someone asked this process to stop."""
+        return self.stop.requested
+
+    @property
+    def seconds(self) -> float:
+        """For how long the run has worked [s]; the time between a stop and going on does not count."""
+        if self._seconds_before is None:
+            end_torn_line(self._metrics_file)
+            past = self.metrics()
+            self._seconds_before = past[-1].get("wall_s", 0.0) if past else 0.0
+        return self._seconds_before + time.monotonic() - self._began
 
     @property
     def pictures(self) -> Path:
@@ -161,33 +276,22 @@ class Run:
             (self.path / name).mkdir(exist_ok=True)
         return self.path / name
 
+    @property
+    def _metrics_file(self) -> Path:
+        return self.path / "metrics.jsonl"
+
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Append one measurement to metrics.jsonl and to TensorBoard.
 
         Args:
             step: the run's own step count.
-            metrics: plain numbers by name. "step" and "wall_s" are added [s since the run began; time
-                between an interruption and a resumption does not count].
+            metrics: plain numbers by name. "step" and "wall_s" are added; see `seconds`.
         """
-        if self._wall_before is None:
-            self._wall_before = self._mend_metrics()
-        wall = self._wall_before + time.monotonic() - self._started
         numbers = {name: float(value) for name, value in metrics.items()}
-        line = json.dumps(to_json({"step": int(step), "wall_s": round(wall, 3), **numbers}))
-        with writing(self.path / "metrics.jsonl"):
-            with (self.path / "metrics.jsonl").open("a") as file:
-                file.write(line + "\n")
+        append_row(self._metrics_file, {"step": int(step), "wall_s": round(self.seconds, 3), **numbers})
+        with writing(self._metrics_file):
             for name, value in numbers.items():
                 self._tensorboard().add_scalar(name, value, step)
-
-    def _mend_metrics(self) -> float:
-        """End a line that a crash cut off, and return the seconds that were logged before."""
-        path = self.path / "metrics.jsonl"
-        if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
-            with writing(path), path.open("a") as file:
-                file.write("\n")
-        past = self.metrics()
-        return past[-1]["wall_s"] if past else 0.0
 
     def log_image(self, step: int, name: str, image: "NDArray[np.uint8]") -> Path:
         """Keep a picture as pictures/<name>-<step>.png and in TensorBoard.
@@ -215,27 +319,34 @@ class Run:
             self._board = SummaryWriter(str(self.path / "tensorboard"))
         return self._board
 
+    def _close_board(self) -> None:
+        if self._board is not None:
+            with writing(self.path / "tensorboard"):
+                self._board.close()
+            self._board = None
+
     def metrics(self) -> list[dict[str, float]]:
         """Return what was logged, oldest first; a line cut off by a crash is left out."""
-        path = self.path / "metrics.jsonl"
-        rows: list[dict[str, float]] = []
-        for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            rows.append({key: float("nan") if value is None else value for key, value in row.items()})
-        return rows
+        return read_rows(self._metrics_file)
 
     def publish(
-        self, step: int, tensors: "dict[str, torch.Tensor]", meta: dict[str, Any], *, best: bool = False
+        self,
+        step: int,
+        tensors: "dict[str, torch.Tensor]",
+        meta: dict[str, Any],
+        *,
+        state: State | None = None,
+        best: bool = False,
     ) -> Path:
         """Publish a checkpoint: it appears whole under its name, or not at all.
 
         Args:
-            step: names the checkpoint; publishing the same step again replaces it.
+            step: names the checkpoint; publishing the same step again replaces it. Log this step's metrics first:
+                a run that goes on from here keeps what was logged up to this step.
             tensors: weights by name, on any device.
             meta: what is needed to rebuild the model, in JSON's own types.
+            state: what training goes on from (see `training_state`); older checkpoints then lose theirs, so that a
+                run holds one. Weights are not read back from `tensors`: a state holds whatever it needs.
             best: point `best` to it too. `last` always is.
 
         Returns:
@@ -244,10 +355,39 @@ class Run:
         Raises:
             UserError: if the disk refuses; the checkpoints from before are then untouched.
         """
-        folder = checkpoints.publish(self.path / "checkpoints", step, tensors, meta)
+        whole = None if state is None else {"step": step, "seconds": self.seconds, "training": state}
+        if self._metrics_file.exists():
+            with writing(self._metrics_file):
+                flush_to_disk(self._metrics_file)
+        folder = checkpoints.publish(self.path / "checkpoints", step, tensors, meta, whole)
         for pointer in ("last", "best") if best else ("last",):
             atomic_write_text(folder.parent / pointer, folder.name + "\n")
         return folder
+
+    def load_state(self) -> State | None:
+        """Return the newest training state, and go back to it: what was logged after it is dropped.
+
+        Returns:
+            what `publish` was given, or None where nothing has been published: the run then begins anew.
+
+        Raises:
+            UserError: the run has checkpoints, but none from which training can go on.
+        """
+        folder = self.path / "checkpoints"
+        steps = checkpoints.published_steps(folder)
+        for step in reversed(steps):
+            whole = checkpoints.read_state(checkpoints.find(folder, step))
+            if whole is not None:
+                self._go_back(step, float(whole["seconds"]))
+                return dict(whole["training"])
+        if steps:
+            raise UserError(f"run {self.path} keeps no training state, so it cannot go on; train anew")
+        self._go_back(-1, 0.0)
+        return None
+
+    def _go_back(self, step: int, seconds: float) -> None:
+        drop_after(self._metrics_file, step)
+        self._seconds_before, self._began = seconds, time.monotonic()
 
     def checkpoint(self, which: str | int = "last") -> Path:
         """Return a checkpoint's folder.
@@ -261,13 +401,13 @@ class Run:
         folder = self.path / "checkpoints"
         steps = checkpoints.published_steps(folder)
         if not steps:
-            raise UserError(f"run {self.path} has no checkpoint yet (its status: {self.manifest['status']})")
+            raise UserError(f"run {self.path} has no checkpoint yet (its status: {self.status})")
         if which in ("last", "best"):
-            return folder / checkpoints.step_name(self._pointed_at(str(which), steps))
+            return checkpoints.find(folder, self._pointed_at(str(which), steps))
         if not str(which).isdigit() or int(which) not in steps:
             known = ", ".join(map(str, steps))
             raise UserError(f'run {self.path} has no checkpoint "{which}"; choices: last, best, {known}')
-        return folder / checkpoints.step_name(int(which))
+        return checkpoints.find(folder, int(which))
 
     def _pointed_at(self, pointer: str, steps: list[int]) -> int:
         """Return the step that `last` or `best` names; the newest one where the file is absent or wrong.
@@ -285,19 +425,16 @@ class Run:
         """Return a checkpoint's tensors (on the CPU) and meta; see `checkpoint` for `which`."""
         return read_checkpoint(self.checkpoint(which))
 
-    def finish(self, summary: dict[str, Any], *, status: Literal["finished", "interrupted"] = "finished") -> None:
-        """Write summary.json and the final status; close TensorBoard's file."""
-        if self._board is not None:
-            with writing(self.path / "tensorboard"):
-                self._board.close()
-            self._board = None
+    def finish(self, summary: dict[str, Any], *, status: Status | None = None) -> None:
+        """Write summary.json and the final status: "interrupted" if `stopped`, else "finished", unless given."""
+        self._close_board()
         atomic_write_json(self.path / "summary.json", summary)
-        self.set_status(status)
+        self.set_status(status or ("interrupted" if self.stopped else "finished"))
 
-    def set_status(self, status: Literal["running", "finished", "interrupted"]) -> None:
+    def set_status(self, status: Status) -> None:
         """Record in the manifest how far the run is."""
         self.manifest["status"] = status
-        atomic_write_json(self.path / "manifest.json", self.manifest)
+        atomic_write_json(self.path / run_folders.MANIFEST, self.manifest)
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -306,22 +443,11 @@ class Run:
         return read_json(path) if path.exists() else {}
 
 
-def _fresh_folder(kind: str, name: str) -> Path:
-    """Make a folder under runs/; two runs that begin in the same second get one each."""
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    stem = "-".join(part for part in (kind, name.replace("/", "-"), stamp) if part)
-    for count in itertools.count(1):
-        path = Path("runs") / (stem if count == 1 else f"{stem}-{count}")
-        with writing(path), contextlib.suppress(FileExistsError):
-            path.mkdir(parents=True)
-            break
-    return path
-
-
-def _runs_near(path: Path) -> str:
-    """Return the names of the newest runs beside `path`, or under runs/, as part of a sentence."""
-    for folder in (path.parent, path, Path("runs")):
-        found = sorted(folder.glob("*/manifest.json"), key=lambda file: file.stat().st_mtime, reverse=True)
-        if found:
-            return f"newest runs: {', '.join(str(file.parent) for file in found[:5])}"
-    return "there are no runs nearby"
+def _differences(what: str, before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Say which entries differ, one sentence each."""
+    names = [*before, *(name for name in now if name not in before)]
+    return [
+        f"{what.format(name)} was {before.get(name, 'absent')}, is {now.get(name, 'absent')}"
+        for name in names
+        if before.get(name) != now.get(name)
+    ]

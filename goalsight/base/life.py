@@ -1,0 +1,113 @@
+"""Who writes a folder, and whether that process still lives.
+
+The writer holds a lock on the folder itself, which the system drops when the process ends, however it ends. Where
+folders cannot be locked, as on some network disks, the process that the run names is looked up instead.
+"""
+
+import errno
+import fcntl
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from goalsight.base.errors import UserError
+
+RETRIES, PAUSE = 5, 0.02  # who only looks holds the lock for a moment; times, and seconds between them
+
+
+def this_process() -> dict[str, Any]:
+    """What tells this process from every other one: its number, when it began, since which boot, and where."""
+    return {"pid": os.getpid(), "began": _began(os.getpid()), "boot": _boot(), "host": platform.node()}
+
+
+def is_same_process_alive(process: dict[str, Any]) -> bool:
+    """Whether the process that `this_process` described lives; one on another machine is taken to."""
+    if not isinstance(process.get("pid"), int):
+        return False
+    if process.get("boot") != _boot():
+        return process.get("host") != platform.node()
+    return process.get("began") == _began(process["pid"]) != ""
+
+
+def _began(pid: int) -> str:
+    """When a process began, as the system counts it; empty where there is no such process."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        if Path("/proc/self/stat").exists():
+            return ""
+        return _said("ps", "-o", "lstart=", "-p", str(pid))
+    fields = text.rpartition(")")[2].split()  # the name before it may hold anything
+    return "" if fields[0] in "ZX" else fields[19]  # a zombie has died
+
+
+def _boot() -> str:
+    """What names the time since the machine was started."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return _said("sysctl", "-n", "kern.boottime")
+
+
+def _said(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""
+
+
+class FolderLock:
+    """The right to write a folder, held until `release` or the process's end.
+
+    Attributes:
+        held: False where the disk locks no folders, and after `release`.
+
+    Raises:
+        UserError: another process holds it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._handle: int | None = os.open(folder, os.O_RDONLY)
+        self.held = False
+        for left in reversed(range(RETRIES)):
+            try:
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self.held = True
+                return
+            except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN):
+                    return  # this disk locks no folders
+                if not left:
+                    self.release()
+                    raise UserError(
+                        f"another process is writing {folder}; wait for it, or choose another folder"
+                    ) from None
+                time.sleep(PAUSE)
+
+    def release(self) -> None:
+        """Let others write the folder."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle, self.held = None, False
+
+
+def is_written(folder: Path, process: dict[str, Any]) -> bool:
+    """Whether a process that lives writes the folder.
+
+    Args:
+        folder: any folder.
+        process: what `this_process` said when the writing began; asked where folders cannot be locked.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
+            return True
+        return is_same_process_alive(process)
+    finally:
+        os.close(handle)

@@ -1,0 +1,51 @@
+"""A file of measurements, one JSON object a line, that survives crashes in the middle of a line."""
+
+import json
+from pathlib import Path
+
+from goalsight.base.files import atomic_write_bytes, to_json, writing
+
+
+def read_rows(path: Path) -> list[dict[str, float]]:
+    """The measurements, oldest first; a line cut off by a crash is left out, null is NaN."""
+    rows: list[dict[str, float]] = []
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+        row = _row(line)
+        if row is not None:
+            rows.append({key: float("nan") if value is None else value for key, value in row.items()})
+    return rows
+
+
+def append_row(path: Path, row: dict[str, float]) -> None:
+    """Add one measurement.
+
+    Raises:
+        UserError: the disk refuses.
+    """
+    with writing(path), path.open("a") as file:
+        file.write(json.dumps(to_json(row)) + "\n")
+
+
+def end_torn_line(path: Path) -> None:
+    """End a line that a crash cut off, so that the next one begins on its own."""
+    if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
+        with writing(path), path.open("a") as file:
+            file.write("\n")
+
+
+def drop_after(path: Path, step: int) -> None:
+    """Drop the measurements of later steps, and what a crash cut off; a run goes on from `step`."""
+    if not path.exists():
+        return
+    lines = path.read_text(errors="replace").splitlines()
+    kept = [line for line in lines if (row := _row(line)) is not None and row.get("step", 0) <= step]
+    if kept != lines:
+        atomic_write_bytes(path, "".join(f"{line}\n" for line in kept).encode())
+
+
+def _row(line: str) -> dict[str, float] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
