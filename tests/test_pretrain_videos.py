@@ -1,6 +1,10 @@
 """Reading video of any origin: what comes out by hand, and one clear line for what is broken."""
 
 import shutil
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -8,8 +12,9 @@ import pytest
 from PIL import Image
 
 from goalsight.base.errors import UserError
-from goalsight.pretrain.data.decoding import natural_order, square, stride
 from goalsight.pretrain.data.ingest import cached_ingest, find_sources, ingest
+from goalsight.pretrain.data.pictures import natural_order, square
+from goalsight.pretrain.data.readers.video import thinned
 from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
 
 SIZE = 16
@@ -68,10 +73,18 @@ def test_gif_frames_and_transparency(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("native", "wanted", "step"), [(30, 10, 3), (25, 10, 2), (10, 10, 1), (5, 10, 1), (0, 10, 1), (60, 0, 1)]
+    ("native", "wanted", "step"), [(30, 10, 3), (25, 10, 2), (10, 10, 1), (5, 10, 1), (60, 10, 6), (24, 10, 2)]
 )
 def test_rates_are_brought_near_the_one_asked_for(native, wanted, step):
-    assert stride(native, wanted) == step
+    times = [round(k / native, 3) for k in range(30)]  # as containers round them
+    assert [k for _, k in thinned(zip(times, range(30), strict=True), wanted)] == list(range(0, 30, step))
+
+
+def test_each_frame_is_thinned_by_its_own_time():
+    # 60 frames a second for a second, then one picture every 0.33 s.
+    times = [k / 60 for k in range(60)] + [1 + 0.33 * k for k in range(1, 11)]
+    kept = [time for time, _ in thinned(((time, None) for time in times), 10)]
+    np.testing.assert_allclose(kept, [k / 10 for k in range(10)] + [1 + 0.33 * k for k in range(1, 11)])
 
 
 def test_fast_video_is_thinned(tmp_path):
@@ -262,3 +275,185 @@ def test_a_full_disk_is_not_blamed_on_the_videos(tmp_path, monkeypatch):
     assert str(tmp_path / "out" / "store") in one_line(caught)
     assert list((tmp_path / "out").iterdir()) == []
     shutil.rmtree(tmp_path / "out")
+
+
+def timed(path, times, codec="libvpx", rate=60):
+    """A grey film whose frames are shown at these times [s], whatever its header says."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for value, time in zip(brightness(len(times)), times, strict=True):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), value, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = round(1000 * time), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".webm", "libvpx"), (".mkv", "mpeg4"), (".mp4", "libx264")])
+def test_every_picture_of_a_screen_recording_is_due(tmp_path, capfd, suffix, codec):
+    path = timed(tmp_path / f"screen{suffix}", [0.33 * k for k in range(20)], codec)
+    store = ingest([path], tmp_path / "store", SIZE)
+    np.testing.assert_allclose(store.episode(0).mean((1, 2, 3)), brightness(20), atol=6)
+    assert "breaks off" not in capfd.readouterr().err
+
+
+def test_a_rate_that_changes_is_thinned_where_it_is_high(tmp_path):
+    times = [k / 60 for k in range(60)] + [1 + 0.33 * k for k in range(10)]
+    store = ingest([timed(tmp_path / "screen.webm", times)], tmp_path / "store", SIZE)
+    assert store.num_frames == 10 + 10
+
+
+def test_sound_that_is_longer_than_the_picture_breaks_nothing_off(tmp_path, capfd):
+    path = tmp_path / "film.mkv"
+    with av.open(str(path), "w") as container:
+        picture, sound = container.add_stream("mpeg4", rate=10), container.add_stream("aac", rate=8000)
+        picture.width, picture.height, picture.pix_fmt = 32, 32, "yuv420p"
+        for value in brightness(10):
+            pixels = np.full((32, 32, 3), value, np.uint8)
+            container.mux(picture.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(picture.encode())
+        for k in range(40):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 8000, 1024 * k
+            container.mux(sound.encode(frame))
+        container.mux(sound.encode())
+    assert ingest([path], tmp_path / "store", SIZE).num_frames == 10
+    assert "breaks off" not in capfd.readouterr().err
+
+
+def gif(path, durations, size=(20, 20)):
+    pictures = [Image.new("L", size, int(value)) for value in brightness(len(durations))]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations)
+    return path
+
+
+def test_each_picture_of_a_gif_lasts_as_long_as_it_says(tmp_path):
+    # As browsers do, 10 ms count as 100; then thirty pictures of 50 ms, of which every other one is due.
+    path = gif(tmp_path / "film.gif", [10] + [100] * 9 + [50] * 30)
+    assert ingest([path], tmp_path / "store", SIZE).num_frames == 10 + 15
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_truncated_gif_among_good_videos_gets_a_line(tmp_path, capfd, share):
+    path = gif(tmp_path / "cut.gif", [100] * 40, (64, 64))
+    for end in range(int(share * path.stat().st_size), int(share * path.stat().st_size) + 12):
+        cut = tmp_path / f"cut-{end}.gif"
+        cut.write_bytes(path.read_bytes()[:end])
+    path.unlink()
+    film(tmp_path / "good.mp4")
+    assert ingest([tmp_path], tmp_path / "store", SIZE).num_episodes >= 1
+    lines = capfd.readouterr().err.splitlines()
+    assert len([line for line in lines if line.startswith("goalsight:") and "cut-" in line]) == 12
+
+
+def test_what_a_decoder_raises_is_damage_whatever_its_kind(tmp_path, capfd, monkeypatch):
+    def broken(image):
+        raise IndexError("pop from an empty table")
+
+    path = gif(tmp_path / "bad.gif", [100] * 3)
+    good = film(tmp_path / "good.mp4")
+    monkeypatch.setattr("PIL.GifImagePlugin.GifImageFile.load", broken)
+    assert ingest([path, good], tmp_path / "store", SIZE).num_episodes == 1
+    assert f"left out: {path} cannot be read as video: IndexError: pop from an empty table" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("turned", "hflip", "vflip"),
+    [(0, True, False), (0, False, True), (90, False, False), (180, False, False), (90, True, False), (90, False, True)],
+)
+def test_a_film_is_shown_as_its_display_matrix_says(tmp_path, turned, hflip, vflip):
+    corners = np.zeros((32, 32, 3), np.uint8)
+    corners[:16, :16], corners[:16, 16:], corners[16:, :16] = 220, 150, 80
+    path = tmp_path / "film.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        stream.set_display_rotation(turned, hflip=hflip, vflip=vflip)
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(corners, format="rgb24")))
+        container.mux(stream.encode())
+    expected = np.rot90(corners, turned // 90)  # as av's documentation has it: turned counterclockwise, then mirrored
+    expected = expected[:: -1 if vflip else 1, :: -1 if hflip else 1]
+    frame = ingest([path], tmp_path / "store", 32).episode(0)[0]
+    np.testing.assert_allclose(frame[8::16, 8::16].astype(int), expected[8::16, 8::16].astype(int), atol=8)
+
+
+def test_a_link_to_nothing_is_left_out_with_a_line(tmp_path, capfd):
+    film(tmp_path / "good.mp4")
+    (tmp_path / "dangling.mp4").symlink_to(tmp_path / "gone.mp4")
+    assert cached_ingest([tmp_path], tmp_path / "cache", SIZE).num_episodes == 1
+    assert f"{tmp_path / 'dangling.mp4'} left out: a link to nothing" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["large.png", "large.gif"])
+def test_a_picture_that_would_take_the_memory_is_refused_before_it_is_decoded(tmp_path, capfd, name):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    Image.new("1", (9000, 9000)).save(folder / name)
+    film(tmp_path / "good.mp4")
+    assert ingest([folder, tmp_path / "good.mp4"], tmp_path / "store", SIZE).num_episodes == 1
+    assert "9000 x 9000 pixels is too large" in capfd.readouterr().err
+
+
+RACE = """
+import sys
+from pathlib import Path
+from goalsight.pretrain.data.ingest import cached_ingest
+store = cached_ingest([Path(sys.argv[1])], Path(sys.argv[2]), 16)
+print(store.path, store.num_frames)
+"""
+
+
+def test_whoever_comes_second_opens_what_the_first_has_decoded(tmp_path):
+    path, cache = film(tmp_path / "film.mp4", count=200), tmp_path / "cache"
+    both = [
+        subprocess.Popen([sys.executable, "-c", RACE, str(path), str(cache)], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert said[0] == said[1]
+    assert said[0].endswith(" 200\n")
+    assert [entry.name for entry in cache.iterdir()] == [Path(said[0].split()[0]).name]
+
+
+def test_one_waits_for_the_other_and_killed_decoders_leave_nothing(tmp_path, monkeypatch):
+    path, cache = film(tmp_path / "film.mp4"), tmp_path / "cache"
+    store = cached_ingest([path], cache, SIZE)
+    place = store.path
+    shutil.rmtree(place)
+    for name in (place.name, "another"):  # what two that were killed have left
+        (cache / f".{name}.partial").mkdir()
+        (cache / f".{name}.partial" / "pixels.raw").write_bytes(b"half")
+        (cache / f".{name}.lock").touch()
+    with FrameStoreWriter(cache / "busy", image_size=SIZE):  # this one is alive
+        again = cached_ingest([path], cache, SIZE)
+        assert again.content_hash == store.content_hash
+        assert sorted(entry.name for entry in cache.iterdir()) == [".busy.lock", ".busy.partial", place.name]
+        with pytest.raises(UserError, match="is being written by another process"):
+            FrameStoreWriter(cache / "busy", image_size=SIZE)
+        raise_nothing_to_store(monkeypatch)
+
+
+def raise_nothing_to_store(monkeypatch):
+    monkeypatch.setattr(FrameStoreWriter, "close", FrameStoreWriter.abort)
+
+
+def test_another_decoder_decodes_anew(tmp_path, monkeypatch):
+    path = film(tmp_path / "film.mp4")
+    first = cached_ingest([path], tmp_path / "cache", SIZE)
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "99")
+    assert cached_ingest([path], tmp_path / "cache", SIZE).path != first.path
+
+
+def test_columns_are_kept_where_all_the_data_has_them(tmp_path):
+    for name, extra in (("one", {"reward": np.ones((3, 1), np.float32)}), ("two", {})):
+        with FrameStoreWriter(tmp_path / name, image_size=32) as writer:
+            columns = {"action": np.full((3, 2), len(name), np.float32), **extra}
+            writer.add_episode(np.zeros((3, 32, 32, 3), np.uint8), columns=columns, instruction=f"Do {name}.")
+    store = ingest([tmp_path / "one", tmp_path / "two"], tmp_path / "store", SIZE)
+    assert set(store.columns) == {"action"}
+    assert store.columns["action"].ravel().tolist() == [3.0] * 12
+    assert store.instructions == ("Do one.", "Do two.")

@@ -1,77 +1,72 @@
-"""Video of any origin to a frame store: files, folders of images, folders of videos, and stores themselves."""
+"""Data of any origin to a frame store, by whichever reader knows it."""
 
 import hashlib
-import itertools
+import importlib.metadata
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
+from goalsight.base.claims import clear_leftovers
 from goalsight.base.errors import UserError
-from goalsight.pretrain.data.decoding import (
-    IMAGES,
-    VIDEOS,
-    UnreadableError,
-    natural_order,
-    read_images,
-    read_video,
-    square,
-    warn,
-)
-from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter, is_store
+from goalsight.pretrain.data.format import Column
+from goalsight.pretrain.data.pictures import UnreadableError, natural_order, warn
+from goalsight.pretrain.data.readers import READERS
+from goalsight.pretrain.data.readers.base import Reader, Reading
+from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter, find_store, is_store
+from goalsight.pretrain.data.writer import TakenError
 
 FPS = 10.0  # frames a second that real video is brought down to
-PLAY = "frames"  # the store's folder in a run that recorded play
-KINDS = f"a video ({', '.join(VIDEOS)}), a folder of videos or images, recorded play, or a frame store"
-
-Frames = Iterator[NDArray[np.uint8]]
+DECODING = 2  # raised when the same files are decoded to other frames than before
 
 
 @dataclass(frozen=True)
 class Source:
-    """Something that gives one episode, or several where it is a frame store."""
+    """Something that a reader knows."""
 
     path: Path
-    files: tuple[Path, ...]  # what it is read from
-    store: FrameStore | None = None
+    reader: Reader
 
 
 def ingest(paths: Sequence[Path], out: Path, image_size: int = 64, *, fps: float = FPS) -> FrameStore:
-    """Decode videos into a new frame store; a single store of the right size is returned as it is.
+    """Decode data into a new frame store; a single store of the right size is returned as it is.
 
     Frames are cut to the largest centred square and averaged down. A file that cannot be read is left out with
-    a line on stderr, unless it is the only one. Labels of stores are not carried over.
+    a line on stderr, unless it is the only one. Columns are kept where all the data has them.
 
     Args:
-        paths: files and folders, see `KINDS`.
+        paths: files and folders that a reader knows.
         out: the store's folder; must not exist.
         image_size: height and width of the frames [pixels].
-        fps: video with more frames a second is thinned to about this rate; 0 keeps every frame. Stores and
-            folders of images are taken as they are.
+        fps: video with more frames a second is thinned to about this rate; 0 keeps every frame. What was recorded
+            with actions, and folders of images, are taken as they are.
 
     Raises:
         UserError: when nothing can be read, or `out` cannot be written.
     """
-    return _decode(find_sources(paths), out, image_size, fps)
+    return _decode(find_sources(paths), out, Reading(image_size, fps))
 
 
 def cached_ingest(paths: Sequence[Path], cache: Path, image_size: int = 64, *, fps: float = FPS) -> FrameStore:
-    """Like `ingest`, into a folder of `cache` named after the files' names, sizes and times.
+    """Like `ingest`, into a folder of `cache` named after the files' names, sizes and times, and the decoders.
 
-    What was decoded before, and has not changed since, is opened instead.
+    What was decoded before, and has not changed since, is opened instead; what another process is decoding is
+    waited for.
     """
     sources = find_sources(paths)
-    stamps: list[object] = [image_size, fps]
+    stamps: list[object] = [image_size, fps, DECODING, *(importlib.metadata.version(name) for name in ("av", "pillow"))]
     for source in sources:
-        for file in source.files:
+        for file in source.reader.files(source.path):
             state = file.stat()
             stamps.append([str(file.resolve()), state.st_size, state.st_mtime_ns])
     out = cache / hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:16]
-    return FrameStore.open(out) if is_store(out) else _decode(sources, out, image_size, fps)
+    if is_store(out):
+        return FrameStore.open(out)
+    clear_leftovers(cache)
+    try:
+        return _decode(sources, out, Reading(image_size, fps), wait=True)
+    except TakenError:  # by the process that was waited for
+        return FrameStore.open(out)
 
 
 def find_sources(paths: Sequence[Path]) -> list[Source]:
@@ -80,45 +75,55 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
     Raises:
         UserError: when a path does not exist, is of another kind, or holds nothing.
     """
+    readers: list[Reader] = [READERS.load(name)() for name in READERS]
+    kinds = ", or ".join(reader.KIND for reader in readers)
     sources = []
     for path in map(Path, paths):
-        found = _sources_in(path) if path.exists() else []
+        found = _sources_in(path, readers) if path.exists() else []
         if not found:
             what = "holds nothing to watch" if path.exists() else "does not exist"
-            raise UserError(f"{path} {what}; give {KINDS}")
+            raise UserError(f"{path} {what}; give {kinds}")
         sources += found
     if not sources:
-        raise UserError(f"no data; give {KINDS}")
+        raise UserError(f"no data; give {kinds}")
     return sources
 
 
-def _sources_in(path: Path) -> list[Source]:
-    """Look at one file or folder, and at the folders in it."""
-    if path.is_file():
-        return [Source(path, (path,))] if path.suffix.lower() in VIDEOS + IMAGES else []
-    for store in (path, path / PLAY):
-        if is_store(store):
-            return [Source(path, (store / "index.json",), FrameStore.open(store))]
-    entries = sorted((entry for entry in path.iterdir() if not entry.name.startswith(".")), key=natural_order)
-    images = tuple(entry for entry in entries if entry.is_file() and entry.suffix.lower() in IMAGES)
-    sources = [Source(path, images)] if images else []
-    for entry in entries:
-        if entry.is_dir() or entry.suffix.lower() in VIDEOS:
-            sources += _sources_in(entry)
+def _sources_in(path: Path, readers: Sequence[Reader]) -> list[Source]:
+    """Look at one file or folder, and at what lies in it."""
+    reader = next((reader for reader in readers if reader.detect(path)), None)
+    sources = [] if reader is None else [Source(path, reader)]
+    if path.is_file() or (reader is not None and reader.OWNS_FOLDERS):
+        return sources
+    # Single images in a folder belong to it together.
+    apart = [other for other in readers if other is not reader]
+    for entry in sorted(path.iterdir(), key=natural_order):
+        if entry.name.startswith("."):
+            continue
+        if not entry.exists():
+            warn(f"{entry} left out: a link to nothing")
+        elif entry.is_dir():
+            sources += _sources_in(entry, readers)
+        elif entry.is_file():
+            sources += _sources_in(entry, apart)
     return sources
 
 
-def _decode(sources: list[Source], out: Path, image_size: int, fps: float) -> FrameStore:
+def _decode(sources: list[Source], out: Path, how: Reading, *, wait: bool = False) -> FrameStore:
     from tqdm import tqdm
 
-    only = sources[0].store if len(sources) == 1 else None
-    if only is not None and only.image_size == image_size:
-        return only
-    with FrameStoreWriter(out, image_size=image_size) as writer:
+    stored = find_store(sources[0].path) if len(sources) == 1 else None
+    if stored is not None and (store := FrameStore.open(stored)).image_size == how.image_size:
+        return store
+    with FrameStoreWriter(out, image_size=how.image_size, wait=wait) as writer:
+        kept = _common_columns(sources)
         for source in tqdm(sources, desc="decode", unit="source", disable=len(sources) == 1 or None):
             try:
-                for frames in _episodes(source, image_size, fps):
-                    writer.add_episode(frames, source=str(source.path))
+                for episode in source.reader.episodes(source.path, how):
+                    columns = {name: episode.columns[name] for name in kept}
+                    writer.add_episode(
+                        episode.pixels, source=episode.source, columns=columns, instruction=episode.instruction
+                    )
             except UnreadableError as error:
                 if len(sources) == 1:
                     raise
@@ -128,25 +133,13 @@ def _decode(sources: list[Source], out: Path, image_size: int, fps: float) -> Fr
     return FrameStore.open(out)
 
 
-def _episodes(source: Source, image_size: int, fps: float) -> Iterator[Frames]:
-    """Yield the episodes of a source, each of at least two frames.
-
-    Raises:
-        UnreadableError: when it is damaged or too short.
-    """
-    if source.store is not None:
-        for i in range(source.store.num_episodes):
-            yield _resized(source.store.episode(i), image_size)
-        return
-    video = source.files[0].suffix.lower() in VIDEOS
-    frames = read_video(source.files[0], image_size, fps) if video else read_images(source.files, image_size)
-    first = list(itertools.islice(frames, 2))
-    if len(first) < 2:
-        count = "only one frame" if first else "no frame that can be read"
-        raise UnreadableError(f"{source.path} has {count}; learning needs pairs of frames")
-    yield itertools.chain(first, frames)
-
-
-def _resized(frames: NDArray[np.uint8], image_size: int) -> Frames:
-    same = frames.shape[1] == image_size
-    return iter(frames) if same else (square(Image.fromarray(frame), image_size) for frame in frames)
+def _common_columns(sources: list[Source]) -> set[str]:
+    """The columns that all readable sources have, of one kind."""
+    kept: dict[str, Column] | None = None
+    for source in sources:
+        try:
+            columns = source.reader.columns(source.path)
+        except UnreadableError:  # said when its episodes are read
+            continue
+        kept = columns if kept is None else {name: kind for name, kind in columns.items() if kept.get(name) == kind}
+    return set(kept or ())

@@ -1,4 +1,4 @@
-"""A frame store: video decoded once, kept as memory-mapped uint8 shards with episode boundaries."""
+"""A frame store: episodes of pixels and named columns, decoded or recorded once and read through memory maps."""
 
 import json
 from functools import cached_property
@@ -9,47 +9,86 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goalsight.base.errors import UserError
-from goalsight.pretrain.data.format import FORMAT, INDEX, Shard, label_file
+from goalsight.pretrain.data.first_format import open_first_format
+from goalsight.pretrain.data.format import (
+    DTYPES,
+    FIRST_FORMAT,
+    FORMAT,
+    INDEX,
+    PIXELS,
+    POSITION,
+    Column,
+    column_file,
+)
+from goalsight.pretrain.data.shards import Shards
 from goalsight.pretrain.data.writer import FrameStoreWriter
 
-__all__ = ["FrameStore", "FrameStoreWriter", "is_store"]
+__all__ = ["FrameStore", "FrameStoreWriter", "find_store", "is_store"]
+
+IN_RUN = "frames"  # the store's folder in a run that recorded play
 
 
 def is_store(path: Path) -> bool:
     """Say whether a folder looks like a frame store (its index may still turn out to be damaged)."""
-    return (Path(path) / INDEX).is_file()
+    try:
+        head = json.loads((Path(path) / INDEX).read_bytes())
+    except OSError:
+        return False
+    except ValueError:
+        return True
+    return not isinstance(head, dict) or "format" in head
+
+
+def find_store(path: Path) -> Path | None:
+    """The store that a path stands for: the folder itself, or the one in a run; None where there is none."""
+    return next((folder for folder in (Path(path), Path(path) / IN_RUN) if is_store(folder)), None)
 
 
 class FrameStore:
-    """A published store, read through memory maps.
+    """A store, read through memory maps.
 
     Attributes:
         path: the store's folder.
         image_size: height and width of the frames [pixels].
+        fps: at which the frames were recorded [frames/s]; 0 where nobody knows.
+        complete: false while the store is being recorded, and after that was broken off.
+        notes: what the recorder wrote down for itself.
         episode_lengths: (num_episodes,) int64.
         episode_starts: (num_episodes,) int64, the index of each episode's first frame.
         sources: where each episode came from.
-        labels: named (num_frames, k) float32 memory maps; empty when the frames came without labels.
+        instructions: what happens in each episode, as a sentence; empty where nobody knows.
+        columns: all but the pixels, by name, read-only, each (num_frames, ...); see `format` for what they mean.
     """
 
     def __init__(self, path: Path, index: dict[str, Any]) -> None:
         """Map what the index names; use `open`, which turns damage into a `UserError`."""
         self.path = Path(path)
-        self.image_size = int(index["image_size"])
-        self._hash = str(index["content_hash"])
-        self.sources = tuple(str(episode["source"]) for episode in index["episodes"])
-        self.episode_lengths = np.array([episode["length"] for episode in index["episodes"]], np.int64)
+        episodes = index["episodes"]
+        self.episode_lengths = np.array([episode["length"] for episode in episodes], np.int64)
+        if (self.episode_lengths < 1).any():
+            raise ValueError("an episode has no frames")
         self.episode_starts = np.cumsum(self.episode_lengths) - self.episode_lengths
-        shards = [Shard(**shard) for shard in index["shards"]]
-        self._shards = [self._map(shard) for shard in shards]
-        self._shard_ends = np.cumsum([shard.frames for shard in shards])
-        if not shards or self._shard_ends[-1] != self.num_frames:
-            raise ValueError("shards and episodes differ in length")
-        self.labels = {name: self._map_label(name, size) for name, size in index["labels"].items()}
+        self.sources = tuple(str(episode["source"]) for episode in episodes)
+        self.instructions = tuple(str(episode.get("instruction", "")) for episode in episodes)
+        self.complete = bool(index.get("complete", True))
+        self.fps = float(index.get("fps", 0.0))
+        self.notes: dict[str, Any] = dict(index.get("notes", {}))
+        self._hash = str(index["content_hash"])
+        self._pixels: Shards
+        self.columns: dict[str, NDArray[Any]]
+        if index["format"] == FIRST_FORMAT:
+            self.image_size = int(index["image_size"])
+            self._pixels, self.columns = open_first_format(self.path, index, self.num_frames)
+            return
+        kinds = {name: _column(name, kind) for name, kind in index["columns"].items()}
+        self.image_size = _side(kinds.pop(PIXELS))
+        frame = Column("uint8", (self.image_size, self.image_size, 3))
+        self._pixels = Shards([self._map(PIXELS, frame)])
+        self.columns = {name: self._map(name, kind) for name, kind in kinds.items()}
 
     @classmethod
     def open(cls, path: Path) -> "FrameStore":
-        """Open a published store.
+        """Open a store.
 
         Raises:
             UserError: when there is no store, or it is incomplete or damaged.
@@ -59,12 +98,12 @@ class FrameStore:
             raise UserError(f"no frame store at {path} (there is no {INDEX})")
         try:
             index = json.loads((path / INDEX).read_text())
-            if index["format"] != FORMAT:
+            if index["format"] not in (FORMAT, FIRST_FORMAT):
                 raise UserError(f'{path} has the format "{index["format"]}"; this version reads "{FORMAT}"')
             return cls(path, index)
         except UserError:
             raise
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"the frame store {path} is damaged ({error}); make it again") from error
 
     @property
@@ -79,49 +118,83 @@ class FrameStore:
 
     @property
     def content_hash(self) -> str:
-        """Sha256 over frame size, episode lengths, pixels and labels, computed when the store was written."""
+        """Sha256 over the kinds of the columns and all that they hold, computed when the store was written."""
         return self._hash
+
+    @property
+    def labels(self) -> dict[str, NDArray[np.float32]]:
+        """Where things are, by their names: the columns that hold positions, (num_frames, k) float32."""
+        return {name.removeprefix(POSITION): values for name, values in self.columns.items() if name[:9] == POSITION}
 
     @cached_property
     def episode_of_frame(self) -> NDArray[np.int64]:
         """(num_frames,) the episode each frame belongs to."""
         return np.repeat(np.arange(self.num_episodes), self.episode_lengths)
 
-    def episode(self, i: int) -> NDArray[np.uint8]:
-        """Return episode i as a read-only view, (T, H, W, 3) uint8."""
+    def rows_of(self, i: int) -> slice:
+        """The rows of episode i in every column."""
         if not 0 <= i < self.num_episodes:
             raise IndexError(f"episode {i} of {self.num_episodes}")
-        start, length = int(self.episode_starts[i]), int(self.episode_lengths[i])
-        shard = int(np.searchsorted(self._shard_ends, start, side="right"))
-        first = start - (int(self._shard_ends[shard - 1]) if shard else 0)
-        return self._shards[shard][first : first + length]
+        start = int(self.episode_starts[i])
+        return slice(start, start + int(self.episode_lengths[i]))
+
+    def episode(self, i: int) -> NDArray[np.uint8]:
+        """Return the frames of episode i as a read-only view, (T, H, W, 3) uint8."""
+        return self._pixels.slice(self.rows_of(i))
 
     def frames(self, indices: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
         """Copy frames out by their index in the whole store: (n,) -> (n, H, W, 3) uint8."""
-        indices = np.asarray(indices)
-        if len(self._shards) == 1:
-            return self._shards[0][indices]
-        out = np.empty((len(indices), self.image_size, self.image_size, 3), np.uint8)
-        shard_of = np.searchsorted(self._shard_ends, indices, side="right")
-        for shard in np.unique(shard_of):
-            rows = np.flatnonzero(shard_of == shard)
-            first = int(self._shard_ends[shard - 1]) if shard else 0
-            out[rows] = self._shards[shard][indices[rows] - first]
-        return out
+        return self._pixels[np.asarray(indices)]
 
-    def _map(self, shard: Shard) -> NDArray[np.uint8]:
-        shape = (shard.frames, self.image_size, self.image_size, 3)
-        file = self.path / shard.file
+    def column(self, name: str) -> Column:
+        """What a column holds for each frame, `pixels` included.
+
+        Raises:
+            UserError: if there is no such column, naming those there are.
+        """
+        if name == PIXELS:
+            return Column("uint8", (self.image_size, self.image_size, 3))
+        if name not in self.columns:
+            known = ", ".join((PIXELS, *self.columns))
+            raise UserError(f'{self.path} has no column "{name}"; it has {known}')
+        return Column.of(self.columns[name])
+
+    def rows(self, name: str, indices: NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """Copy rows of a column out by their index in the whole store: (n,) -> (n, ...)."""
+        self.column(name)
+        return self.frames(indices) if name == PIXELS else self.columns[name][np.asarray(indices)]
+
+    def _map(self, name: str, column: Column) -> NDArray[Any]:
+        shape = (self.num_frames, *column.shape)
+        wanted = self.num_frames * column.row_bytes
+        file = self.path / column_file(name)
         size = file.stat().st_size
-        if size != np.prod(shape):
-            raise ValueError(f"{shard.file} has {size} bytes, not {np.prod(shape)}")
-        return np.asarray(np.memmap(file, np.uint8, mode="r", shape=shape))
+        # More than the index names is on its way, or was when the recording was broken off.
+        if size < wanted or (self.complete and size > wanted):
+            raise ValueError(f"{file.name} has {size} bytes, not {wanted}")
+        if wanted == 0:  # nothing can be mapped
+            return np.zeros(shape, column.dtype)
+        return np.asarray(np.memmap(file, column.dtype, mode="r", shape=shape))
 
-    def _map_label(self, name: str, size: int) -> NDArray[np.float32]:
-        try:
-            values = np.load(self.path / label_file(name), mmap_mode="r", allow_pickle=False)
-        except EOFError as error:
-            raise ValueError(f'label "{name}" is empty') from error
-        if values.shape != (self.num_frames, size) or values.dtype != np.float32:
-            raise ValueError(f'label "{name}" is {values.dtype} {values.shape}')
-        return values
+
+def _column(name: str, kind: dict[str, Any]) -> Column:
+    """Check what an index says of a column.
+
+    Raises:
+        ValueError: if it names a file elsewhere, or a kind of number that is not kept.
+    """
+    shape = tuple(int(side) for side in kind["shape"])
+    if "/" in name or name.startswith(".") or kind["dtype"] not in DTYPES or min(shape, default=0) < 0:
+        raise ValueError(f'column "{name}" is {kind["dtype"]} {shape}')
+    return Column(str(kind["dtype"]), shape)
+
+
+def _side(pixels: Column) -> int:
+    """The side of the frames [pixels].
+
+    Raises:
+        ValueError: if they are no square pictures.
+    """
+    if pixels.dtype != "uint8" or len(pixels.shape) != 3 or pixels.shape[0] != pixels.shape[1] or pixels.shape[2] != 3:
+        raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}")
+    return pixels.shape[0]
