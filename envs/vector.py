@@ -209,6 +209,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             UserError: a goal that cannot be achieved, of a wrong shape or unknown, after which all is as it was before;
                 a wrong number of seeds, a wrong mask, an unknown option.
         """
+        self.sim.batch.check()
         for name in options or {}:
             choose("option of reset", name, RESET_OPTIONS)
         seeds = seed_each(seed, self.num_envs)
@@ -315,8 +316,9 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         return tuple(self.render_frames()) if self.render_mode == "rgb_array" else None
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Release the cameras."""
+        """Release the cameras, and let nothing be stepped any more."""
         self._pictures.close()
+        self.sim.batch.close()
 
     # --- for agents, evaluation and videos ----------------------------------------------------------------------
 

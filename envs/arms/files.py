@@ -15,7 +15,7 @@
     width = 0.085                   # between the fingertips when open [m]
     strength = 3                    # if it closes too weakly to hold a cube: so much stronger
 
-    [servo]                         # only if the actuators are motors, or servos too slow to follow in 0.1 s
+    [servo]                         # only if the actuators are no position servos, or too slow to follow in 0.1 s
     stiffness = 4500                # one number for all joints, or one each [N m/rad]
     damping = 180                   # [N m s/rad]
 
@@ -145,6 +145,9 @@ def _serve(spec: "mujoco.MjSpec", joint: "mujoco.MjsJoint", stiffness: float, da
         actuator.forcelimited = actuator.ctrllimited
     actuator.gear = [1.0] + [0.0] * 5
     actuator.set_to_position(kp=stiffness, kv=damping)
+    # It follows at once, whatever state it had.
+    actuator.actlimited, actuator.actrange = mujoco.mjtLimited.mjLIMITED_FALSE, [0.0, 0.0]
+    actuator.nsample, actuator.delay = 0, 0.0
     actuator.ctrllimited = mujoco.mjtLimited.mjLIMITED_TRUE
     actuator.ctrlrange = joint.range
 
@@ -176,7 +179,7 @@ def load_arm(path: str | Path, *, trusted: bool = False) -> FileArm:
     """
     path = Path(path).expanduser()
     described = path.with_suffix(".toml")
-    if not described.is_file():
+    if not described.exists():
         raise UserError(f"there is no {described}; it must name the tool and the gripper of the arm")
     return _complete(described, path.parent, trusted=trusted)
 

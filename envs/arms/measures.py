@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from goalsight.base.errors import UserError
 from goalsight.envs.arms.catalogue import Arm
 from goalsight.envs.arms.mjcf import SCENE, load_asset
+from goalsight.envs.simulation.actuators import ActuatorMemory, follows, lag
 from goalsight.envs.simulation.control import DOWN, Chain, reach_for, rotation_error
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ RESTARTS = 20  # of inverse kinematics, from poses drawn at random
 ITERATIONS = 200
 NEAR, ASLANT = 0.002, 0.05  # how far off a home pose may be [m], and [rad]
 SETTLING = 500  # physics steps for which the gripper moves, 2 s
+LATEST = 0.2  # by which servos may come to what they are told [s]; later ones fail at every task
 SHARES = np.linspace(1.0, 0.0, 9)  # of the way from closed to open, at which the gripper is looked at
 
 Floats = NDArray[np.float64]
@@ -63,6 +65,7 @@ def name_joints(arm: AnyArm) -> AnyArm:
     arm = replace(arm, joints=joints, grip=replace(arm.grip, joints=fingers))
     model = _compile(arm)  # now with ranges and servos
     actuators = tuple(own(model.actuator(_servo_of(model, arm, name)).name) for name in joints)
+    _check_grip(model, arm)
     return replace(arm, actuators=actuators)
 
 
@@ -84,19 +87,51 @@ def _servo_of(model: "mujoco.MjModel", arm: Arm, joint: str) -> int:
     """The position actuator of a joint.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or it does not go where it is told.
     """
     import mujoco
 
     number = model.joint(arm.prefix + joint).id
-    for i in range(model.nu):
+    why = f'joint "{joint}" has no position actuator'
+    for i in range(model.nactuator):
         drives = model.actuator_trntype[i] == mujoco.mjtTrn.mjTRN_JOINT and model.actuator_trnid[i, 0] == number
+        fixed = model.actuator_gaintype[i] == mujoco.mjtGain.mjGAIN_FIXED
+        affine = model.actuator_biastype[i] == mujoco.mjtBias.mjBIAS_AFFINE
         gain, bias = model.actuator_gainprm[i, 0], model.actuator_biasprm[i, 1]
-        if drives and gain > 0 and bias == -gain and model.actuator_gear[i, 0] == 1:
+        gear = model.actuator_gear[model.actuator_outadr[i], 0]
+        if not (drives and fixed and affine and gain > 0 and bias == -gain and gear == 1):
+            continue
+        if not follows(model, i):
+            why = f'the actuator of joint "{joint}" is no position servo: it has a state of its own ({_kind(model, i)})'
+        elif lag(model, i) > LATEST:
+            why = f'the actuator of joint "{joint}" follows {lag(model, i):g} s late, more than {LATEST:g} s'
+        else:
             return i
-    raise UserError(
-        f'{arm.mjcf}: joint "{joint}" has no position actuator; a table [servo] with stiffness and damping adds them'
-    )
+    raise UserError(f"{arm.mjcf}: {why}; a table [servo] with stiffness and damping makes it one")
+
+
+def _kind(model: "mujoco.MjModel", actuator: int) -> str:
+    """By what MJCF an actuator has a state."""
+    import mujoco
+
+    if model.actuator_plugin[actuator] >= 0:
+        return "a plug-in"
+    return f'dyntype="{mujoco.mjtDyn(model.actuator_dyntype[actuator]).name.removeprefix("mjDYN_").lower()}"'
+
+
+def _check_grip(model: "mujoco.MjModel", arm: Arm) -> None:
+    """Refuse a gripper that does not settle at what it is told.
+
+    Raises:
+        UserError: which actuator, and why.
+    """
+    for name in arm.grip.actuators:
+        actuator = model.actuator(arm.prefix + name).id
+        if not follows(model, actuator):
+            raise UserError(
+                f'{arm.mjcf}: actuator "{name}" of [gripper] does not settle at what it is told '
+                f"({_kind(model, actuator)}); make it a position servo, as a [servo] is for the arm's joints alone"
+            )
 
 
 def find_home(arm: AnyArm, place: tuple[float, ...]) -> AnyArm:
@@ -165,7 +200,7 @@ def measure_grip(arm: AnyArm, width: float) -> AnyArm:
     from goalsight.envs.simulation.scene import ArmIndex
 
     model = _compile(arm)
-    index = ArmIndex.of(arm, model)
+    index, memory = ArmIndex.of(arm, model), ActuatorMemory.of(model)
     data = mujoco.MjData(model)
     data.qpos[index.qpos] = data.ctrl[index.ctrl] = arm.home
     fingers = np.flatnonzero(np.isin(model.jnt_qposadr, index.finger_qpos) & (model.jnt_limited > 0))
@@ -174,6 +209,7 @@ def measure_grip(arm: AnyArm, width: float) -> AnyArm:
     stands = []
     for share in SHARES:
         data.ctrl[index.gripper_ctrl] = closed + share * (opened - closed)
+        memory.settle(data.ctrl[None], data.act[None], data.history[None], np.zeros(1, np.int64))
         mujoco.mj_step(model, data, SETTLING)
         stands.append(data.qpos[index.finger_qpos].copy())
     poses = np.array(stands)  # (S, F), from open to closed

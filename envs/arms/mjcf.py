@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from xml.parsers import expat
 
 from goalsight.base.errors import UserError
+from goalsight.base.files import plain_bytes
 
 if TYPE_CHECKING:
     import mujoco
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
 SCENE = "scenes/tabletop.xml"  # in `goalsight.assets`
 FOLDERS = ("meshdir", "texturedir", "assetdir")  # attributes of <compiler> in which files are looked for
 MODELS = ("include", "model")  # elements that name further MJCF files
+DEEPEST, MOST_FILES = 20, 200  # MJCF files that hold each other
 
 Elements = list[tuple[str, dict[str, str]]]
+Node = tuple[Path, Path]  # a main file, and it or one that it includes
 
 
 def load_asset(path: str) -> "mujoco.MjSpec":
@@ -34,51 +37,90 @@ def load_file(path: Path, folder: Path, *, trusted: bool = False) -> "mujoco.MjS
         trusted: let it name files anywhere.
 
     Raises:
-        UserError: it does not exist, is no MJCF, or names something outside the folder.
+        UserError: it does not exist, is no MJCF, names something outside the folder, itself, or what is no plain file.
     """
     import mujoco
 
-    if not trusted:
-        check_references(path, folder)
-    elif not path.is_file():
-        raise UserError(f"there is no file {path}")
+    check_references(path, None if trusted else folder)
     try:
         return mujoco.MjSpec.from_file(str(path))
     except ValueError as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from error
 
 
-def check_references(path: Path, folder: Path) -> None:
-    """Refuse an MJCF file that would make MuJoCo open anything outside a folder.
+def check_references(path: Path, folder: Path | None) -> None:
+    """Refuse an MJCF file that would make MuJoCo open anything outside a folder, hang, or never come to an end.
 
     Every attribute that names a file is followed from every folder that MuJoCo might look in, through links and
     through included files, whose <compiler> counts for all. Resource URLs and document types are refused as such.
 
+    Args:
+        path: of the file.
+        folder: that nothing may leave; None trusts the file with that.
+
     Raises:
-        UserError: what leaves the folder, or cannot be read.
+        UserError: what leaves the folder or cannot be read, is no plain file, or holds itself.
     """
-    folder = folder.resolve()
-    models: dict[Path, dict[Path, Elements]] = {}  # main file -> it and what it includes
-    todo = [(path, path)]
-    while todo:
-        file, main = todo.pop()
-        _check_inside(file, folder, f"{path}: {file}")
-        included = models.setdefault(main.resolve(), {})
-        if file.resolve() in included:
-            continue
-        included[file.resolve()] = _elements(file)
-        # All over again: the file may have named a folder in which the others' files are looked for.
-        for _, tag, name, places in _references(main.parent, included):
-            there = [place for place in places if tag in MODELS and ":" not in name and place.is_file()]
-            todo += [(place, main if tag == "include" else place) for place in there]
+    try:
+        _check_references(path, folder)
+    except (OSError, RuntimeError) as error:  # names too long, links in a circle
+        raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _check_references(path: Path, folder: Path | None) -> None:
+    folder = None if folder is None else folder.resolve()
+    models = _read_all(path, folder)
+    held: dict[Node, list[Node]] = {}
     for main, included in models.items():
-        for file, tag, name, places in _references(main.parent, included):
-            if ":" in name or "\\" in name:
+        for file, tag, name, places in _references(main, included):
+            if folder is not None and (":" in name or "\\" in name):
                 raise UserError(f'{file}: <{tag}> names "{name}", which is not a path inside {folder}')
             for place in places:
                 _check_inside(place, folder, f'{file}: <{tag}> names "{name}", which')
-            if tag in MODELS and not any(place.is_file() for place in places):
+            if tag == "compiler":
+                continue
+            _check_plain(file, tag, name, places)
+            there = [_located(place) for place in places if tag in MODELS and place.is_file()]
+            if tag in MODELS and not there and folder is not None:
                 raise UserError(f'{file}: <{tag}> names "{name}", which does not exist')
+            held.setdefault((main, file), []).extend((main if tag == "include" else at, at) for at in there)
+    _weigh((_located(path), _located(path)), held, (), {})
+
+
+def _read_all(path: Path, folder: Path | None) -> dict[Path, dict[Path, Elements]]:
+    """The elements of a file and of all that it names: by the main file, of it and of what it includes."""
+    models: dict[Path, dict[Path, Elements]] = {}
+    todo = [(_located(path), _located(path))]
+    while todo:
+        file, main = todo.pop()
+        _check_inside(file, folder, f"{path}: {file}")
+        included = models.setdefault(main, {})
+        if file in included:
+            continue
+        included[file] = _elements(file, trusted=folder is None)
+        # All over again: the file may have named a folder in which the others' files are looked for.
+        for _, tag, name, places in _references(main, included):
+            there = [_located(place) for place in places if tag in MODELS and ":" not in name and place.is_file()]
+            todo += [(at, main if tag == "include" else at) for at in there]
+    return models
+
+
+def _weigh(node: Node, held: dict[Node, list[Node]], above: tuple[Node, ...], known: dict[Node, int]) -> int:
+    """How many files MuJoCo reads for a file and all that it holds, where what is held often is read as often.
+
+    Raises:
+        UserError: a file holds itself, or they are too many.
+    """
+    if node in above:
+        raise UserError(f"{above[-1][1]}: it names {node[1]}, which holds it: MuJoCo would never come to an end")
+    if node not in known:
+        files = 1
+        if len(above) < DEEPEST:
+            files += sum(_weigh(each, held, (*above, node), known) for each in held.get(node, []))
+        if files > MOST_FILES or len(above) >= DEEPEST:
+            raise UserError(f"{node[1]}: more files hold each other than the {MOST_FILES} or {DEEPEST} deep that may")
+        known[node] = files
+    return known[node]
 
 
 def _references(main: Path, included: dict[Path, Elements]) -> Iterator[tuple[Path, str, str, list[Path]]]:
@@ -90,27 +132,40 @@ def _references(main: Path, included: dict[Path, Elements]) -> Iterator[tuple[Pa
         for name in FOLDERS
         if name in attributes
     ]
-    bases = [main, *(main / folder for folder in folders)]
+    bases = [main.parent, *(main.parent / folder for folder in folders)]
     for file, elements in included.items():
         for tag, name in _named(elements):
-            yield file, tag, name, [base / name for base in (*bases, file.parent)]
+            yield file, tag, name, [base / name for base in dict.fromkeys((*bases, file.parent))]
 
 
-def _check_inside(path: Path, folder: Path, what: str) -> None:
-    if not path.resolve().is_relative_to(folder):
+def _located(path: Path) -> Path:
+    """Where a file lies, its folder without links: what it names is looked for there, even if it is a link itself."""
+    return path.parent.resolve() / path.name
+
+
+def _check_inside(path: Path, folder: Path | None, what: str) -> None:
+    if folder is not None and not path.resolve().is_relative_to(folder):
         raise UserError(f"{what} lies outside {folder}; only files that are trusted may refer there")
+
+
+def _check_plain(file: Path, tag: str, name: str, places: list[Path]) -> None:
+    """Refuse what is there but no plain file: MuJoCo would hang at a pipe, and read some devices without end."""
+    found = [place for place in places if place.exists() and not place.is_file()]
+    # A folder of the file's name is no harm where the file itself is found elsewhere.
+    if any(not place.is_dir() for place in found) or (found and not any(place.is_file() for place in places)):
+        raise UserError(f'{file}: <{tag}> names "{name}", which is no plain file')
 
 
 def _named(elements: Elements) -> Iterator[tuple[str, str]]:
     """The elements that name files or folders, and what they name."""
     for tag, attributes in elements:
         for attribute, value in attributes.items():
-            if attribute.startswith("file") or attribute in FOLDERS:
+            if value and (attribute.startswith("file") or attribute in FOLDERS):
                 yield tag, value
 
 
-def _elements(file: Path) -> Elements:
-    """The elements of an XML file and their attributes, in order."""
+def _elements(file: Path, *, trusted: bool) -> Elements:
+    """The elements of an XML file and their attributes, in order; of a trusted one as far as they can be read."""
     found: Elements = []
 
     def refuse(name: str, *_: object) -> None:
@@ -118,11 +173,11 @@ def _elements(file: Path) -> Elements:
 
     parser = expat.ParserCreate()
     parser.StartElementHandler = lambda tag, attributes: found.append((tag, attributes))
-    parser.StartDoctypeDeclHandler = refuse
+    if not trusted:
+        parser.StartDoctypeDeclHandler = refuse
     try:
-        parser.Parse(file.read_bytes(), True)
-    except OSError as error:
-        raise UserError(f"{file}: {error.strerror}") from error
+        parser.Parse(plain_bytes(file), True)
     except expat.ExpatError as error:
-        raise UserError(f"{file} is no MJCF: {error}") from error
+        if not trusted:  # MuJoCo takes more than this reader does
+            raise UserError(f"{file} is no MJCF: {error}") from error
     return found

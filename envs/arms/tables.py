@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from goalsight.base.errors import UserError, choose
+from goalsight.base.files import plain_bytes
 from goalsight.envs.geometry.region import Region
 
 Table = TypeVar("Table")
@@ -77,8 +78,10 @@ def read_table(described: Path) -> ArmTable:
         UserError: what is missing or wrong, and where.
     """
     try:
-        said = tomllib.loads(described.read_text())
-    except (OSError, ValueError) as error:
+        said = tomllib.loads(plain_bytes(described).decode())
+    except UserError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{described} cannot be read: {error}") from error
     table = _parse(ArmTable, {"name": described.stem, "mjcf": f"{described.stem}.xml"} | said, str(described))
     gripper = table.gripper

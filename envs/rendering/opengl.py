@@ -67,11 +67,14 @@ class OpenGLCamera:
         self._options = mujoco.MjvOption()
         self._data = mujoco.MjData(self._model)
         self._varying = tuple(varying)
+        self._process = os.getpid()
 
     def render(self, batch: mujoco.batch.Batch, ids: NDArray[np.integer] | None = None) -> NDArray[np.uint8]:
         """Draw simulations of the batch as they are now; see `Camera.render`."""
         if self._renderer is None:
             raise RuntimeError("this camera has been closed")
+        if self._process != os.getpid():
+            raise UserError("these pictures are drawn by OpenGL in another process: make the environments in this one")
         self._gl.make_current()
         sims = range(batch.nsim) if ids is None else ids
         frames = np.empty((len(sims), self.height, self.width, 3), np.uint8)
@@ -98,8 +101,8 @@ class OpenGLCamera:
         return frames
 
     def close(self) -> None:
-        """Free the OpenGL context."""
-        if self._renderer is not None:
+        """Free the OpenGL context; a process that was forked cannot, and leaves it."""
+        if self._renderer is not None and self._process == os.getpid():
             self._gl.make_current()
             self._renderer.free()
             self._gl.free()

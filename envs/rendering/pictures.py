@@ -45,7 +45,12 @@ class Pictures:
         check_view(self._sim.model, self._name(camera))
 
     def draw(self, size: int, camera: str, ids: NDArray[np.int64] | None = None) -> NDArray[np.uint8]:
-        """Pictures of simulations `ids`, or of all, (n, size, size, 3)."""
+        """Pictures of simulations `ids`, or of all, (n, size, size, 3).
+
+        Raises:
+            UserError: the simulations cannot be used any more, or not in this process.
+        """
+        self._sim.batch.check()
         key = (camera, size)
         if key not in self._cameras:
             self._cameras[key] = self._make(camera, size)

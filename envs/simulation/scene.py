@@ -165,7 +165,8 @@ class ArmIndex:
 
 
 def _actuators(names: tuple[str, ...], arm: Arm, model: "mujoco.MjModel") -> NDArray[np.int64]:
-    return np.array([model.actuator(arm.prefix + name).id for name in names])
+    """Where actuators are told what to do; some take several numbers, so that the others' move up."""
+    return np.array([model.actuator_ctrladr[model.actuator(arm.prefix + name).id] for name in names])
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,16 @@ from typing import Any
 
 import mujoco
 import numpy as np
-from mujoco.batch import Batch, SimulationError
+from mujoco.batch import SimulationError
 from numpy.typing import NDArray
 
 from goalsight.base.errors import UserError, choose
 from goalsight.base.memory import check_memory
 from goalsight.envs.arms.catalogue import Arm
 from goalsight.envs.arms.files import find_arm
+from goalsight.envs.simulation.actuators import ActuatorMemory
 from goalsight.envs.simulation.aids import GOAL_MARKERS, Markers, aids_of, marked_places
+from goalsight.envs.simulation.batch import GuardedBatch
 from goalsight.envs.simulation.control import CONTROLS, DOWN, JointControl, reach_for
 from goalsight.envs.simulation.scene import Touch, compose
 from goalsight.envs.simulation.state import Senses
@@ -91,12 +93,14 @@ class GoalSimulator:
         check_memory(f"a batch of {num_envs:,}", num_envs * simulation_bytes(self.model), "take fewer")
         if num_envs > MOST_ENVS:  # their first reset would take longer than anyone waits
             raise UserError(f"num_envs must be at most {MOST_ENVS:,} in a process, got {num_envs:,}")
-        self.batch = Batch(self.model, num_envs, min(num_threads, num_envs) if num_threads else 0)
+        self.batch = GuardedBatch(self.model, num_envs, min(num_threads, num_envs) if num_threads else 0)
         shows_joints = isinstance(self.control, JointControl)
         self.senses = Senses(self.batch, self.model, self.arm, self.task, touch, shows_joints)
         self._index = self.senses.index
         self._joint_low, self._joint_high = self.model.jnt_range[self._index.joints].T
         self._qpos, self._qvel, self._ctrl = self.senses.qpos, self.senses.qvel, self.batch.bind("ctrl")
+        self._act, self._history = self.batch.bind("act"), self.batch.bind("history")
+        self._memory = ActuatorMemory.of(self.model)
         for name in ("geom_xpos", "geom_xmat", "cam_xpos", "cam_xmat", "light_xpos", "light_xdir"):
             self.batch.bind(name)  # what cameras read must be kept current
         self._rngs: list[np.random.Generator | None] = [None] * num_envs
@@ -295,6 +299,7 @@ class GoalSimulator:
             pose = np.clip(pose, self._joint_low, self._joint_high)
             self._qpos[ids[:, None], self._index.qpos] = pose
         self._ctrl[ids[:, None], self._index.ctrl] = pose
+        self._memory.settle(self._ctrl, self._act, self._history, ids)
         self.batch.forward(ids, stage=STAGE_POS)
         chain = self.senses.chain(ids)
         return distance(chain.tool + chain.orientation @ held_at, placement.tool) < IK_TOLERANCE

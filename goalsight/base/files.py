@@ -96,6 +96,20 @@ def atomic_write_json(path: Path, value: Any) -> None:
     atomic_write_text(path, json.dumps(to_json(value), indent=2, allow_nan=False) + "\n")
 
 
+def plain_bytes(path: Path) -> bytes:
+    """Return what a file holds that may be a stranger's, or a link; reading a pipe or a device might never end.
+
+    Raises:
+        UserError: it cannot be read, or is no plain file.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path} is no plain file")
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in the file at `path`.
 
