@@ -15,10 +15,10 @@ from goalsight.agents.networks.policy import GoalActor, GoalPolicy
 from goalsight.agents.policies import Actions, Mask, Observation
 from goalsight.base.errors import UserError
 from goalsight.base.runs import Run
-from goalsight.envs.registration import lasting_id
+from goalsight.envs.ids import lasting_id
 
 if TYPE_CHECKING:
-    from goalsight.envs.registration import GoalEnvs
+    from goalsight.envs.making import GoalEnvs
 
 KIND = "agent"  # of a checkpoint, in its meta
 ACTOR, ENCODER = "actor.", "encoder."  # prefixes of weights

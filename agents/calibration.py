@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from goalsight.envs.registration import GoalEnvs
+    from goalsight.envs.making import GoalEnvs
 
 EPISODES = 128  # begun; starts and goals differ more than what random play makes of them
 STEPS = 8  # of each

@@ -23,7 +23,8 @@ from goalsight.base.errors import UserError, choose
 from goalsight.base.machine import usable_cores
 from goalsight.base.precision import fast_dtype
 from goalsight.base.runs import Run
-from goalsight.envs.registration import asked, make_goal_envs, resolve
+from goalsight.envs.ids import resolved, spec_of
+from goalsight.envs.making import make
 
 if TYPE_CHECKING:
     from goalsight.agents.train import Train
@@ -51,22 +52,17 @@ class Learner:
 
     Attributes:
         preset: the hyperparameters.
+        env: the environment, with its full id.
         facts: what results must name.
+        found: what takes the place of what was asked for in the run's record.
         sources: hashes of what it is made from.
         task: the task's name.
     """
 
     def __init__(self, config: "Train") -> None:
         self.config = config
-        self.env_id = resolve(config.env)
+        self.env = resolved(config.env)
         self.source = config.source
-        self.env_kwargs: dict[str, Any] = {"obs": config.obs, **asked(vary=config.vary, aids=config.aids)}
-        if config.obs == "pixels":
-            self.env_kwargs |= {
-                "image_size": config.image_size,
-                "camera": config.camera,
-                "renderer": config.renderer,
-            }
         self.threads = config.threads or usable_cores()
         if self.threads < 1:
             raise UserError(f"threads must be at least 1, or 0 for every CPU, got {config.threads}")
@@ -102,24 +98,21 @@ class Learner:
     def _build(self) -> None:
         config = self.config
         encoder = None
-        if config.obs == "pixels":
-            encoder = find_encoder(self.source, config.image_size, config.seed).to(config.device)
-        probe = make_goal_envs(self.env_id, **self.env_kwargs)
-        self.task = probe.task.name
+        if self.env.obs == "pixels":
+            encoder = find_encoder(self.source, self.env.image_size, config.seed).to(config.device)
+        self.task = spec_of(self.env.id).name
         self.preset: TrainPreset = config.preset(self.task)
-        probe.close()
-        env = make_goal_envs(
-            self.env_id,
+        env = make(
+            self.env,
             self.preset.num_envs,
-            **self.env_kwargs,
             num_threads=self.threads,
             max_episode_steps=self.preset.horizon,
             training_starts=True,
-            privileged=config.obs == "pixels",
+            privileged=self.env.obs == "pixels",
         )
         shown: Any = env.single_observation_space
-        if config.obs == "pixels" and config.critic == "state" and "state" not in shown.spaces:
-            raise UserError(f"{self.env_id} shows no state beside its images; choose critic pixels")
+        if self.env.obs == "pixels" and config.critic == "state" and "state" not in shown.spaces:
+            raise UserError(f"{self.env.id} shows no state beside its images; choose critic pixels")
         self.features = None if encoder is None else FrozenFeatures(encoder, config.tune_blocks)
         play = calibrate(env, PLAY_SEED + SEEDS_PER_RUN * config.seed)
         if self.features is not None and play.frames is not None:
@@ -137,10 +130,11 @@ class Learner:
             self.sources = {"encoder": encoder.content_hash()}
             if self.source != "random":
                 self.sources["encoder_path"] = str(Path(self.source).resolve())
-        critic = "state" if config.obs == "state" else config.critic
+        critic = "state" if self.env.obs == "state" else config.critic
+        self.found = {"critic": critic, "encoder": self.source, "env": self.env}
         self.facts: dict[str, Any] = {
-            "env": self.env_id,
-            "obs": config.obs,
+            "env": self.env.id,
+            "obs": self.env.obs,
             "critic": critic,
             "encoder": self.source,
             "tune_blocks": config.tune_blocks,
@@ -148,8 +142,8 @@ class Learner:
 
     def _make_sac(self, env: GoalVecEnv, compute_reward: Callable[..., Any], horizon: int) -> GoalSAC:
         config, preset = self.config, self.preset
-        actor_sees = STATE if config.obs == "state" else PIXELS
-        critic_sees = STATE if config.obs == "state" else {"state": PRIVILEGED, "pixels": PIXELS}[config.critic]
+        actor_sees = STATE if self.env.obs == "state" else PIXELS
+        critic_sees = STATE if self.env.obs == "state" else {"state": PRIVILEGED, "pixels": PIXELS}[config.critic]
         make_eye = self.features.make_eye if self.features is not None and config.tune_blocks else None
         updates = Fraction(preset.updates_per_step * preset.num_envs).limit_denominator(100)  # per step of all
         sac = GoalSAC(
@@ -198,13 +192,15 @@ class Learner:
 
     def agent(self) -> Agent:
         """Return the agent as it is now."""
-        return Agent(self.sac.actor, self.features, env_id=self.env_id, env_kwargs=self.env_kwargs, facts=self.facts)
+        return Agent(
+            self.sac.actor, self.features, env_id=self.env.id, env_kwargs=self.env.arguments(), facts=self.facts
+        )
 
     def verdict(self, summary: dict[str, Any]) -> str:
         """Return the summary as a sentence."""
         best = summary["best_success"]
         reached = "not evaluated" if best is None else f"best evaluation {best:.0%}"
         return (
-            f"{self.env_id}: {reached} after {summary['env_steps']:,} env steps, {summary['seconds']:.0f} s "
+            f"{self.env.id}: {reached} after {summary['env_steps']:,} env steps, {summary['seconds']:.0f} s "
             f"(obs {self.facts['obs']}, critic {self.facts['critic']}, encoder {self.facts['encoder']})"
         )

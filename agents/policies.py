@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from goalsight.base.errors import choose
 
 if TYPE_CHECKING:
-    from goalsight.envs.registration import GoalEnvs
+    from goalsight.envs.making import GoalEnvs
 
 Observation = dict[str, NDArray[Any]]
 Mask = NDArray[np.bool_]

@@ -16,7 +16,7 @@ from goalsight.agents.policies import Actions, Mask, Observation, Policy
 from goalsight.base.errors import UserError
 
 if TYPE_CHECKING:
-    from goalsight.envs.registration import GoalEnvs
+    from goalsight.envs.making import GoalEnvs
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import tyro
+
 from goalsight.agents.presets import TrainPreset, preset_for
 from goalsight.base.errors import UserError, choose
+from goalsight.envs.config import EnvConfig
 
 CRITICS = ("state", "pixels")
 
@@ -15,10 +18,8 @@ CRITICS = ("state", "pixels")
 class Train:
     """Train an agent to reach goals it is shown."""
 
-    env: str = "goalsight/PandaReach-v1"
-    """Environment id; `goalsight envs` lists them."""
-    obs: Literal["pixels", "state"] = "pixels"
-    """What the actor sees: the view and a goal image, or the simulator's state."""
+    env: tyro.conf.OmitArgPrefixes[EnvConfig] = EnvConfig("goalsight/PandaReach-v1", obs="pixels")
+    """The environment to learn in, as the actor sees it."""
     encoder: str | None = None
     """A pretraining run, "random" (untrained and frozen) or "none" (state only); by default what fits obs."""
     critic: Literal["state", "pixels"] = "state"
@@ -43,16 +44,6 @@ class Train:
     """Episodes per evaluation; the preset's unless given."""
     target_success: float | None = None
     """Stop when two evaluations in a row reach it; the preset's unless given, above 1 never."""
-    image_size: int = 64
-    """Edge of the images [px]."""
-    camera: str = "front"
-    """front, wrist or studio."""
-    renderer: str = "raytrace"
-    """raytrace or opengl."""
-    vary: tuple[str, ...] = ()
-    """Factors of variation: colour, size, mass, friction, table, light, camera, distractors, latency, noise, or all."""
-    aids: tuple[str, ...] = ()
-    """Visual aids: transparent_arm, goal_markers."""
     threads: int = 0
     """Threads of the environments; 0 takes every CPU. Networks learn on one."""
     device: str = "cpu"
@@ -68,7 +59,7 @@ class Train:
         Raises:
             UserError: if a number is out of range.
         """
-        preset = preset_for(task, self.obs)
+        preset = preset_for(task, self.env.obs)
         asked = {name: getattr(self, name) for name in _OVERRIDES if getattr(self, name) is not None}
         for name, value in asked.items():
             if value <= 0:
@@ -82,7 +73,7 @@ class Train:
         Raises:
             UserError: if it does not go with the observations.
         """
-        if self.obs == "state":
+        if self.env.obs == "state":
             if self.encoder not in (None, "none"):
                 raise UserError(f"obs state needs no encoder, got {self.encoder}; choices: none, or obs pixels")
             return "none"
@@ -120,7 +111,7 @@ def train(config: Train) -> Path:
         Learner(config) as learner,
         Run.start(
             "train",
-            {**asdict(config), **learner.facts, "preset": asdict(learner.preset)},
+            {**asdict(config), **learner.found, "preset": asdict(learner.preset)},
             out=config.out,
             seed=config.seed,
             sources=learner.sources,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 if TYPE_CHECKING:
-    from goalsight.envs.registration import GoalEnvs
+    from goalsight.envs.making import GoalEnvs
 
 Observation = dict[str, NDArray[Any]]
 Features = Callable[[NDArray[np.uint8]], NDArray[np.float16]]  # (n, H, W, 3) -> (n, tokens, width)

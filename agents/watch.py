@@ -12,7 +12,7 @@ from tqdm import tqdm
 from goalsight.agents.agent import agent_meta, agent_tensors
 from goalsight.agents.rollout import rollout
 from goalsight.base.runs import Run
-from goalsight.envs.registration import make_goal_envs
+from goalsight.envs.making import make
 
 if TYPE_CHECKING:
     from goalsight.agents.learning import Learner
@@ -30,12 +30,7 @@ class Watch(BaseCallback):
         super().__init__()
         self._learner, self._run, self._stopped = learner, run, stopped
         self._preset = learner.preset
-        self._env = make_goal_envs(
-            learner.env_id,
-            min(self._preset.eval_episodes, CHECK_ENVS),
-            **learner.env_kwargs,
-            num_threads=learner.threads,
-        )
+        self._env = make(learner.env, min(self._preset.eval_episodes, CHECK_ENVS), num_threads=learner.threads)
         self._recent: deque[bool] = deque(maxlen=RECENT)
         self._next = self._preset.eval_every
         self._evaluations: list[float] = []
@@ -106,8 +101,8 @@ class Watch(BaseCallback):
         meta = agent_meta(
             learner.sac.policy,
             learner.features,
-            env_id=learner.env_id,
-            env_kwargs=learner.env_kwargs,
+            env_id=learner.env.id,
+            env_kwargs=learner.env.arguments(),
             facts={**learner.facts, "env_steps": self.num_timesteps},
         )
         self._run.publish(self.num_timesteps, agent_tensors(learner.sac.policy, learner.features), meta, best=best)

@@ -25,7 +25,7 @@ from goalsight.eval.evaluate import EVALUATION_SEED
 from goalsight.eval.stats import Proportion, wilson
 
 if TYPE_CHECKING:
-    from goalsight.envs.registration import GoalEnvs
+    from goalsight.envs.making import GoalEnvs
 
 
 @dataclass(frozen=True)

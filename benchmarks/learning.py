@@ -21,14 +21,15 @@ from learning_plot import plot
 from learning_summary import report, summarise
 from reporting import RESULTS, check_plotting, provenance
 
-from goalsight.agents.collecting.collect import Collect, collect
+from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
 from goalsight.agents.train import Train, train
 from goalsight.base.errors import UserError, choose
 from goalsight.base.files import read_json
 from goalsight.base.machine import usable_cores
 from goalsight.base.runs import Run, atomic_write_json, stopped_by
 from goalsight.commands.demo import PLANS
-from goalsight.envs.registration import id_of
+from goalsight.envs.config import EnvConfig
+from goalsight.envs.ids import id_of
 from goalsight.envs.tasks import TASKS
 from goalsight.eval.evaluate import Eval, evaluate
 from goalsight.pretrain.encoders.vit import load_encoder
@@ -110,7 +111,7 @@ def pretrained_encoder(task: str, config: Learning) -> tuple[Path, dict[str, Any
     plan = PLANS[task]
     play, encoder = config.runs / f"play-{task}", config.runs / f"encoder-{task}"
     if not _finished(play):
-        collect(Collect(env=plan.env, frames=plan.frames, out=play))
+        collect(Collect(env=PlayEnv(plan.env), frames=plan.frames, out=play))
         _go_on()
     if not _finished(encoder):
         frames = config.runs / "frames"
@@ -162,7 +163,8 @@ def learn(name: str, asked: dict[str, Any], source: str, config: Learning) -> di
     """
     about = provenance()
     gc.collect()  # the replay buffer of the run before takes gigabytes
-    folder = train(Train(**{**asked, "encoder": source}))
+    options = {name: value for name, value in asked.items() if name not in ("env", "obs")}
+    folder = train(Train(EnvConfig(asked["env"], obs=asked["obs"]), **options | {"encoder": source}))
     _go_on()
     run = Run.open(folder)
     judged = evaluate(Eval(run=folder, checkpoint="last", episodes=config.final_episodes))

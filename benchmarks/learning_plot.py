@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from learning_summary import GOOD, Runs, arms
 
-from goalsight.envs.registration import camel
+from goalsight.envs.ids import camel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

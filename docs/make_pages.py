@@ -29,8 +29,10 @@ from goalsight.agents.policies import make_policy
 from goalsight.agents.rollout import Moment, rollout
 from goalsight.commands.cli import COMMANDS
 from goalsight.envs.arms.catalogue import ARMS
+from goalsight.envs.config import EnvConfig
 from goalsight.envs.fingerprints import own_ids
-from goalsight.envs.registration import camel, id_of, make_vector
+from goalsight.envs.ids import camel, horizon_of, id_of
+from goalsight.envs.making import make_vector
 from goalsight.envs.simulation.control import TURN
 from goalsight.envs.tasks import TASKS, Task
 from goalsight.envs.variation import FACTORS
@@ -161,9 +163,7 @@ def film(env_id: str, config: MakePages, folder: Path) -> None:
     files = [folder / f"{name}-{what}" for what in ("start.webp", "goal.webp", "expert.webp")]
     if all(file.exists() for file in files):
         return
-    env = make_vector(env_id, num_envs=1)
-    horizon = env.horizon
-    env.close()
+    horizon = horizon_of(EnvConfig(env_id))
     env = make_vector(env_id, num_envs=1, max_episode_steps=horizon + 1)
     env.reset(seed=config.seed)
     for file, frames in ((files[0], env.render_frames), (files[1], env.goal_frames)):

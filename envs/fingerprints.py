@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goalsight.base.errors import UserError
-from goalsight.envs.registration import env_ids, make_vector, source_of
-from goalsight.envs.tasks.shared.base import REWARDS
+from goalsight.envs.config import REWARDS
+from goalsight.envs.ids import env_ids, source_of
+from goalsight.envs.making import make_vector
 
 if TYPE_CHECKING:
     from goalsight.envs.vector import GoalVectorEnv, Obs

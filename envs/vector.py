@@ -1,7 +1,7 @@
 """`GoalVectorEnv`: many goal-conditioned environments stepped as one batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import gymnasium as gym
@@ -14,18 +14,17 @@ from goalsight.base.errors import UserError, choose
 from goalsight.base.memory import check_memory
 from goalsight.envs.arms.catalogue import Arm
 from goalsight.envs.autoreset import final_of, info_of, seed_each
+from goalsight.envs.config import IMAGES, EnvConfig
+from goalsight.envs.ids import id_by_parts
 from goalsight.envs.rendering.pictures import Pictures
 from goalsight.envs.simulation.aids import aids_of
 from goalsight.envs.simulation.simulator import GoalSimulator, SimulatorSnapshot
 from goalsight.envs.simulation.state import Observed
 from goalsight.envs.tasks import Task
-from goalsight.envs.tasks.shared.base import REWARDS
 from goalsight.envs.variation import Factor, factors_of
 
 Obs = dict[str, NDArray[Any]]
-OBS_MODES = ("state", "pixels")
 RESET_OPTIONS = ("goal", "reset_mask")
-MAX_IMAGE_SIZE = 4096  # [px]
 PICTURES = 8  # of each environment that are held at once: views, goals, copies, and the renderer's own
 
 
@@ -104,6 +103,20 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         Raises:
             UserError: a name that does not exist, or a number out of range.
         """
+        factors, chosen_aids = factors_of(vary), aids_of(aids)
+        config = EnvConfig(
+            control=control,  # type: ignore[arg-type]  # checked there, as is what follows
+            obs=obs,  # type: ignore[arg-type]
+            image_size=image_size,
+            camera=camera,
+            renderer=renderer,  # type: ignore[arg-type]
+            reward=reward,  # type: ignore[arg-type]
+            max_episode_steps=max_episode_steps,
+            privileged=privileged,
+            training_starts=training_starts,
+            vary=tuple(factor.name for factor in factors),
+            aids=chosen_aids,
+        )
         self.sim = GoalSimulator(
             task,
             arm,
@@ -111,11 +124,9 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             control=control,
             num_threads=num_threads,
             training_starts=training_starts,
-            vary=vary,
-            aids=aids,
+            vary=factors,
+            aids=chosen_aids,
         )
-        if not 8 <= image_size <= MAX_IMAGE_SIZE:
-            raise UserError(f"image_size must lie in [8, {MAX_IMAGE_SIZE}], got {image_size}")
         if render_mode not in (None, "rgb_array"):
             raise UserError(f'no render mode "{render_mode}"; choices: rgb_array')
         self.task, self.arm, self.model, self.batch = (
@@ -124,16 +135,15 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             self.sim.model,
             self.sim.batch,
         )
+        self.config = replace(config, id=id_by_parts(self.arm, self.task))
         self.num_envs = num_envs
-        self.pixels = choose("observation mode", obs, OBS_MODES) == "pixels"
+        self.pixels = obs == "pixels"
         # An OpenGL context belongs to the thread that made it.
         self.bound_to_thread = self.pixels and renderer == "opengl"
         self.image_size, self.camera, self.privileged = image_size, camera, privileged and self.pixels
         self._pictures = Pictures(self.sim, renderer, num_threads)
         self._pictures.check(camera)
         self.horizon = max_episode_steps if max_episode_steps is not None else self.task.max_episode_steps
-        if self.horizon < 1:
-            raise UserError(f"max_episode_steps must be at least 1, got {self.horizon}")
         self.tolerance = self.task.tolerance
         self.render_mode = render_mode
         self.metadata = {
@@ -141,7 +151,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             "render_fps": 25,
             "autoreset_mode": AutoresetMode.SAME_STEP,
         }
-        self._reward = getattr(self.task, f"{choose('reward', reward, REWARDS)}_reward")
+        self._reward = getattr(self.task, f"{reward}_reward")
         self._elapsed = np.zeros(num_envs, np.int64)
         self._achieved_for = np.zeros(num_envs, np.int64)  # steps in a row
         self._obs: Obs | None = None
@@ -150,21 +160,16 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             f"a batch of {num_envs:,} with pixels", PICTURES * int(np.prod(pixels)), "take fewer, or smaller ones"
         )
         self._goal_pixels = np.zeros(pixels, np.uint8)
-        seen = (obs, image_size, camera, renderer, self.privileged) if self.pixels else obs
-        self._kind = self._describe(
-            control=control,
-            obs=seen,
-            reward=reward,
-            training_starts=training_starts,
-            vary=factors_of(vary),
-            aids=aids_of(aids),
-        )
+        self._kind = self._describe(config, factors)
         self._make_spaces()
 
-    def _describe(self, **chosen: Any) -> dict[str, str]:
+    def _describe(self, config: EnvConfig, factors: Sequence[Factor]) -> dict[str, str]:
         """What decides how the environments go on, for snapshots."""
-        own = {"num_envs": self.num_envs, "task": self.task, "arm": self.arm, "max_episode_steps": self.horizon}
-        return {name: repr(value) for name, value in (own | chosen).items()}
+        idle = ("id", *(() if self.pixels else (*IMAGES, "privileged")))
+        chosen = {name: value for name, value in asdict(config).items() if name not in idle}
+        own = {"num_envs": self.num_envs, "task": self.task, "arm": self.arm}
+        exactly = {"max_episode_steps": self.horizon, "vary": factors}
+        return {name: repr(value) for name, value in (own | chosen | exactly).items()}
 
     def _make_spaces(self) -> None:
         def reals(size: int) -> gym.spaces.Box:

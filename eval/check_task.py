@@ -58,7 +58,8 @@ def check_task(config: CheckTask) -> int:
     Raises:
         UserError: no such environment, or the picture cannot be written.
     """
-    from goalsight.envs.registration import make_vector, resolve
+    from goalsight.envs.ids import resolve
+    from goalsight.envs.making import make_vector
 
     env_id = resolve(config.env)
 

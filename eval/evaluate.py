@@ -11,6 +11,7 @@ import numpy as np
 import tyro
 
 from goalsight.base.errors import UserError
+from goalsight.envs.config import EnvChanges
 from goalsight.eval.stats import Proportion, wilson
 from goalsight.eval.subject import BASELINES, Subject, baseline, resolve_subject
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from goalsight.agents.rollout import Episodes
-    from goalsight.envs.registration import GoalEnvs
+    from goalsight.envs.making import GoalEnvs
 
 EVALUATION_SEED = 10_000  # training begins at 20,000,000; play at 0, and the first 10,000 episodes of it are others
 RESULT = "eval.json"  # in the run's folder
@@ -33,12 +34,8 @@ class Eval:
     """A training run, or nothing with --policy."""
     policy: str | None = None
     """Judge a policy without learning instead: nothing, random or expert."""
-    env: str | None = None
-    """Environment for --policy."""
-    vary: tuple[str, ...] | None = None
-    """Factors of variation (colour, size, ..., or all) in place of the run's own; nothing after it means none."""
-    aids: tuple[str, ...] | None = None
-    """Visual aids (transparent_arm, goal_markers) in place of the run's own; nothing after it means none."""
+    env: tyro.conf.OmitArgPrefixes[EnvChanges] = EnvChanges()
+    """The environment for --policy, and other conditions than the run's own."""
     episodes: int = 100
     """Episodes to play."""
     seed: int = EVALUATION_SEED
@@ -75,20 +72,20 @@ def evaluate(config: Eval) -> dict[str, Any]:
     from tqdm import tqdm
 
     from goalsight.base.runs import atomic_write_json
+    from goalsight.envs.ids import spec_of
 
     subject = resolve_subject(
-        run=config.run, policy=config.policy, env=config.env, which=config.checkpoint, seed=config.seed
-    ).under(config.vary, config.aids)
-    others = [baseline(name, subject.env_id, subject.env_kwargs, seed=config.seed) for name in BASELINES]
-    probe = subject.make_env(1)
-    probe.close()
-    others = [one for one in others if one.name != subject.name and (probe.has_expert or one.name != "expert")]
+        run=config.run, policy=config.policy, changes=config.env, which=config.checkpoint, seed=config.seed
+    )
+    experts = spec_of(subject.env.id).has_expert
+    names = [name for name in BASELINES if name != subject.name and (experts or name != "expert")]
+    others = [baseline(name, subject.env, seed=config.seed) for name in names]
     with tqdm(total=(1 + len(others)) * config.episodes, unit="episode", desc="eval", disable=None) as bar:
         judged = judge(subject, config, bar)
         baselines = {one.name: judge(one, config, bar) for one in others}
     result = {
-        "env": subject.env_id,
-        "env_kwargs": subject.env_kwargs,
+        "env": subject.env.id,
+        "env_kwargs": subject.env.arguments(),
         "subject": {"name": subject.name, **subject.facts},
         "episodes": config.episodes,
         "seed": config.seed,
@@ -106,7 +103,7 @@ def evaluate(config: Eval) -> dict[str, Any]:
 def result_name(config: Eval) -> str:
     """The file in a run's folder that keeps the result; other conditions than the run's own have one of their own."""
     name = RESULT if config.goals == "random" else NAMED_RESULT
-    return name if config.vary is None and config.aids is None else name.replace(".json", "_changed.json")
+    return name if not config.env.conditions else name.replace(".json", "_changed.json")
 
 
 def judge(subject: Subject, config: Eval, bar: "tqdm[Any]") -> dict[str, Any]:
@@ -115,7 +112,7 @@ def judge(subject: Subject, config: Eval, bar: "tqdm[Any]") -> dict[str, Any]:
 
     env = subject.make_env(min(config.num_envs, config.episodes))
     began = time.perf_counter()
-    named = goals_of(env, subject.env_id) if config.goals == "named" else {}
+    named = goals_of(env, subject.env.id) if config.goals == "named" else {}
     with contextlib.closing(env):
         episodes = rollout(
             env,

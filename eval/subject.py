@@ -1,26 +1,18 @@
 """Who is judged: the agent of a training run, or a policy that needs no learning, and in which environment."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goalsight.base.errors import UserError
+from goalsight.envs.config import EnvChanges, EnvConfig
 
 if TYPE_CHECKING:
     from goalsight.agents.policies import Policy
     from goalsight.base.runs import Run
-    from goalsight.envs.registration import GoalEnvs
+    from goalsight.envs.making import GoalEnvs
 
 BASELINES = ("nothing", "random", "expert")
-LOOKS = (
-    "obs",
-    "image_size",
-    "camera",
-    "renderer",
-    "privileged",
-    "aids",
-)  # arguments that change what is seen, not what happens
 
 
 @dataclass(frozen=True)
@@ -29,26 +21,19 @@ class Subject:
 
     name: str  # a word for tables and file names
     policy: "Policy"
-    env_id: str
-    env_kwargs: dict[str, Any]  # for `make_vector`, without the number of environments
+    env: EnvConfig
     facts: dict[str, Any]  # what a result must name: checkpoint, encoder, what actor and critic saw
     run: "Run | None" = None
 
-    def under(self, vary: Sequence[str] | None, aids: Sequence[str] | None) -> "Subject":
-        """The same under other conditions: factors of variation and visual aids; None leaves them."""
-        given = {name: list(words) for name, words in (("vary", vary), ("aids", aids)) if words is not None}
-        return replace(self, env_kwargs={**self.env_kwargs, **given})
-
     def make_env(self, num_envs: int, **changes: Any) -> "GoalEnvs":
         """The environments it acts in, with evaluation starts."""
-        from goalsight.envs.registration import make_goal_envs
+        from goalsight.envs.making import make
 
-        kwargs = {**self.env_kwargs, "training_starts": False, **changes}
-        return make_goal_envs(self.env_id, num_envs=num_envs, **kwargs)
+        return make(self.env, num_envs, **{"training_starts": False, **changes})
 
 
-def baseline(name: str, env_id: str, env_kwargs: dict[str, Any], *, seed: int) -> Subject:
-    """A policy that needs no learning, in the environment that these arguments make.
+def baseline(name: str, env: EnvConfig, *, seed: int) -> Subject:
+    """A policy that needs no learning, in an environment.
 
     It looks at no pixels, so none are rendered; starts and goals do not depend on what is observed.
 
@@ -56,19 +41,18 @@ def baseline(name: str, env_id: str, env_kwargs: dict[str, Any], *, seed: int) -
         UserError: for an unknown policy or environment.
     """
     from goalsight.agents.policies import make_policy
-    from goalsight.envs.registration import resolve
+    from goalsight.envs.ids import resolved
 
-    kept = {key: value for key, value in env_kwargs.items() if key not in LOOKS}
-    return Subject(name, make_policy(name, seed=seed), resolve(env_id), {**kept, "obs": "state"}, {})
+    return Subject(name, make_policy(name, seed=seed), resolved(env.unseen()), {})
 
 
-def resolve_subject(*, run: Path | None, policy: str | None, env: str | None, which: str, seed: int) -> Subject:
+def resolve_subject(*, run: Path | None, policy: str | None, changes: EnvChanges, which: str, seed: int) -> Subject:
     """Find what the command line names.
 
     Args:
         run: a training run.
         policy: or the name of a policy without learning, then with `env`.
-        env: environment id.
+        changes: the environment of a policy without learning, and the conditions to act under.
         which: checkpoint of the run: "best", "last" or a step.
         seed: of a policy that draws at random.
 
@@ -78,12 +62,14 @@ def resolve_subject(*, run: Path | None, policy: str | None, env: str | None, wh
     if (run is None) == (policy is None):
         raise UserError(f"name a training run, or --policy {'|'.join(BASELINES)} with --env ID: one of the two")
     if run is not None:
-        if env is not None:
-            raise UserError(f"--env {env} goes with --policy only: the run {run} knows its environment")
-        return _agent(run, which)
-    if env is None:
+        if changes.id is not None:
+            raise UserError(f"--env {changes.id} goes with --policy only: the run {run} knows its environment")
+        agent = _agent(run, which)
+        return replace(agent, env=agent.env.change(**changes.conditions))
+    if changes.id is None:
         raise UserError(f"--policy {policy} needs --env ID; `goalsight envs` lists them")
-    return baseline(str(policy), env, {}, seed=seed)
+    subject = baseline(str(policy), EnvConfig(changes.id), seed=seed)
+    return replace(subject, env=subject.env.change(**changes.conditions))
 
 
 def _agent(path: Path, which: str) -> Subject:
@@ -98,4 +84,4 @@ def _agent(path: Path, which: str) -> Subject:
     facts = {key: value for key, value in agent.facts.items() if key != "env"}
     if "encoder" in run.manifest["sources"]:
         facts["encoder_hash"] = run.manifest["sources"]["encoder"]
-    return Subject("agent", agent, agent.env_id, dict(agent.env_kwargs), facts, run)
+    return Subject("agent", agent, EnvConfig.of(agent.env_id, agent.env_kwargs), facts, run)

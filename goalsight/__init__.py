@@ -41,7 +41,7 @@ class _WhenGymnasiumComes(importlib.abc.MetaPathFinder):
 
 
 def _register_ids() -> None:
-    importlib.import_module("goalsight.envs.registration")  # registers them at its end
+    importlib.import_module("goalsight.envs.ids")  # registers them at its end
 
 
 def __getattr__(name: str) -> Any:

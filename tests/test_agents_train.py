@@ -16,6 +16,7 @@ from goalsight.agents.train import Train, train
 from goalsight.agents.watch import Watch
 from goalsight.base.errors import UserError
 from goalsight.base.runs import Run
+from goalsight.envs.config import EnvConfig
 from goalsight.envs.registration import make_vector
 from goalsight.envs.tasks import TASKS
 from goalsight.pretrain.encoders.vit import random_encoder
@@ -27,8 +28,9 @@ TINY = {
     "eval_every": 240,
     "eval_episodes": 4,
     "threads": 1,
-    "image_size": 16,
+    "env": EnvConfig("goalsight/PandaReach-v1", obs="pixels", image_size=16),
 }
+STATE = {"env": EnvConfig("goalsight/PandaReach-v1")}
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,7 @@ def run(tmp_path_factory) -> Run:
 
 def test_a_run_says_what_was_done(run):
     assert run.manifest["status"] == "finished"
+    assert EnvConfig.recorded(run.config) == TINY["env"]
     assert run.config["critic"] == "state"
     assert run.config["encoder"] == "random"
     assert run.config["preset"]["steps"] == 320
@@ -92,16 +95,16 @@ def test_the_same_seed_gives_the_same_weights(run, tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{"obs": "state"}, {"critic": "pixels"}, {"tune_blocks": 1}],
+    [STATE, {"critic": "pixels"}, {"tune_blocks": 1}],
     ids=["state", "critic-pixels", "tuned"],
 )
 def test_other_ways_to_see(options, tmp_path):
     small = TINY | {"steps": 240, "warmup": 200, "eval_every": 240}
-    path = train(Train(**small, **options, out=tmp_path / "run"))
+    path = train(Train(**small | options, out=tmp_path / "run"))
     agent = load_agent(path)
     env = make_vector(agent.env_id, 2, **agent.env_kwargs, num_threads=1)
     assert len(rollout(env, agent, episodes=2, seed=0, steps=2)) == 2
-    assert agent.facts["critic"] == ("state" if "obs" in options else options.get("critic", "state"))
+    assert agent.facts["critic"] == ("state" if "env" in options else options.get("critic", "state"))
     env.close()
 
 
@@ -113,7 +116,7 @@ def test_stopping_early_leaves_a_run_that_can_be_loaded(tmp_path, monkeypatch):
         self._run.stop.requested = True
 
     monkeypatch.setattr(Watch, "_evaluate", ask_to_stop)
-    path = train(Train(**TINY | {"eval_every": 120, "obs": "state"}, out=tmp_path / "run"))
+    path = train(Train(**TINY | {"eval_every": 120} | STATE, out=tmp_path / "run"))
     run = Run.open(path)
     assert run.manifest["status"] == "interrupted"
     assert run.summary["env_steps"] == 120
@@ -128,7 +131,7 @@ def test_training_ends_when_two_evaluations_in_a_row_reach_the_target(tmp_path, 
         return Episodes(zeros.astype(int), np.full(episodes, next(successes)), zeros, zeros.astype(int), zeros > 0)
 
     monkeypatch.setattr(watch, "rollout", judged)
-    config = Train(**TINY | {"eval_every": 40, "obs": "state", "target_success": 0.5}, out=tmp_path / "run")
+    config = Train(**TINY | STATE | {"eval_every": 40, "target_success": 0.5}, out=tmp_path / "run")
     summary = Run.open(train(config)).summary
     assert summary["reached_target"]
     assert (summary["env_steps"], summary["best_success"]) == (200, 1.0)
@@ -138,7 +141,8 @@ def test_training_ends_when_two_evaluations_in_a_row_reach_the_target(tmp_path, 
 def test_training_episodes_are_as_long_as_the_preset_says():
     horizon = PRESETS["push", "state"].horizon
     assert horizon < TASKS["push"].max_episode_steps  # otherwise this shows nothing
-    asked = Train(env="goalsight/PandaPush-v1", obs="state", num_envs=2, steps=2 * horizon + 2, warmup=1000, threads=1)
+    push = EnvConfig("goalsight/PandaPush-v1")
+    asked = Train(env=push, num_envs=2, steps=2 * horizon + 2, warmup=1000, threads=1)
     with Learner(asked) as learner:
         learner.sac.learn(asked.steps, log_interval=None)
         assert learner.sac.replay_buffer.size() == 2 * horizon  # both episodes have ended
@@ -154,18 +158,17 @@ def test_presets_cover_every_task():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"env": "goalsight/PandaPusch-v1"}, 'did you mean "PandaPush-v1"'),
+        ({"env": EnvConfig("goalsight/PandaPusch-v1", obs="pixels")}, 'did you mean "PandaPush-v1"'),
         ({"critic": "stat"}, 'no critic "stat"; did you mean "state"'),
         ({"encoder": "none"}, "obs pixels needs an encoder"),
-        ({"encoder": "random", "obs": "state"}, "obs state needs no encoder"),
+        (STATE | {"encoder": "random"}, "obs state needs no encoder"),
         ({"encoder": "nowhere/at-all"}, "nowhere/at-all does not exist"),
         ({"steps": 0}, "steps must be positive, got 0"),
         ({"tune_blocks": 9}, "3 blocks; the head can take 0 to 3"),
         ({"device": "gpu"}, 'no device "gpu"'),
-        ({"camera": "frnt"}, "front"),
-        ({"obs": "pixel"}, 'no observation mode "pixel"; did you mean "pixels"'),
+        ({"env": replace(TINY["env"], camera="frnt")}, "front"),
         ({"threads": -1}, "threads must be at least 1"),
-        ({"obs": "state", "steps": 2_000_000_000}, "store fewer steps"),
+        (STATE | {"steps": 2_000_000_000}, "store fewer steps"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(options, message, tmp_path):

@@ -53,10 +53,10 @@ def test_each_stage_gets_what_the_one_before_made(
     assert cli.run(["demo", "--task", task, "--out", "d", "--seed", "3"]) == 0
     assert list(asked) == ["collect", "pretrain", "train", "evaluate", "record", "report"]
     collecting, pretraining, training = (asked[name][0] for name in ("collect", "pretrain", "train"))
-    assert collecting.env == training.env == PLANS[task].env
-    assert collecting.env in env_ids()
+    assert collecting.env.id == training.env.id == PLANS[task].env
+    assert collecting.env.id in env_ids()
     assert pretraining.data == (collecting.out,) == (Path("d/play"),)
-    assert training.obs == "pixels"
+    assert training.env.obs == "pixels"
     assert training.encoder == str(pretraining.out)
     assert {one.seed for one in (collecting, pretraining, training)} == {3}
     assert asked["evaluate"][0].run == asked["record"][0].run == training.out

@@ -5,7 +5,7 @@ import signal
 import numpy as np
 import pytest
 
-from goalsight.agents.collecting.collect import COLUMNS, STORE, TILES, Collect, collect
+from goalsight.agents.collecting.collect import COLUMNS, STORE, TILES, Collect, PlayEnv, collect
 from goalsight.agents.collecting.play import BEHAVIOURS, Mix, Play
 from goalsight.agents.rollout import rollout
 from goalsight.base.errors import UserError
@@ -109,7 +109,8 @@ def test_shares_leave_out_what_is_not_there():
         only(grasp=1.0).shares(with_object=True, with_gripper=False)
 
 
-SMALL = {"env": "PandaPush-v1", "frames": 60, "steps": 12, "num_envs": 3, "image_size": 32, "film": 4}
+PUSH = PlayEnv("PandaPush-v1", image_size=32)
+SMALL = {"env": PUSH, "frames": 60, "steps": 12, "num_envs": 3, "film": 4}
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +119,8 @@ def recorded(tmp_path_factory):
 
 
 def test_several_things_are_played_with_and_labelled(tmp_path):
-    options = {"env": "PandaSort2-v1", "frames": 400, "steps": 50, "num_envs": 8, "image_size": 16, "film": 0}
+    env = PlayEnv("PandaSort2-v1", image_size=16)
+    options = {"env": env, "frames": 400, "steps": 50, "num_envs": 8, "film": 0}
     run = collect(Collect(out=tmp_path / "run", mix=only(push=1.0), **options))
     store = FrameStore.open(run / STORE)
     assert set(store.labels) == {"gripper", "red", "blue"}
@@ -194,8 +196,7 @@ def test_an_interruption_before_the_first_episode_keeps_nothing(tmp_path, monkey
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"env": "PandaPsh-v1"}, 'did you mean "PandaPush-v1"'),
-        ({"image_size": 4}, "image_size"),
+        ({"env": PlayEnv("PandaPsh-v1")}, 'did you mean "PandaPush-v1"'),
         ({"frames": 0}, "frames must be at least 1"),
         ({"seed": -1}, "must not be negative"),
     ],

@@ -6,6 +6,7 @@ import pytest
 
 from goalsight.agents.rollout import Episodes
 from goalsight.base.errors import UserError
+from goalsight.envs.config import EnvChanges, EnvConfig
 from goalsight.envs.tasks import TASKS
 from goalsight.envs.vector import GoalVectorEnv
 from goalsight.eval.evaluate import Eval, evaluate, goals_of, summarise, table
@@ -33,7 +34,7 @@ def test_summary_worked_by_hand():
 
 
 def test_expert_beside_its_floors(capsys):
-    found = evaluate(Eval(policy="expert", env="PandaReach-v1", episodes=20, num_envs=8, json=True))
+    found = evaluate(Eval(policy="expert", env=EnvChanges("PandaReach-v1"), episodes=20, num_envs=8, json=True))
     printed = json.loads(capsys.readouterr().out)
     assert printed["success"] == found["success"]
     assert found["success"]["rate"] >= 0.9
@@ -47,15 +48,18 @@ def test_expert_beside_its_floors(capsys):
 
 
 def test_results_do_not_depend_on_the_number_of_environments(capsys):
-    few, many = (evaluate(Eval(policy="random", env="PandaPush-v1", episodes=6, num_envs=n)) for n in (4, 6))
+    few, many = (
+        evaluate(Eval(policy="random", env=EnvChanges("PandaPush-v1"), episodes=6, num_envs=n)) for n in (4, 6)
+    )
     assert few["mean_return"] == many["mean_return"]
     assert few["baselines"]["expert"]["mean_return"] == many["baselines"]["expert"]["mean_return"]
 
 
 def test_a_floor_acts_in_the_same_episodes_without_pixels():
     kwargs = {"obs": "pixels", "image_size": 32, "camera": "wrist", "control": "joint", "max_episode_steps": 7}
-    found = baseline("random", "PandaPush-v1", kwargs, seed=0)
-    assert found.env_kwargs == {"obs": "state", "control": "joint", "max_episode_steps": 7}
+    found = baseline("random", EnvConfig("PandaPush-v1", **kwargs), seed=0)
+    assert found.env.id == "goalsight/PandaPush-v1"
+    assert found.env.arguments() == {"obs": "state", "control": "joint", "max_episode_steps": 7}
     assert found.make_env(2).horizon == 7
 
 
@@ -72,9 +76,10 @@ def test_a_floor_acts_in_the_same_episodes_without_pixels():
     ],
 )
 def test_what_cannot_be_judged_is_one_line(wrong, message):
-    asked = {"run": None, "policy": None, "env": None, "which": "best", "seed": 0}
+    asked = {"run": None, "policy": None, "which": "best", "seed": 0} | wrong
+    changes = EnvChanges(asked.pop("env", None))
     with pytest.raises(UserError, match=message) as error:
-        resolve_subject(**asked | wrong)
+        resolve_subject(**asked, changes=changes)
     assert "\n" not in str(error.value)
 
 
@@ -91,7 +96,7 @@ def test_a_half_written_run_is_refused(tmp_path):
 
 
 def test_named_goals_are_judged_one_by_one(capsys):
-    found = evaluate(Eval(policy="expert", env="PandaDrawer-v1", episodes=7, num_envs=3, goals="named"))
+    found = evaluate(Eval(policy="expert", env=EnvChanges("PandaDrawer-v1"), episodes=7, num_envs=3, goals="named"))
     assert {name: row["total"] for name, row in found["by_goal"].items()} == {
         "shut": 2,
         "ajar": 2,

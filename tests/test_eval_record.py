@@ -7,9 +7,12 @@ from PIL import Image
 
 from goalsight.base.errors import UserError
 from goalsight.base.video import decode, describe_video
+from goalsight.envs.config import EnvChanges
 from goalsight.envs.tasks import TASKS
 from goalsight.eval.films.film import REACHED, WAITING, Caption, compose
 from goalsight.eval.films.record import HELD, Record, record
+
+REACH = EnvChanges("PandaReach-v1")
 
 
 def caption(success):
@@ -40,7 +43,7 @@ def test_every_size_has_even_sides(size):
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
     path = tmp_path_factory.mktemp("film") / "reach.mp4"
-    config = Record(policy="expert", env="PandaReach-v1", episodes=2, size=64, fps=10, out=path, gif=True)
+    config = Record(policy="expert", env=REACH, episodes=2, size=64, fps=10, out=path, gif=True)
     return record(config)
 
 
@@ -59,7 +62,7 @@ def test_the_expert_reaches_its_goal_on_film(film):
 
 def test_success_on_film_is_what_evaluations_count(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(TASKS, "reach", replace(TASKS["reach"], hold_steps=200))
-    record(Record(policy="expert", env="PandaReach-v1", episodes=1, size=64, fps=10, out=tmp_path / "a.mp4", json=True))
+    record(Record(policy="expert", env=REACH, episodes=1, size=64, fps=10, out=tmp_path / "a.mp4", json=True))
     assert json.loads(capsys.readouterr().out)["success"] == [False], "reached, but not for so long"
 
 
@@ -75,7 +78,15 @@ def test_a_gif_is_smaller_and_moves(film):
 
 def test_doing_nothing_never_succeeds_and_json_says_so(tmp_path, capsys):
     path = record(
-        Record(policy="nothing", env="PandaPush-v1", episodes=1, size=64, fps=10, out=tmp_path / "a.mp4", json=True)
+        Record(
+            policy="nothing",
+            env=EnvChanges("PandaPush-v1"),
+            episodes=1,
+            size=64,
+            fps=10,
+            out=tmp_path / "a.mp4",
+            json=True,
+        )
     )
     said = json.loads(capsys.readouterr().out)
     assert said["success"] == [False]
@@ -91,13 +102,13 @@ def test_doing_nothing_never_succeeds_and_json_says_so(tmp_path, capsys):
         ({"out": "film.avi"}, "ends in .mp4"),
         ({"camera": "frnt"}, 'did you mean "front"'),
         ({"policy": "expat"}, 'did you mean "expert"'),
-        ({"env": "PandaRech-v1"}, 'did you mean "PandaReach-v1"'),
+        ({"env": EnvChanges("PandaRech-v1")}, 'did you mean "PandaReach-v1"'),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, wrong, message):
     from pathlib import Path
 
-    asked = {"policy": "expert", "env": "PandaReach-v1", "out": tmp_path / "a.mp4"} | wrong
+    asked = {"policy": "expert", "env": REACH, "out": tmp_path / "a.mp4"} | wrong
     with pytest.raises(UserError, match=message):
         record(Record(**asked | {"out": Path(asked["out"])}))
     assert not any(tmp_path.iterdir())
@@ -106,4 +117,4 @@ def test_mistakes_are_one_line(tmp_path, wrong, message):
 def test_an_unwritable_place_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
-        record(Record(policy="expert", env="PandaReach-v1", size=64, out=tmp_path / "file" / "a.mp4"))
+        record(Record(policy="expert", env=REACH, size=64, out=tmp_path / "file" / "a.mp4"))

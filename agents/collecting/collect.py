@@ -5,15 +5,17 @@ import json
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import tyro
 from numpy.typing import NDArray
 
 from goalsight.agents.collecting.play import BEHAVIOURS, Mix, Play
 from goalsight.agents.rollout import Episodes, Moment, rollout
 from goalsight.base.errors import UserError
 from goalsight.base.video import VideoWriter, mosaic
+from goalsight.envs.config import Control, EnvConfig, Obs
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -28,11 +30,19 @@ TILES, COLUMNS = 24, 6  # episodes shown side by side in the film
 
 
 @dataclass(frozen=True)
+class PlayEnv(EnvConfig):
+    """How the environment is made: it is filmed, and played in by moving the tool."""
+
+    obs: tyro.conf.Suppress[Obs] = "pixels"
+    control: tyro.conf.Suppress[Control] = "ee"
+
+
+@dataclass(frozen=True)
 class Collect:
     """Record play as video and frames."""
 
-    env: str = "goalsight/PandaPush-v1"
-    """Environment to play in; its goals are ignored."""
+    env: tyro.conf.OmitArgPrefixes[PlayEnv] = PlayEnv("goalsight/PandaPush-v1")
+    """The environment to play in; its goals are ignored."""
     frames: int = 20_000
     """Frames to record, rounded up to whole episodes."""
     seed: int = 0
@@ -45,23 +55,13 @@ class Collect:
     """Frames of an episode."""
     num_envs: int = 64
     """Environments played at once; what is recorded does not depend on it."""
-    image_size: int = 64
-    """Side of a frame [pixels]."""
-    camera: str = "front"
-    """Which camera records: front, studio or wrist."""
-    vary: tuple[str, ...] = ()
-    """Factors of variation: colour, size, mass, friction, table, light, camera, distractors, latency, noise, or all."""
-    aids: tuple[str, ...] = ()
-    """Visual aids: transparent_arm, goal_markers."""
-    renderer: Literal["raytrace", "opengl"] = "raytrace"
-    """What draws the frames."""
     film: int = 96
     """Episodes shown in the video; 0 for none."""
     json: bool = False
     """Print the summary as JSON."""
 
     def __post_init__(self) -> None:
-        for name in ("frames", "steps", "num_envs", "image_size"):
+        for name in ("frames", "steps", "num_envs"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.film < 0 or self.seed < 0:
@@ -82,15 +82,15 @@ def collect(config: Collect) -> Path:
         UserError: for an unknown environment, a folder that cannot be written, or no finished episode.
     """
     from goalsight.base.runs import Run
-    from goalsight.envs.registration import resolve
+    from goalsight.envs.ids import resolved
 
-    config = replace(config, env=resolve(config.env))
+    config = replace(config, env=resolved(config.env))
     episodes = -(-config.frames // config.steps)
     env = _make_env(config, min(config.num_envs, episodes))
     began = time.perf_counter()
     with (
         contextlib.closing(env),
-        Run.start("collect", config, out=config.out, seed=config.seed, name=config.env.split("/")[-1]) as run,
+        Run.start("collect", config, out=config.out, seed=config.seed, name=config.env.id.split("/")[-1]) as run,
     ):
         recorder = _record(config, env, run)
         _publish(config, run, recorder, time.perf_counter() - began)
@@ -111,7 +111,7 @@ def _record(config: Collect, env: "GoalVectorEnv", run: "Run") -> "Recorder":
     policy = Play(config.mix, seed=config.seed)
     film = VideoWriter(run.videos / "play.mp4", fps=20, quality=23) if config.film else contextlib.nullcontext()
     with (
-        FrameStoreWriter(run.path / STORE, image_size=config.image_size) as writer,
+        FrameStoreWriter(run.path / STORE, image_size=config.env.image_size) as writer,
         film as reel,
         tqdm(total=episodes * config.steps, unit="frame", desc="play", disable=None) as bar,
     ):
@@ -132,18 +132,10 @@ def _record(config: Collect, env: "GoalVectorEnv", run: "Run") -> "Recorder":
 
 
 def _make_env(config: Collect, num_envs: int) -> "GoalVectorEnv":
-    from goalsight.envs.registration import asked, make_vector
+    from goalsight.envs.making import make_own
 
-    return make_vector(
-        config.env,
-        num_envs=num_envs,
-        obs="pixels",
-        image_size=config.image_size,
-        camera=config.camera,
-        renderer=config.renderer,
-        **asked(vary=config.vary, aids=config.aids),
-        max_episode_steps=config.steps + 1,  # one more, so that no wave ends with resets that the next one repeats
-    )
+    # One step more, so that no wave ends with resets that the next one repeats.
+    return make_own(config.env, num_envs, max_episode_steps=config.steps + 1)
 
 
 class Recorder:
@@ -158,7 +150,7 @@ class Recorder:
         film: VideoWriter | None,
         bar: "tqdm[Any]",
     ) -> None:
-        size = config.image_size
+        size = config.env.image_size
         self._config, self._env, self._policy = config, env, policy
         self._writer, self._film, self._bar = writer, film, bar
         # Time is the second axis, so that an episode lies in one piece.
@@ -176,14 +168,14 @@ class Recorder:
             kept = self._labels.setdefault(name, np.zeros((*self._pixels.shape[:2], 3), dtype=np.float32))
             kept[:, moment.time] = points
             shown = self._in_picture.setdefault(name, np.zeros(self._pixels.shape[:2], dtype=bool))
-            shown[:, moment.time] = self._env.in_picture(points, camera=self._config.camera)
+            shown[:, moment.time] = self._env.in_picture(points, camera=self._config.env.camera)
         self._bar.update(int(moment.active.sum()))
 
     def keep(self, finished: Episodes) -> None:
         """Write the finished episodes of the wave; episodes whose physics broke are left out."""
         sound = np.flatnonzero(~finished.diverged)
         for env in sound:
-            source = f"{self._config.env} play seed {self._config.seed + int(finished.index[env])}"
+            source = f"{self._config.env.id} play seed {self._config.seed + int(finished.index[env])}"
             labels = {
                 name: np.where(self._in_picture[name][env, :, None], points[env], np.float32(np.nan))
                 for name, points in self._labels.items()
@@ -214,7 +206,7 @@ class Recorder:
             return
         filmed = envs[: self._left_to_film]
         self._left_to_film -= len(filmed)
-        scale = max(1, round(128 / self._config.image_size))
+        scale = max(1, round(128 / self._config.env.image_size))
         for first in range(0, len(filmed), TILES):
             shown = filmed[first : first + TILES]
             for time_step in range(self._config.steps):
@@ -228,7 +220,7 @@ def _publish(config: Collect, run: "Run", recorder: Recorder, seconds: float) ->
     from goalsight.pretrain.data.store import FrameStore
 
     store = FrameStore.open(run.path / STORE)
-    run.manifest["sources"] = {"env": config.env, "data": store.content_hash}
+    run.manifest["sources"] = {"env": config.env.id, "data": store.content_hash}
     summary = {
         "run": run.path,
         "frames": recorder.frames,

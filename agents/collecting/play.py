@@ -18,7 +18,7 @@ from goalsight.envs.geometry.region import Region
 from goalsight.envs.simulation.control import CONTROLS
 
 if TYPE_CHECKING:
-    from goalsight.envs.registration import GoalEnvs
+    from goalsight.envs.making import GoalEnvs
     from goalsight.envs.vector import GoalVectorEnv
 
 Points = NDArray[np.float64]  # (M, 3) [m]

@@ -6,7 +6,8 @@ import mujoco
 
 from goalsight.base.errors import UserError, choose
 from goalsight.base.machine import usable_cores
-from goalsight.envs.rendering.camera import BACKENDS, PRETTY_FROM, QUALITIES, Camera
+from goalsight.envs.config import RENDERERS
+from goalsight.envs.rendering.camera import PRETTY_FROM, QUALITIES, Camera
 
 
 def make_camera(
@@ -37,7 +38,7 @@ def make_camera(
     Raises:
         UserError: unknown camera, backend or quality, a size below 1, or a backend that does not work here.
     """
-    choose("renderer", backend, BACKENDS)
+    choose("renderer", backend, RENDERERS)
     choose("camera", name, [model.camera(index).name for index in range(model.ncam)])
     if quality is None:
         quality = "pretty" if max(width, height) >= PRETTY_FROM else "fast"

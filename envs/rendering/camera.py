@@ -6,7 +6,6 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-BACKENDS = ("raytrace", "opengl")
 QUALITIES = ("fast", "pretty")
 
 # What a batch must have bound, and current, to be drawn.

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from goalsight.base.errors import choose
 from goalsight.envs.simulation.aids import ARM_OPACITY, TRANSPARENT_ARM
 from goalsight.envs.simulation.scene import arm_geoms, camera_name, check_view
 
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
 
     from goalsight.envs.rendering.camera import Camera
     from goalsight.envs.simulation.simulator import GoalSimulator
-
-RENDERERS = ("raytrace", "opengl")
 
 
 class Pictures:
@@ -28,12 +25,9 @@ class Pictures:
             sim: what is drawn.
             renderer: "raytrace" or "opengl".
             num_threads: of the renderer; 0 means one for each CPU.
-
-        Raises:
-            UserError: there is no such renderer.
         """
         self._sim, self._num_threads = sim, num_threads
-        self._renderer = choose("renderer", renderer, RENDERERS)
+        self._renderer = renderer
         self._cameras: dict[tuple[str, int], Camera] = {}
 
     def check(self, camera: str) -> None:

@@ -6,8 +6,9 @@ from typing import TypedDict
 import mujoco.batch
 
 from goalsight.base.errors import UserError
+from goalsight.envs.config import RENDERERS
 from goalsight.envs.rendering.backends import make_camera
-from goalsight.envs.rendering.camera import BACKENDS, KINEMATICS
+from goalsight.envs.rendering.camera import KINEMATICS
 
 
 class RendererState(TypedDict):
@@ -37,7 +38,7 @@ def renderer_report(*, size: int = 64, num_sims: int = 32, seconds: float = 1.0)
         batch.bind(field)
     batch.qpos[:, ArmIndex.of(PANDA, model).qpos] = PANDA.home
     batch.forward()
-    return [_measure(backend, batch, size=size, seconds=seconds) for backend in BACKENDS]
+    return [_measure(backend, batch, size=size, seconds=seconds) for backend in RENDERERS]
 
 
 def _measure(backend: str, batch: mujoco.batch.Batch, *, size: int, seconds: float) -> RendererState:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import tyro
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from goalsight.agents.rollout import Episodes, Moment, Outcome, rollout
 from goalsight.base.errors import UserError
 from goalsight.base.video import VideoWriter, decode
+from goalsight.envs.config import EnvChanges, Renderer
 from goalsight.eval.evaluate import EVALUATION_SEED
 from goalsight.eval.films.film import Caption, compose
 from goalsight.eval.subject import Subject, resolve_subject
@@ -22,7 +23,7 @@ from goalsight.eval.subject import Subject, resolve_subject
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from goalsight.envs.registration import GoalEnvs
+    from goalsight.envs.making import GoalEnvs
 
 AT_ONCE = 4  # episodes whose frames are held in memory together
 HELD = 10  # moments for which a reached goal is filmed; then the camera waits until it is lost, or the episode ends
@@ -37,12 +38,8 @@ class Record:
     """A training run, or nothing with --policy."""
     policy: str | None = None
     """Film a policy without learning instead: nothing, random or expert."""
-    env: str | None = None
-    """Environment for --policy."""
-    vary: tuple[str, ...] | None = None
-    """Factors of variation (colour, size, ..., or all) in place of the run's own; nothing after it means none."""
-    aids: tuple[str, ...] | None = None
-    """Visual aids (transparent_arm, goal_markers) in place of the run's own; nothing after it means none."""
+    env: tyro.conf.OmitArgPrefixes[EnvChanges] = EnvChanges()
+    """The environment for --policy, and other conditions than the run's own."""
     episodes: int = 6
     """Episodes to film."""
     seed: int = EVALUATION_SEED
@@ -55,7 +52,7 @@ class Record:
     """Side of the view and of the goal [pixels]."""
     camera: str = "front"
     """Which camera films: front, studio (the whole arm) or wrist; the agent keeps seeing its own."""
-    renderer: Literal["raytrace", "opengl"] | None = None
+    renderer: Renderer | None = None
     """What draws the film; the environment's own choice unless given."""
     fps: int = 15
     """Frames per second; the arm itself moves at 25."""
@@ -90,12 +87,13 @@ def record(config: Record) -> Path:
     """
     from tqdm import tqdm
 
+    from goalsight.envs.ids import horizon_of
+
     subject = resolve_subject(
-        run=config.run, policy=config.policy, env=config.env, which=config.checkpoint, seed=config.seed
-    ).under(config.vary, config.aids)
+        run=config.run, policy=config.policy, changes=config.env, which=config.checkpoint, seed=config.seed
+    )
     changes = {} if config.renderer is None else {"renderer": config.renderer}
-    with contextlib.closing(subject.make_env(1)) as probe:
-        horizon = probe.horizon
+    horizon = horizon_of(subject.env)
     # One step more, so that the state after the last action can be filmed before the environment resets.
     env = subject.make_env(min(AT_ONCE, config.episodes), max_episode_steps=horizon + 1, **changes)
     path = config.out or _default_path(config, subject)
@@ -179,7 +177,7 @@ class _Crew:
         ):
             seed = self._config.seed + int(index)
             detail = f"{self._subject.name}, episode {index + 1} of {self._config.episodes}, seed {seed}"
-            title = self._subject.env_id.rpartition(":")[2]
+            title = self._subject.env.id.rpartition(":")[2]
             for shot in [*shots, *[shots[-1]] * still]:
                 caption = Caption(title, detail, shot.step, self._horizon, shot.reached)
                 self._video.add(compose(shot.view, goal, caption))
@@ -189,7 +187,7 @@ class _Crew:
 def _default_path(config: Record, subject: Subject) -> Path:
     if subject.run is not None:
         return subject.run.videos / f"{subject.name}-{config.seed}.mp4"
-    task = subject.env_id.split("/")[-1].split(":")[-1]
+    task = subject.env.id.split("/")[-1].split(":")[-1]
     return Path("runs") / "videos" / f"{task}-{subject.name}.mp4"
 
 

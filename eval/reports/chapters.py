@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goalsight.base.errors import UserError
+from goalsight.envs.config import EnvConfig
 from goalsight.eval import evaluate
 from goalsight.eval.probes import probe
 from goalsight.eval.reports import page
@@ -25,8 +26,8 @@ MAX_VIDEO = 40_000_000  # a page with a longer video inside takes too long to op
 
 def title(run: "Run") -> str:
     """What the run was, in a few words."""
-    env = run.config.get("env")
-    return escape(f"{TITLES[run.kind]}: {env}" if env else TITLES[run.kind])
+    env = EnvConfig.recorded(run.config)
+    return escape(f"{TITLES[run.kind]}: {env.id}" if env else TITLES[run.kind])
 
 
 def subtitle(run: "Run") -> str:
@@ -70,7 +71,8 @@ def watched(run: "Run") -> str:
     encoder = run if run.kind == "pretrain" else _encoder_run(run)
     if encoder is None:
         named = run.config.get("encoder")
-        if run.config.get("obs") == "state" or named in (None, "none"):
+        env = EnvConfig.recorded(run.config)
+        if (env and env.obs == "state") or named in (None, "none"):
             words = "This agent saw the simulation's state, and no pictures: there was nothing to watch."
         elif named == "random":
             words = "The encoder kept its random weights and watched no video."

@@ -12,6 +12,7 @@ import tyro
 
 from goalsight.base.errors import UserError
 from goalsight.base.machine import describe_machine, versions
+from goalsight.envs.config import EnvConfig
 
 if TYPE_CHECKING:
     from goalsight.envs.vector import GoalVectorEnv
@@ -25,16 +26,10 @@ class Bench:
 
     what: tyro.conf.Positional[Literal["env"]] = "env"
     """What to measure."""
-    env: str = "goalsight/PandaPush-v1"
-    """Environment to step."""
+    env: tyro.conf.OmitArgPrefixes[EnvConfig] = EnvConfig("goalsight/PandaPush-v1")
+    """The environment that is stepped."""
     num_envs: int = 32
     """Environments in the batch."""
-    obs: Literal["state", "pixels"] = "state"
-    """What is observed at every step."""
-    image_size: int = 64
-    """Side of an image [pixels]."""
-    renderer: Literal["raytrace", "opengl"] = "raytrace"
-    """What draws the images."""
     num_threads: int = 0
     """Threads to step with; 0 for one a core."""
     seconds: float = 2.0
@@ -47,7 +42,7 @@ class Bench:
     """Print the result as JSON, with the machine and the command."""
 
     def __post_init__(self) -> None:
-        for name in ("num_envs", "image_size", "seconds", "windows"):
+        for name in ("num_envs", "seconds", "windows"):
             if getattr(self, name) <= 0:
                 raise UserError(f"{name} must be positive, got {getattr(self, name)}")
 
@@ -60,16 +55,9 @@ def bench(config: Bench) -> dict[str, Any]:
         "machine" and "versions". A step of a batch counts once per environment; episodes that
         end are begun anew, so their resets are timed too.
     """
-    from goalsight.envs.registration import make_vector
+    from goalsight.envs.making import make_own
 
-    pixels: dict[str, Any] = {"image_size": config.image_size, "renderer": config.renderer}
-    env = make_vector(
-        config.env,
-        num_envs=config.num_envs,
-        obs=config.obs,
-        num_threads=config.num_threads,
-        **(pixels if config.obs == "pixels" else {}),
-    )
+    env = make_own(config.env, config.num_envs, num_threads=config.num_threads)
     try:
         rates = _measure(env, config)
     finally:
@@ -86,7 +74,7 @@ def bench(config: Bench) -> dict[str, Any]:
         print(json.dumps(result, indent=2))
     else:
         print(
-            f"{config.env}, {config.obs}, {config.num_envs} environments: "
+            f"{config.env.id}, {config.env.obs}, {config.num_envs} environments: "
             f"{result['steps_per_second']:,.0f} steps/s (windows from {min(rates):,.0f} to {max(rates):,.0f})"
         )
     return result

@@ -150,7 +150,7 @@ def _extend(arguments: list[str]) -> None:
 
         register_arm(load_arm(file, trusted=trusted))
     for module in _taken(arguments, "--import", "the name of a module"):
-        from goalsight.envs.registration import import_tasks
+        from goalsight.envs.plugins import import_tasks
 
         import_tasks(module)
 
@@ -234,5 +234,5 @@ def _unboxed(box: str) -> str:
     for section in body[1:]:
         if section[:1] == ["Perhaps you meant:"] and len(section) > 1:
             message += f"; did you mean {section[1].split()[0]}?"
-    # A check of the whole dataclass names the class, which means nothing to the user.
-    return re.sub(r"^Error parsing [A-Z]\w*: ", "", message).rstrip(".")
+    # A check of a whole dataclass names it, which means nothing to the user.
+    return re.sub(r"^Error parsing \w+: ", "", message).rstrip(".")

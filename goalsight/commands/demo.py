@@ -84,8 +84,9 @@ Stage = tuple[str, str, Callable[[], Any]]
 
 
 def _stages(config: Demo, plan: Plan, out: Path) -> Iterator[Stage]:
-    from goalsight.agents.collecting.collect import Collect, collect
+    from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
     from goalsight.agents.train import Train, train
+    from goalsight.envs.config import EnvConfig
     from goalsight.eval.evaluate import Eval, evaluate
     from goalsight.eval.films.record import Record, record
     from goalsight.eval.reports.report import Report, report
@@ -93,9 +94,9 @@ def _stages(config: Demo, plan: Plan, out: Path) -> Iterator[Stage]:
 
     play, encoder, agent = out / "play", out / "encoder", out / "agent"
     shared: dict[str, Any] = {"seed": config.seed}
-    collecting = Collect(env=plan.env, frames=plan.frames, out=play, **shared)
+    collecting = Collect(env=PlayEnv(plan.env), frames=plan.frames, out=play, **shared)
     watching = Pretrain(data=(play,), seconds=plan.seconds, out=encoder, cache=out / "frames", **shared)
-    learning = Train(env=plan.env, obs="pixels", encoder=str(encoder), out=agent, **shared)
+    learning = Train(env=EnvConfig(plan.env, obs="pixels"), encoder=str(encoder), out=agent, **shared)
     yield "collect", "the arm plays, and is filmed", lambda: collect(collecting)
     yield "pretrain", "an encoder watches and learns to predict what is hidden", lambda: pretrain(watching)
     yield "train", "an agent learns to reach goal images", lambda: train(learning)

@@ -22,13 +22,14 @@ def list_envs(config: Envs) -> dict[str, Any] | int:
     """
     if config.check is not None:
         from goalsight.envs.fingerprints import compare, own_ids, text
-        from goalsight.envs.registration import resolve
+        from goalsight.envs.ids import resolve
 
         compared = compare(own_ids() if config.check == "all" else [resolve(config.check)])
         print(json.dumps(compared, indent=2) if config.json else text(compared))
         return int(any(compared.values()))
     from goalsight.envs.arms.catalogue import ARMS
-    from goalsight.envs.registration import env_ids, load_plugins, source_of
+    from goalsight.envs.ids import env_ids, source_of
+    from goalsight.envs.plugins import load_plugins
     from goalsight.envs.simulation.control import CONTROLS
     from goalsight.envs.tasks import TASKS
 

@@ -31,7 +31,7 @@ class NewTask:
     """The folder to make; by default one of that name here."""
 
     def __post_init__(self) -> None:
-        from goalsight.envs.registration import TASK_NAME
+        from goalsight.envs.ids import TASK_NAME
 
         if keyword.iskeyword(self.name):
             raise UserError(f'"{self.name}" is a word of Python\'s own; choose another name')
@@ -49,7 +49,7 @@ def new_task(config: NewTask) -> Path:
     """
     from importlib.util import find_spec
 
-    from goalsight.envs.registration import VERSION, camel
+    from goalsight.envs.ids import VERSION, camel
     from goalsight.envs.tasks import TASKS
 
     folder = config.out or Path(config.name)

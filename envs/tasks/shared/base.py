@@ -257,6 +257,3 @@ class Task(ABC):
         """Minus the error [m in most tasks]; float32 (...)."""
         xp = array_namespace(achieved, desired)
         return xp.astype(-self.error(achieved, desired), xp.float32)
-
-
-REWARDS = ("sparse", "dense")  # the methods are named so, and may be overridden
