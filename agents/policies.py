@@ -30,15 +30,15 @@ class Policy(Protocol):
 
 
 class EpisodeStreams:
-    """A stream of uniform rows per environment, seeded by (seed, number of the episode since construction)."""
+    """A stream of uniform rows per environment, seeded by (seed, number of the episode)."""
 
     BLOCK = 64  # rows drawn at once, so that a draw of the whole batch is one fancy index
 
-    def __init__(self, seed: int, width: int) -> None:
-        """Streams of rows in [0, 1), each of `width` numbers."""
+    def __init__(self, seed: int, width: int, first: int = 0) -> None:
+        """Streams of rows in [0, 1), each of `width` numbers, from the one of episode `first` on."""
         self._seed = seed
         self._width = width
-        self._started = 0
+        self._started = first
         self._generators: list[np.random.Generator | None] = []
         self._rows = np.empty((0, self.BLOCK, width))
         self._cursor = np.empty(0, dtype=np.intp)

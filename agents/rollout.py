@@ -89,6 +89,7 @@ def rollout(
     *,
     episodes: int,
     seed: int,
+    first: int = 0,
     steps: int | None = None,
     goals: NDArray[np.floating[Any]] | None = None,
     before_step: Callable[[Moment], None] | None = None,
@@ -103,6 +104,7 @@ def rollout(
         policy: acts for all of them.
         episodes: how many, at least 1.
         seed: episode k is seeded with `seed + k`.
+        first: the number of the first episode to play; those before it are left out.
         steps: length of an episode, the environment's horizon unless given (never more than it).
         goals: episode k is asked for the goal `goals[k % K]`, shape (K, G); goals are drawn unless given.
         before_step: called while the environments still show the moment's state: the place to take frames.
@@ -124,8 +126,8 @@ def rollout(
     if not 1 <= length <= env.horizon:
         raise UserError(f"an episode has 1 to {env.horizon} steps, got {length}")
     waves = []
-    for first in range(0, episodes, env.num_envs):
-        wave = _Wave(first, env.num_envs, episodes)
+    for number in range(first, episodes, env.num_envs):
+        wave = _Wave(number, env.num_envs, episodes)
         if not _play(env, policy, wave, seed, length, goals, before_step, on_step, stop):
             break
         waves.append(wave.finished())

@@ -5,7 +5,9 @@ import signal
 import numpy as np
 import pytest
 
-from goalsight.agents.collecting.collect import COLUMNS, STORE, TILES, Collect, PlayEnv, collect
+from goalsight.agents.collecting.collect import STORE, Collect, PlayEnv, collect, go_on
+from goalsight.agents.collecting.film import COLUMNS, TILES
+from goalsight.agents.collecting.narration import narrate
 from goalsight.agents.collecting.play import BEHAVIOURS, Mix, Play
 from goalsight.agents.rollout import rollout
 from goalsight.base.errors import UserError
@@ -153,7 +155,7 @@ def test_what_is_recorded(recorded):
 def test_the_film_shows_the_recording(recorded):
     facts = describe_video(recorded / "videos" / "play.mp4")
     tile = 128 + 2
-    assert (facts.frames, facts.width, facts.height) == (2 * 12, COLUMNS * tile, TILES // COLUMNS * tile)
+    assert (facts.frames, facts.width, facts.height) == (12, COLUMNS * tile, TILES // COLUMNS * tile)
     assert facts.pixel_format == "yuv420p"
 
 
@@ -185,12 +187,124 @@ def test_an_interruption_keeps_the_finished_episodes(tmp_path, monkeypatch, caps
     assert json.loads(capsys.readouterr().out)["episodes"] == 3
 
 
-def test_an_interruption_before_the_first_episode_keeps_nothing(tmp_path, monkeypatch):
-    interrupt_at_step(monkeypatch, 2)
-    with pytest.raises(UserError, match="no episode was finished"):
+def test_an_interruption_before_the_first_episode_can_be_gone_on_from(recorded, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt_at_step(patch, 2)
+        path = collect(Collect(out=tmp_path / "run", **SMALL))
+    assert Run.open(path).manifest["status"] == "interrupted"
+    assert Run.open(path).summary["episodes"] == 0
+    same_files(go_on(path), recorded)
+
+
+def same_files(run, other):
+    """Two recordings are the same to the bit."""
+    names = sorted(path.name for path in (other / STORE).iterdir())
+    assert sorted(path.name for path in (run / STORE).iterdir()) == names
+    for name in names:
+        assert (run / STORE / name).read_bytes() == (other / STORE / name).read_bytes(), name
+    assert (run / "videos" / "play.mp4").read_bytes() == (other / "videos" / "play.mp4").read_bytes()
+    counted = [
+        {
+            key: value
+            for key, value in Run.open(path).summary.items()
+            if key not in ("run", "seconds", "frames_per_second")
+        }
+        for path in (run, other)
+    ]
+    assert counted[0] == counted[1]
+
+
+def test_a_recording_that_was_interrupted_goes_on_to_the_bit(recorded, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt_at_step(patch, 15)
+        path = collect(Collect(out=tmp_path / "run", **SMALL))
+    assert not FrameStore.open(path / STORE).complete
+    same_files(go_on(path), recorded)
+    assert Run.open(path).manifest["status"] == "finished"
+    with pytest.raises(UserError, match="is finished"):
+        go_on(path)
+
+
+def test_a_killed_recording_loses_nothing_that_was_finished(recorded, tmp_path):
+    """The process ends in the middle of the second wave, and of writing, without a word."""
+    child = os.fork()
+    if child == 0:
+        from goalsight.pretrain.data.appender import StoreAppender
+
+        real = StoreAppender.publish
+
+        def publish(self, *, complete):
+            if len(self.episodes) > 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(self, complete=complete)
+
+        StoreAppender.publish = publish
         collect(Collect(out=tmp_path / "run", **SMALL))
-    assert Run.open(tmp_path / "run").manifest["status"] == "interrupted"
-    assert not [path for path in (tmp_path / "run").rglob("*") if "frames" in path.name or path.suffix == ".mp4"]
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    run = Run.open(tmp_path / "run")
+    assert run.status == "killed"
+    store = FrameStore.open(run.path / STORE)
+    assert (store.num_episodes, store.complete) == (3, False)
+    np.testing.assert_array_equal(store.episode(2), FrameStore.open(recorded / STORE).episode(2))
+    same_files(go_on(run.path), recorded)
+
+
+def test_every_column_says_what_was_seen_done_and_felt(recorded):
+    store = FrameStore.open(recorded / STORE)
+    kinds = {name: (values.dtype.name, values.shape[1:]) for name, values in store.columns.items()}
+    assert kinds["action"] == ("float32", (3,))  # Push leaves the gripper closed
+    assert kinds["reward"] == ("float32", (1,))
+    assert kinds["success"] == ("bool", (1,))
+    assert {"proprioception", "state", "achieved_goal", "desired_goal", "position.object"} <= set(kinds)
+    assert (store.fps, store.complete) == (25.0, True)
+    np.testing.assert_array_equal(store.columns["reward"], np.where(store.columns["success"], 0.0, -1.0))
+    # What Push achieves is where the object is, and the state holds what the arm feels.
+    np.testing.assert_allclose(store.columns["achieved_goal"], store.labels["object"], atol=1e-6)
+    assert store.columns["state"].shape[1] > store.columns["proprioception"].shape[1]
+    # Replaying the actions brings the arm to where the next frame shows it.
+    env = make_vector("PandaPush-v1", num_envs=1, max_episode_steps=13)
+    env.reset(seed=[4])
+    for row in range(48, 60):
+        np.testing.assert_array_equal(env.object_positions()["gripper"][0], store.labels["gripper"][row])
+        _, reward, *_ = env.step(store.columns["action"][row : row + 1])
+        assert reward[0] == store.columns["reward"][row, 0]
+    env.close()
+
+
+LINE = np.linspace(0, 1, 10, dtype=np.float32)[:, None]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "things", "sentence"),
+    [
+        ("push", {"object": LINE * (0, 0.1, 0)}, "Push the object to the left."),
+        ("random", {"object": LINE * (0, -0.1, 0.02)}, "Move the object to the right."),
+        ("push", {"object": LINE * (-0.2, 0.1, 0)}, "Push the object towards the arm."),
+        ("grasp", {"object": LINE * (0, 0, 0.2)}, "Lift the object."),
+        ("grasp", {"object": np.sin(np.pi * LINE) * (0, 0, 0.2)}, "Lift the object and put it down where it was."),
+        (
+            "grasp",
+            {"object": np.sin(np.pi * LINE) * (0, 0, 0.2) + LINE * (0.1, 0, 0)},
+            "Lift the object and put it down away from the arm.",
+        ),
+        ("push", {"object": LINE * (0.3, 0, -0.4)}, "Push the object off the table."),
+        ("push", {"object": np.sin(np.pi * LINE) * (0.1, 0, 0)}, "Push the object and bring it back."),
+        ("wander", {"object": LINE * 0}, "Move the arm about and leave the object where it is."),
+        ("wander", {"red": LINE * 0, "blue": LINE * 0}, "Move the arm about and leave everything where it is."),
+        (
+            "push",
+            {"red": LINE * (0, 0.1, 0), "drawer": LINE * (0.1, 0, 0)},
+            "Push the red object to the left and push the drawer away from the arm.",
+        ),
+        ("wander", {}, "Move the arm about."),
+    ],
+)
+def test_what_has_happened_is_said_in_a_sentence(behaviour, things, sentence):
+    paths = {"gripper": np.zeros((10, 3), np.float32)} | {
+        name: path.astype(np.float32) for name, path in things.items()
+    }
+    assert narrate(behaviour, paths) == sentence
 
 
 @pytest.mark.parametrize(

@@ -140,10 +140,10 @@ class Play:
     HOLD = 0.75  # chance that a random action is held for another step
     WIDTH = 14  # numbers an environment draws in a step: a plan's five, noise's eight, a choice
 
-    def __init__(self, mix: Mix, *, seed: int) -> None:
-        """A mixture whose k-th episode draws from the stream (seed, k)."""
+    def __init__(self, mix: Mix, *, seed: int, first: int = 0) -> None:
+        """A mixture whose episode k draws from the stream (seed, k); `first` is the one that is played first."""
         self._mix = mix
-        self._streams = EpisodeStreams(seed, self.WIDTH)
+        self._streams = EpisodeStreams(seed, self.WIDTH, first)
         self._fresh = np.zeros(0, dtype=bool)  # (N,): no behaviour chosen yet
         self.behaviour = np.zeros(0, dtype=np.intp)  # (N,): indices into BEHAVIOURS
 

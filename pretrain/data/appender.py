@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -43,6 +44,9 @@ class StoreAppender:
             folder.mkdir(parents=True, exist_ok=True)
             if (folder / INDEX).exists():
                 self._go_on()
+            else:
+                for left in folder.glob(column_file("*")):  # by one that was broken off before it published anything
+                    left.unlink()
 
     @property
     def num_frames(self) -> int:
@@ -141,6 +145,8 @@ class StoreAppender:
     def _go_on(self) -> None:
         """Take up the published episodes, and cut off what was written after them."""
         index = read_json(self.path / INDEX)
+        if index.get("format") != FORMAT:
+            raise UserError(f"{self._name} was written by another version, which nothing can be added to; begin anew")
         try:
             columns = {name: Column(kind["dtype"], tuple(kind["shape"])) for name, kind in index["columns"].items()}
             episodes = [Episode(**episode) for episode in index["episodes"]]
@@ -178,6 +184,8 @@ class StoreAppender:
         if not length:
             raise ValueError("an episode needs frames")
         for name, array in values.items():
+            if not re.fullmatch(r"\w[\w.-]*", name):
+                raise ValueError(f'a column is named by letters, digits, "_", "." and "-", got "{name}"')
             if array.ndim != 2 or len(array) != length or array.dtype.name not in DTYPES or name == PIXELS:
                 raise ValueError(f'column "{name}" must be ({length}, k) numbers, got {array.dtype} {array.shape}')
         given = {PIXELS: self._frame} | {name: Column.of(array) for name, array in values.items()}
