@@ -116,7 +116,7 @@ def go_on(path: Path) -> Path:
 def recorded_config(config: Mapping[str, Any]) -> Collect:
     """What was asked for, from a run's `config.json`; options that are younger than the run are as they usually are."""
     known = {option.name for option in fields(Collect)}
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
+    values: dict[str, Any] = dict(config)
     values["mix"] = Mix(**config["mix"])
     values["env"] = PlayEnv.recorded(config)
     values["out"] = Path(config["out"]) if config.get("out") else None

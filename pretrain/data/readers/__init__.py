@@ -7,6 +7,7 @@ READERS = Registry(
     "reader",
     {
         "store": "goalsight.pretrain.data.readers.store:StoreReader",
+        "lerobot": "goalsight.pretrain.data.readers.lerobot:LeRobotReader",
         "video": "goalsight.pretrain.data.readers.video:VideoReader",
         "images": "goalsight.pretrain.data.readers.images:ImagesReader",
     },

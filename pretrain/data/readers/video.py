@@ -55,7 +55,7 @@ def read_video(file: Path, size: int, fps: float) -> Iterator[Frame]:
     try:
         for _, picture in frames if fps <= 0 else thinned(frames, fps):
             # Only frames that are kept are converted.
-            frame = square(picture if isinstance(picture, Image.Image) else _upright(picture), size)
+            frame = square(picture if isinstance(picture, Image.Image) else upright(picture), size)
             read += 1
             yield frame
     except UnreadableError:
@@ -142,7 +142,7 @@ def _seconds_promised(stream: Any) -> float:
     return 3600 * hours + 60 * minutes + seconds - begins
 
 
-def _upright(frame: Any) -> Image.Image:
+def upright(frame: Any) -> Image.Image:
     """A frame as it is to be shown: mirrored and turned by the display matrix."""
     pixels = frame.to_ndarray(format="rgb24")
     matrix = _display_matrix(frame)
