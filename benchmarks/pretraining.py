@@ -20,6 +20,8 @@ from reporting import RESULTS, markdown_table, provenance, significant
 from goalsight.base.flops import matmul_peak
 from goalsight.base.precision import fast_dtype
 from goalsight.base.runs import atomic_write_json
+from goalsight.pretrain.data.clips import Batch
+from goalsight.pretrain.data.format import PIXELS
 from goalsight.pretrain.encoders.vit import ENCODERS
 from goalsight.pretrain.train import Pretrain
 from goalsight.pretrain.trainer import Trainer
@@ -48,17 +50,20 @@ class Pretraining:
     """The result."""
 
 
-def step_times(trainer: Trainer, config: Pretraining) -> list[float]:
-    """Return the seconds of each step, after two that fill caches.
+def noise(trainer: Trainer, config: Pretraining) -> Batch:
+    """Return clips of noise: what a step costs does not depend on what they show."""
+    clips = trainer.objective.reads(trainer.config.max_gap)
+    shape = (config.batch, clips.frames, config.image_size, config.image_size, 3)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return {PIXELS: pixels}
 
-    The frames are noise: what a step costs does not depend on what they show.
-    """
-    shape = (config.batch, 2, config.image_size, config.image_size, 3)
-    clip = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+def step_times(trainer: Trainer, batch: Batch, config: Pretraining) -> list[float]:
+    """Return the seconds of each step, after two that fill caches."""
     times: list[float] = []
     for step in range(sys.maxsize):
         began = time.perf_counter()
-        trainer.step(clip, 0.5)  # in the middle of the budget, where the rate of learning is not zero
+        trainer.step(batch, 0.5)  # in the middle of the budget, where the rate of learning is not zero
         if step >= FEWEST:
             times.append(time.perf_counter() - began)
         if len(times) >= FEWEST and sum(times) >= config.seconds:
@@ -83,10 +88,11 @@ def measure(size: str, threads: int, config: Pretraining) -> dict[str, Any]:
     dtype = fast_dtype("cpu")
     # The peak is looked at before and after, because the machine's clock moves.
     peaks = [matmul_peak(dtype, seconds=PEAK_SECONDS)]
+    batch = noise(trainer, config)
     with trainer:
-        times = step_times(trainer, config)
+        times = step_times(trainer, batch, config)
     peaks.append(matmul_peak(dtype, seconds=PEAK_SECONDS))
-    flops_per_pair = trainer.flops_per_step() / config.batch
+    flops_per_pair = trainer.flops_per_step(batch) / config.batch
     pairs_per_second = config.batch / statistics.median(times)
     return {
         "size": size,

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from goalsight.base.machine import usable_cores
 from goalsight.base.precision import autocast
+from goalsight.base.training_state import State
+from goalsight.pretrain.data.clips import Batch
 from goalsight.pretrain.objectives.base import Objective
 
 SHARD = 16  # clips that one thread learns from at once; with 8 a clip takes half as long again
@@ -21,7 +23,8 @@ SHARD = 16  # clips that one thread learns from at once; with 8 a clip takes hal
 class Gradients:
     """The gradients of an objective. A context manager: its threads end with it.
 
-    How a batch is cut does not depend on the number of threads, so neither does a bit of the result.
+    How a batch is cut does not depend on the number of threads, so neither does a bit of the result. A batch that must
+    stay whole is one shard, and the threads share its operations.
     """
 
     def __init__(self, objective: Objective, *, batch: int, device: torch.device, threads: int, seed: int) -> None:
@@ -38,15 +41,16 @@ class Gradients:
         self._objective = objective
         self._weights = [weight for weight in objective.parameters() if weight.requires_grad]
         self._device = device
-        self._shard = SHARD if device.type == "cpu" else batch
+        self._whole = objective.whole_batch or device.type != "cpu"
+        self._shard = batch if self._whole else SHARD
         seeds = np.random.SeedSequence(seed).generate_state(-(-batch // self._shard))
         self._generators = [torch.Generator(device).manual_seed(int(one)) for one in seeds]
 
     def __enter__(self) -> "Gradients":
-        """Start the threads; inside an operation there is only one from now on."""
+        """Start the threads; inside an operation there is only one from now on, unless the batch stays whole."""
         self._threads_before = torch.get_num_threads()
         if self._device.type == "cpu":
-            torch.set_num_threads(1)
+            torch.set_num_threads(self.threads if self._whole else 1)
         self._pool = ThreadPoolExecutor(min(self.threads, len(self._generators)))
         return self
 
@@ -55,27 +59,38 @@ class Gradients:
         self._pool.shutdown()
         torch.set_num_threads(self._threads_before)
 
-    def __call__(self, clips: Tensor) -> dict[str, float]:
+    def __call__(self, batch: Batch) -> dict[str, float]:
         """Set the weights' gradients to those of the mean loss.
 
         Args:
-            clips: (B, 2, H, W, 3) uint8.
+            batch: what the objective reads, (B, T, ...) each.
 
         Returns:
             the objective's metrics, means over the shards.
         """
-        shards = clips.to(self._device).split(self._shard)
-        shares = [len(shard) / len(clips) for shard in shards]
+        columns = {name: values.to(self._device).split(self._shard) for name, values in batch.items()}
+        shards = [dict(zip(columns, parts, strict=True)) for parts in zip(*columns.values(), strict=True)]
+        count = len(next(iter(batch.values())))
+        shares = [len(next(iter(shard.values()))) / count for shard in shards]
         gradients, metrics = zip(*self._pool.map(self._of_shard, shards, shares, self._generators), strict=True)
         for weight, *parts in zip(self._weights, *gradients, strict=True):
             weight.grad = sum(parts[1:], start=parts[0])
         return _mean(metrics, shares)
 
+    def state(self) -> State:
+        """Return what decides what is drawn next, shard by shard."""
+        return {"generators": [generator.get_state() for generator in self._generators]}
+
+    def load(self, state: State) -> None:
+        """Go on from a state."""
+        for generator, kept in zip(self._generators, state["generators"], strict=True):
+            generator.set_state(kept)
+
     def _of_shard(
-        self, clips: Tensor, share: float, generator: torch.Generator
+        self, shard: Batch, share: float, generator: torch.Generator
     ) -> tuple[tuple[Tensor, ...], dict[str, float]]:
         with autocast(self._device):
-            loss, metrics = self._objective(clips, generator)
+            loss, metrics = self._objective.loss(shard, generator)
         return torch.autograd.grad(loss * share, self._weights), metrics
 
 

@@ -2,14 +2,21 @@
 
 import json
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import tyro
+
 from goalsight.base.errors import UserError
+from goalsight.base.parts import settled, with_every_option
 
 if TYPE_CHECKING:
+    from goalsight.base.registry import Registry
+    from goalsight.base.runs import Run
     from goalsight.pretrain.data.store import FrameStore
+    from goalsight.pretrain.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -24,15 +31,21 @@ class Pretrain:
     size: str = "nano"
     """Encoder size: nano, tiny, small or base."""
     objective: str = "masked"
-    """What the encoder learns from: masked."""
+    """What the encoder learns from; its own options are below, under its name."""
+    objective_options: tyro.conf.Suppress[Any] = None
+    """The objective's options, its own dataclass; its defaults unless given."""
+    tokeniser: str = "conv"
+    """How frames are cut into tokens; its own options are below, under its name."""
+    tokeniser_options: tyro.conf.Suppress[Any] = None
+    """The tokeniser's options, its own dataclass; its defaults unless given."""
     image_size: int = 64
-    """Side of the frames [pixels]: 8 x 2^k."""
+    """Side of the frames [pixels]; for the tokeniser conv, its grid x 2^k."""
     fps: float = 10.0
     """Real video is thinned to about this rate [frames/s]; 0 keeps every frame."""
     max_gap: int = 8
     """Frame t+k is at most this far after frame t [frames]."""
     batch: int = 32
-    """Pairs of frames per step; a processor learns from 16 in each thread."""
+    """Clips per step; a processor learns from 16 in each thread."""
     lr: float | None = None
     """Largest learning rate; 0.24 / the encoder's width unless given."""
     seconds: float | None = None
@@ -42,7 +55,7 @@ class Pretrain:
     flops: float | None = None
     """Budget of floating-point operations, such as 1e14."""
     seed: int = 0
-    """Of weights, pairs and masks."""
+    """Of weights, clips and masks."""
     threads: int = 0
     """Processor threads; 0 for one per core."""
     device: str = "auto"
@@ -53,8 +66,8 @@ class Pretrain:
     """Where decoded video is kept for the next time."""
     picture_every: float = 30.0
     """Time between pictures of what the model sees [s]."""
-    save_every: float = 300.0
-    """Time between checkpoints [s]; the last step is always saved."""
+    save_every: float = 60.0
+    """Time between checkpoints [s]; the first comes within seconds, and the last step is always saved."""
     json: bool = False
     """Print the summary as JSON."""
 
@@ -68,6 +81,32 @@ class Pretrain:
                 raise UserError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.lr is not None and not 0 < self.lr < 1:
             raise UserError(f"lr must lie in (0, 1), got {self.lr}")
+
+    @classmethod
+    def for_command_line(cls, arguments: list[str]) -> type["Pretrain"]:
+        """Return this class with the options of every objective and tokeniser."""
+        return with_every_option(cls, *_registries())
+
+    def settled(self) -> "Pretrain":
+        """Return what was asked for, with the options of the objective and the tokeniser that were chosen.
+
+        Raises:
+            UserError: there is no such part, or options of another one are given.
+        """
+        return settled(self, Pretrain, *_registries())
+
+    @classmethod
+    def of_json(cls, values: Mapping[str, Any]) -> "Pretrain":
+        """Read back what a run recorded.
+
+        Raises:
+            UserError: an option does not exist.
+        """
+        unknown = sorted(set(values) - {option.name for option in fields(cls)})
+        if unknown:
+            raise UserError(f"pretrain has no option {', '.join(unknown)}")
+        paths = {name: Path(values[name]) for name in ("out", "cache") if values.get(name) is not None}
+        return cls(**{**values, **paths, "data": tuple(Path(path) for path in values["data"])}).settled()
 
 
 def pretrain(config: Pretrain) -> Path:
@@ -84,31 +123,71 @@ def pretrain(config: Pretrain) -> Path:
             no number any more.
     """
     from goalsight.base.runs import Run
-    from goalsight.pretrain.data.ingest import cached_ingest
     from goalsight.pretrain.trainer import Trainer
 
     with Trainer(config) as trainer:  # first, because mistakes in the options should not wait for the decoding
-        store = cached_ingest(config.data, config.cache, config.image_size, fps=config.fps)
-        if not config.json:
-            print(_about_data(store), file=sys.stderr)
-        with Run.start(
-            "pretrain", config, out=config.out, seed=config.seed, sources={"data": store.content_hash}, name=config.size
-        ) as run:
-            summary = trainer.train(store, run, run.stop)
-            summary = {"run": str(run.path), "data": str(store.path), "frames": store.num_frames, **summary}
-            run.finish(summary)
-    print(json.dumps(summary) if config.json else _about_training(summary))
+        config = trainer.config
+        store = _read(config)
+        sources = {"data": store.content_hash}
+        with Run.start("pretrain", config, out=config.out, seed=config.seed, sources=sources, name=config.size) as run:
+            return _train(trainer, store, run)
+
+
+def resume(run: "Run") -> Path:
+    """Go on with a pretraining that was stopped, to the bit where its budget is in steps and it runs on the processor.
+
+    Args:
+        run: held by `Run.resume`.
+
+    Returns:
+        the run's folder.
+
+    Raises:
+        UserError: when the data are not those that the run began with, or as of `pretrain`.
+    """
+    from goalsight.pretrain.trainer import Trainer
+
+    with Trainer(Pretrain.of_json(run.config)) as trainer:
+        store = _read(trainer.config)
+        began_with = run.manifest["sources"].get("data")
+        if store.content_hash != began_with:
+            raise UserError(f"{store.path} has changed since {run.path} began, so it cannot go on; train anew")
+        state = run.load_state()
+        if state is not None:
+            trainer.load(state)
+        return _train(trainer, store, run)
+
+
+def _registries() -> "tuple[Registry, ...]":
+    from goalsight.pretrain.objectives import OBJECTIVES
+    from goalsight.pretrain.tokenisers import TOKENISERS
+
+    return TOKENISERS, OBJECTIVES
+
+
+def _read(config: Pretrain) -> "FrameStore":
+    from goalsight.pretrain.data.ingest import cached_ingest
+
+    store = cached_ingest(config.data, config.cache, config.image_size, fps=config.fps)
+    if not config.json:
+        print(f"{store.num_frames} frames in {store.num_episodes} episodes: {store.path}", file=sys.stderr)
+    return store
+
+
+def _train(trainer: "Trainer", store: "FrameStore", run: "Run") -> Path:
+    summary = trainer.train(store, run)
+    summary = {"run": str(run.path), "data": str(store.path), "frames": store.num_frames, **summary}
+    run.finish(summary)
+    for alarm in summary["alarms"].values():
+        print(f"warning: {alarm}", file=sys.stderr)
+    print(json.dumps(summary) if trainer.config.json else _about_training(summary, trainer))
     return run.path
 
 
-def _about_data(store: "FrameStore") -> str:
-    return f"{store.num_frames} frames in {store.num_episodes} episodes: {store.path}"
-
-
-def _about_training(summary: dict[str, Any]) -> str:
-    return (
+def _about_training(summary: dict[str, Any], trainer: "Trainer") -> str:
+    done = (
         f"{summary['steps']} steps in {summary['seconds']:.0f} s, {summary['pairs_per_s']:.0f} pairs/s, "
-        f"{summary['flops']:.2g} operations; next frame {summary['psnr_next']:.1f} dB, where it changed "
-        f"{summary['psnr_next_changed']:.1f} dB (copying the last frame: {summary['psnr_copy_changed']:.1f} dB): "
-        f"{summary['run']}"
+        f"{summary['flops']:.2g} operations"
     )
+    learnt = trainer.objective.headline(trainer.means()) if trainer.recent else "stopped before the first step"
+    return f"{done}; {learnt}: {summary['run']}"

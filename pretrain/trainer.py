@@ -7,19 +7,22 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from goalsight.base.budgets import Budget, learning_rate
 from goalsight.base.errors import UserError, choose
 from goalsight.base.flops import count_flops
 from goalsight.base.precision import autocast, fast_dtype
-from goalsight.base.runs import Run, Stop
-from goalsight.pretrain.data.samplers import PairSampler
+from goalsight.base.runs import Run
+from goalsight.base.training_state import State, load_optimiser, optimiser_state
+from goalsight.pretrain.data.clips import Batch, Sampler
+from goalsight.pretrain.data.samplers import ClipSampler
 from goalsight.pretrain.data.store import FrameStore
-from goalsight.pretrain.encoders.vit import random_encoder
+from goalsight.pretrain.encoders.vit import PREFIX, random_encoder
 from goalsight.pretrain.gradients import Gradients
 from goalsight.pretrain.objectives import OBJECTIVES
+from goalsight.pretrain.objectives.base import Alarm, Objective
 from goalsight.pretrain.pictures import picture_grid
 
 if TYPE_CHECKING:
@@ -27,8 +30,9 @@ if TYPE_CHECKING:
 
 SECONDS = 120.0  # of training where no budget is given
 LOG_EVERY = 10  # steps; what is logged is their mean
-SUMMARISED = 50  # steps that the summary's means are taken over
-PICTURED = 6  # pairs in a picture, the same ones each time
+SUMMARISED = 50  # steps that the summary's means are taken over, and that alarms wait for
+PICTURED = 6  # clips in a picture, the same ones each time
+FIRST_SAVE = 5.0  # after the training began [s]; later ones come every `save_every`
 LR_TIMES_WIDTH = 0.24  # wider encoders want smaller steps (Yang et al. 2022); 2.5e-3 for nano
 WEIGHT_DECAY = 0.05
 CLIP_NORM = 1.0
@@ -44,20 +48,26 @@ class Trainer:
         Raises:
             UserError: on names that do not exist, an image size that does not fit, or a budget that cannot be.
         """
-        self.config = config
+        self.config = config = config.settled()
         unlimited = config.seconds is None and config.steps is None and config.flops is None
         self.budget = Budget(SECONDS if unlimited else config.seconds, config.steps, config.flops)
         self.device = _device(config.device)
-        encoder = random_encoder(config.size, config.image_size, config.seed)
-        make = OBJECTIVES[choose("objective", config.objective, OBJECTIVES)]
-        self.objective = make(encoder, seed=config.seed).to(self.device)
-        self.encoder = encoder
-        self.lr = LR_TIMES_WIDTH / encoder.config.width if config.lr is None else config.lr
+        self.encoder = random_encoder(
+            *(config.size, config.image_size, config.seed),
+            tokeniser=config.tokeniser,
+            tokeniser_options=config.tokeniser_options,
+        )
+        make = OBJECTIVES.load(config.objective)
+        self.objective: Objective = make(self.encoder, config.objective_options, seed=config.seed).to(self.device)
+        self.lr = LR_TIMES_WIDTH / self.encoder.config.width if config.lr is None else config.lr
         self.optimiser = torch.optim.AdamW(_decay_groups(self.objective), lr=self.lr, betas=(0.9, 0.95), fused=True)
         self.gradients = Gradients(
             self.objective, batch=config.batch, device=self.device, threads=config.threads, seed=config.seed
         )
         self.steps = 0
+        self.seconds = 0.0  # of training, those before a stop included
+        self.recent: deque[dict[str, float]] = deque(maxlen=SUMMARISED)  # metrics of the last steps
+        self._kept: State | None = None  # of a sampler that is yet to be made
 
     def __enter__(self) -> "Trainer":
         """Start the threads."""
@@ -68,54 +78,57 @@ class Trainer:
         """End the threads."""
         self.gradients.__exit__()
 
-    def train(self, store: FrameStore, run: Run, stop: Stop) -> dict[str, Any]:
+    def train(self, store: FrameStore, run: Run) -> dict[str, Any]:
         """Train until the budget is spent or a stop is requested; the last step is published either way.
 
         Args:
-            store: the frames to learn from.
-            run: takes metrics, pictures and checkpoints.
-            stop: looked at after every step.
+            store: what to learn from.
+            run: takes metrics, pictures and checkpoints; its `stop` is looked at after every step.
 
         Returns:
-            the summary: steps, seconds, pairs_per_s, flops, precision, and the last metrics.
+            the summary: steps, seconds, pairs_per_s, flops, precision, alarms, and the last metrics.
 
         Raises:
-            UserError: when the loss is no number any more; what was published before stays.
+            UserError: when the store lacks what the objective reads, or the loss is no number any more; what was
+                published before stays.
         """
-        config = self.config
-        sampler = PairSampler(store, batch=config.batch, max_gap=config.max_gap, seed=config.seed)
-        shown = PairSampler(store, batch=PICTURED, max_gap=config.max_gap, seed=config.seed + 1).sample()
+        config, clips = self.config, self.objective.reads(self.config.max_gap)
+        self.sampler: Sampler = ClipSampler(store, clips, batch=config.batch, seed=config.seed)
+        if self._kept is not None:
+            self.sampler.load(self._kept)
+        shown = ClipSampler(store, clips, batch=PICTURED, seed=config.seed + 1).sample()
+        flops_per_step = self.flops_per_step(_next_of(self.sampler))
         journal = Journal(self, run, shown)
-        flops_per_step = self.flops_per_step()
-        began = time.perf_counter()
+        began = time.perf_counter() - self.seconds
         with tqdm(total=100, desc="pretrain", bar_format=BAR, disable=None) as bar:
-            while not stop.requested:
-                seconds = time.perf_counter() - began
-                spent = self.budget.spent(seconds=seconds, steps=self.steps, flops=self.steps * flops_per_step)
+            while not run.stop.requested:
+                self.seconds = time.perf_counter() - began
+                spent = self.budget.spent(seconds=self.seconds, steps=self.steps, flops=self.steps * flops_per_step)
                 bar.update(min(100.0, 100 * spent) - bar.n)
                 if spent >= 1:
                     break
-                parts = self.step(sampler.sample(), spent)
-                bar.set_postfix_str(journal.keep(parts), refresh=False)
-        seconds = time.perf_counter() - began
+                self.recent.append(self.step(self.sampler.sample(), spent))
+                bar.set_postfix_str(journal.keep(), refresh=False)
+        self.seconds = time.perf_counter() - began
         journal.close()
         return {
             "steps": self.steps,
-            "seconds": round(seconds, 2),
-            "pairs_per_s": round(self.steps * config.batch / seconds, 1),
+            "seconds": round(self.seconds, 2),
+            "pairs_per_s": round(self.steps * config.batch / self.seconds, 1),
             "flops": self.steps * flops_per_step,
             "flops_per_pair": flops_per_step / config.batch,
             "precision": str(fast_dtype(str(self.device))).removeprefix("torch."),
             "threads": self.gradients.threads,
             "encoder": self.encoder.content_hash(),
-            **journal.means(),
+            "alarms": {alarm.name: alarm.sentence for alarm in self.alarms()},
+            **self.means(),
         }
 
-    def step(self, clip: Tensor, spent: float) -> dict[str, float]:
+    def step(self, batch: Batch, spent: float) -> dict[str, float]:
         """Take one step.
 
         Args:
-            clip: (B, 2, H, W, 3) uint8, frames t and t+k.
+            batch: what the objective reads, (B, T, ...) each.
             spent: share of the budget that is spent, in [0, 1]; decides the learning rate.
 
         Returns:
@@ -127,7 +140,7 @@ class Trainer:
         rate = learning_rate(spent, self.lr)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        parts = self.gradients(clip)
+        parts = self.gradients(batch)
         if not math.isfinite(parts["pretrain/loss"]):
             raise UserError(
                 f"the loss became {parts['pretrain/loss']} at step {self.steps} with --lr {self.lr:g}; "
@@ -136,88 +149,121 @@ class Trainer:
         nn.utils.clip_grad_norm_(self.objective.parameters(), CLIP_NORM)
         self.optimiser.step()
         self.optimiser.zero_grad()
+        self.objective.after_step(spent)
         self.steps += 1
         return {**parts, "pretrain/lr": rate}
 
-    def flops_per_step(self) -> int:
-        """Count the floating-point operations of a step, forward and backward; nothing is learnt."""
-        size = self.config.image_size
-        blank = torch.zeros(self.config.batch, 2, size, size, 3, dtype=torch.uint8, device=self.device)
-        masks = torch.Generator(self.device).manual_seed(0)  # the training's own generator must not move
+    def flops_per_step(self, batch: Batch) -> int:
+        """Count the floating-point operations of a step on such a batch, forward and backward; nothing is learnt."""
+        batch = {name: values.to(self.device) for name, values in batch.items()}
+        draws = torch.Generator(self.device).manual_seed(0)  # the training's own generator must not move
 
         def step() -> None:
             with autocast(self.device):
-                self.objective(blank, masks)[0].backward()
+                self.objective.loss(batch, draws)[0].backward()
 
         operations = count_flops(step)
         self.optimiser.zero_grad()
         return operations
 
+    def means(self, steps: int = SUMMARISED) -> dict[str, float]:
+        """Return the metrics' means over the last steps, without their prefix; empty before the first step."""
+        values: dict[str, list[float]] = defaultdict(list)
+        for parts in list(self.recent)[-steps:]:
+            for name, value in parts.items():
+                values[name.removeprefix("pretrain/")].append(value)
+        return {name: sum(list_) / len(list_) for name, list_ in values.items()}
+
+    def alarms(self) -> tuple[Alarm, ...]:
+        """Return the objective's known failures that have come about; none before there are steps enough to tell."""
+        return self.objective.alarms(self.means()) if len(self.recent) == SUMMARISED else ()
+
+    def state(self) -> State:
+        """Return all that decides the steps to come."""
+        return {
+            "objective": self.objective.state_dict(),
+            "optimiser": optimiser_state(self.optimiser),
+            "gradients": self.gradients.state(),
+            "sampler": self.sampler.state(),
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "recent": list(self.recent),
+        }
+
+    def load(self, state: State) -> None:
+        """Go on from a state, once `train` is called with the same data."""
+        self.objective.load_state_dict(state["objective"])
+        load_optimiser(self.optimiser, state["optimiser"])
+        self.gradients.load(state["gradients"])
+        self._kept = state["sampler"]
+        self.steps, self.seconds = int(state["steps"]), float(state["seconds"])
+        self.recent.extend(state["recent"])
+
 
 class Journal:
     """What a training leaves behind while it runs: metrics, pictures, checkpoints."""
 
-    def __init__(self, trainer: Trainer, run: Run, shown: Tensor) -> None:
+    def __init__(self, trainer: Trainer, run: Run, shown: Batch) -> None:
         """Begin.
 
         Args:
             trainer: whose state is written down.
             run: where to.
-            shown: clips (n, 2, H, W, 3) uint8 for the pictures.
+            shown: clips for the pictures.
         """
         self._trainer = trainer
         self._run = run
-        self._shown = shown
-        self._recent: deque[dict[str, float]] = deque(maxlen=SUMMARISED)
-        self._logged = self._pictured = self._saved = time.perf_counter()
+        self._shown = {name: values.to(trainer.device) for name, values in shown.items()}
+        self._logged = self._pictured = time.perf_counter()
+        self._save_at = self._logged + min(FIRST_SAVE, trainer.config.save_every)
         self._text = ""
 
-    def keep(self, parts: dict[str, float]) -> str:
-        """Take the metrics of a step, and do what is due; return a few words for the progress bar."""
-        now, step, config = time.perf_counter(), self._trainer.steps, self._trainer.config
-        self._recent.append(parts)
-        if step % LOG_EVERY == 0:
-            means = self._mean(LOG_EVERY)
-            means["pretrain/pairs_per_s"] = LOG_EVERY * config.batch / (now - self._logged)
-            self._run.log(step, means)
+    def keep(self) -> str:
+        """Do what is due after a step, and return a few words for the progress bar."""
+        now, trainer = time.perf_counter(), self._trainer
+        if trainer.steps % LOG_EVERY == 0:
+            means = trainer.means(LOG_EVERY)
+            rate = LOG_EVERY * trainer.config.batch / (now - self._logged)
+            values = {f"pretrain/{name}": value for name, value in means.items()}
+            self._run.log(trainer.steps, values | {"pretrain/pairs_per_s": rate})
             self._logged = now
-            self._text = f"{means['pretrain/loss']:.4f} loss, {means['pretrain/pairs_per_s']:.0f} pairs/s"
-        if now - self._pictured > config.picture_every:
+            alarms = "".join(f", ALARM {alarm.name}" for alarm in trainer.alarms())
+            self._text = f"{means['loss']:.4f} loss, {rate:.0f} pairs/s{alarms}"
+        if now - self._pictured > trainer.config.picture_every:
             self._picture()
-        if now - self._saved > config.save_every:
+        if now > self._save_at:
             self._save()
         return self._text
-
-    def means(self) -> dict[str, float]:
-        """Return the metrics' means over the last steps, without their prefix; empty before the first step."""
-        return {name.removeprefix("pretrain/"): value for name, value in self._mean(SUMMARISED).items()}
 
     def close(self) -> None:
         """Publish the last step and its picture."""
         self._save()
         self._picture()
 
-    def _mean(self, steps: int) -> dict[str, float]:
-        values: dict[str, list[float]] = defaultdict(list)
-        for parts in list(self._recent)[-steps:]:
-            for name, value in parts.items():
-                values[name].append(value)
-        return {name: sum(list_) / len(list_) for name, list_ in values.items()}
-
     def _picture(self) -> None:
         trainer = self._trainer
-        masks = torch.Generator(trainer.device).manual_seed(0)  # the same masks in every picture
+        draws = torch.Generator(trainer.device).manual_seed(0)  # the same masks in every picture
         with autocast(trainer.device):
-            columns = trainer.objective.look(self._shown.to(trainer.device), masks)
+            columns = trainer.objective.visualise(self._shown, draws)
         grid = picture_grid({name: frames.cpu().numpy() for name, frames in columns.items()})
         self._run.log_image(trainer.steps, "seen", grid)
         self._pictured = time.perf_counter()
 
     def _save(self) -> None:
         trainer = self._trainer
+        weights = {f"{PREFIX}{name}": value for name, value in trainer.encoder.state_dict().items()}
         meta = {"encoder": asdict(trainer.encoder.config), "objective": trainer.config.objective}
-        self._run.publish(trainer.steps, trainer.objective.state_dict(), meta)
-        self._saved = time.perf_counter()
+        options = {"objective_options": asdict(trainer.config.objective_options)}
+        self._run.publish(trainer.steps, weights, meta | options, state=trainer.state())
+        self._save_at = time.perf_counter() + trainer.config.save_every
+
+
+def _next_of(sampler: Sampler) -> Batch:
+    """Look at the clips that a sampler draws next, which it then still draws next."""
+    state = sampler.state()
+    batch = sampler.sample()
+    sampler.load(state)
+    return batch
 
 
 def _device(name: str) -> torch.device:

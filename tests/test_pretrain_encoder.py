@@ -10,16 +10,17 @@ from hypothesis import strategies as st
 
 from goalsight.base.errors import UserError
 from goalsight.base.runs import Run
+from goalsight.pretrain.encoders.features import EncoderFeatures
 from goalsight.pretrain.encoders.transformer import attend, grid_positions
 from goalsight.pretrain.encoders.vit import (
     ENCODERS,
     EncoderConfig,
-    EncoderFeatures,
     VideoEncoder,
     load_encoder,
     random_encoder,
 )
-from goalsight.pretrain.tokenisers.patches import hide_tokens, patch_side, patchify, take, unpatchify
+from goalsight.pretrain.masking import hide_tokens, take
+from goalsight.pretrain.tokenisers.conv import patch_side, patchify, unpatchify
 
 SMALL = EncoderConfig(image_size=32, width=16, depth=3, heads=2)
 
@@ -33,15 +34,15 @@ def frames(count, size=32, seed=0):
 @settings(max_examples=10, deadline=None)
 def test_patches_can_be_put_back(levels, batch):
     images = frames(batch, 8 << levels)
-    patches = patchify(images)
+    patches = patchify(images, 8)
     assert patches.shape == (batch, 64, 3 * 4**levels)
-    assert torch.equal(unpatchify(patches), images)
+    assert torch.equal(unpatchify(patches, 8), images)
 
 
 def test_patches_stand_in_quad_tree_order():
     rows, columns = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
     image = torch.stack([rows, columns, rows * 0], -1)[None]
-    patch = patchify(image)[0, 10].view(16, 3)  # row 1, column 2 of the grid: pixels 4..7, 8..11
+    patch = patchify(image, 8)[0, 10].view(16, 3)  # row 1, column 2 of the grid: pixels 4..7, 8..11
     assert patch[:4, :2].tolist() == [[4, 8], [4, 9], [5, 8], [5, 9]]
     assert patch[4:8, :2].tolist() == [[4, 10], [4, 11], [5, 10], [5, 11]]
     assert patch[8, :2].tolist() == [6, 8]
@@ -50,7 +51,7 @@ def test_patches_stand_in_quad_tree_order():
 @pytest.mark.parametrize("size", [0, 8, 48, 60, 65, 100])
 def test_image_sizes_that_do_not_fit_name_those_that_do(size):
     with pytest.raises(UserError, match="choices: 16, 32, 64, 128"):
-        patch_side(size)
+        patch_side(size, 8)
 
 
 @pytest.mark.parametrize(("share", "visible"), [(0.75, 16), (0.95, 3), (0.99, 1), (0.01, 63)])
@@ -75,7 +76,7 @@ def test_take_picks_tokens():
 
 
 def test_positions_by_hand():
-    positions = grid_positions(8)
+    positions = grid_positions(8, (8, 8))
     assert positions.shape == (64, 8)
     row, column = 2, 3
     expected = [math.sin(2), math.sin(0.02), math.cos(2), math.cos(0.02)]
@@ -119,7 +120,7 @@ def test_bytes_and_floats_in_the_unit_interval_are_the_same():
 def test_hidden_patches_leak_nothing():
     encoder, images = VideoEncoder(SMALL), frames(2)
     hidden = hide_tokens(2, 64, 0.75, torch.Generator().manual_seed(1))
-    patches = patchify(images)
+    patches = patchify(images, 8)
     scrambled = torch.where(hidden.mask.unsqueeze(2), patches.flip(0), patches)
     assert not torch.equal(patches, scrambled)
     tokens = encoder.encode(patches, hidden.visible)
@@ -130,7 +131,7 @@ def test_hidden_patches_leak_nothing():
 def test_looking_at_all_patches_in_any_order_is_looking_at_the_frame():
     encoder, images = VideoEncoder(SMALL), frames(2)
     order = hide_tokens(2, 64, 0.5, torch.Generator().manual_seed(1)).restore
-    shuffled = encoder.encode(patchify(images), order)
+    shuffled = encoder.encode(patchify(images, 8), order)
     torch.testing.assert_close(shuffled, take(encoder(images), order), atol=1e-5, rtol=1e-5)
 
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from goalsight.base.errors import UserError
 from goalsight.pretrain import gradients as module
+from goalsight.pretrain.data.clips import Clips
 from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder
 from goalsight.pretrain.gradients import SHARD, Gradients
 from goalsight.pretrain.objectives.base import Objective
@@ -23,14 +24,32 @@ class Distance(Objective):
         self.encoder.requires_grad_(False)
         self.weight = nn.Parameter(torch.zeros(()))
 
-    def forward(self, clip, generator):
+    def reads(self, max_gap):
+        return Clips()
+
+    def loss(self, batch, generator):
+        clip = batch["pixels"]
         means = clip.float().mean((1, 2, 3, 4))
         loss = (self.weight - means).square().mean()
         metrics = {"loss": float(loss.detach())}
         return loss, metrics if len(clip) < SHARD else metrics | {"of whole shards": 2.0}
 
-    def look(self, clip, generator):
-        return {"frame t": clip[:, 0]}
+    def visualise(self, batch, generator):
+        return {"frame t": batch["pixels"][:, 0]}
+
+    def headline(self, metrics):
+        return "one weight"
+
+
+class Spread(Distance):
+    """The largest distance between two clips of a batch, which shards cannot tell."""
+
+    whole_batch = True
+
+    def loss(self, batch, generator):
+        means = batch["pixels"].float().mean((1, 2, 3, 4))
+        spread = float(means.max() - means.min())
+        return self.weight * spread, {"loss": spread}
 
 
 def encoder():
@@ -39,13 +58,13 @@ def encoder():
 
 def clips(batch):
     rng = np.random.default_rng(0)
-    return torch.from_numpy(rng.integers(256, size=(batch, 2, 16, 16, 3), dtype=np.uint8))
+    return {"pixels": torch.from_numpy(rng.integers(256, size=(batch, 2, 16, 16, 3), dtype=np.uint8))}
 
 
 @pytest.mark.parametrize("batch", [1, SHARD, SHARD + 5, 3 * SHARD])
 def test_shards_make_up_the_gradient_of_the_whole_batch(batch):
     objective, seen = Distance(), clips(batch)
-    means = seen.float().mean((1, 2, 3, 4))
+    means = seen["pixels"].float().mean((1, 2, 3, 4))
     with Gradients(objective, batch=batch, device=CPU, threads=2, seed=0) as gradients:
         metrics = gradients(seen)
     # d/dw mean (w - m)^2 = -2 mean m at w = 0
@@ -69,19 +88,19 @@ def test_threads_do_not_change_a_bit():
 
 def test_each_shard_hides_something_else_and_the_seed_decides_what(monkeypatch):
     monkeypatch.setattr(module, "SHARD", 4)
-    same = clips(4).repeat(2, 1, 1, 1, 1)  # two shards of the same clips
+    same = {"pixels": clips(4)["pixels"].repeat(2, 1, 1, 1, 1)}  # two shards of the same clips
 
     def drawn(seed):
         objective = MaskedPrediction(encoder())
         losses = []
-        forward = objective.forward
+        loss = objective.loss
 
         def noted(*arguments):
-            losses.append(forward(*arguments)[1]["pretrain/loss"])
-            return forward(*arguments)
+            losses.append(loss(*arguments)[1]["pretrain/loss"])
+            return loss(*arguments)
 
-        monkeypatch.setattr(objective, "forward", noted)
-        nn.init.normal_(objective.pixels.weight, generator=torch.Generator().manual_seed(0))
+        monkeypatch.setattr(objective, "loss", noted)
+        nn.init.normal_(objective.out.weight, generator=torch.Generator().manual_seed(0))
         with Gradients(objective, batch=8, device=CPU, threads=1, seed=seed) as gradients:
             gradients(same)
         return losses
@@ -96,6 +115,29 @@ def test_torch_gets_its_threads_back_and_mistakes_are_told():
     before = torch.get_num_threads()
     with Gradients(MaskedPrediction(encoder()), batch=4, device=CPU, threads=2, seed=0) as gradients:
         assert torch.get_num_threads() == 1
-        with pytest.raises(UserError, match="image size 8 does not fit"):
-            gradients(torch.zeros(4, 2, 8, 8, 3, dtype=torch.uint8))
+        with pytest.raises(UserError, match="this encoder takes frames of"):
+            gradients({"pixels": torch.zeros(4, 2, 8, 8, 3, dtype=torch.uint8)})
     assert torch.get_num_threads() == before
+
+
+def test_a_batch_that_must_stay_whole_is_not_cut_whatever_the_threads():
+    batch = clips(3 * SHARD)
+    means = batch["pixels"].float().mean((1, 2, 3, 4))
+    objective = Spread()
+    with Gradients(objective, batch=3 * SHARD, device=CPU, threads=2, seed=0) as gradients:
+        assert torch.get_num_threads() == 2
+        metrics = gradients(batch)
+    assert metrics["loss"] == pytest.approx(float(means.max() - means.min()))
+    assert objective.weight.grad.item() == pytest.approx(metrics["loss"])
+
+
+def test_what_is_drawn_next_comes_back_with_the_state():
+    objective = MaskedPrediction(encoder())
+    nn.init.normal_(objective.out.weight, generator=torch.Generator().manual_seed(0))
+    with Gradients(objective, batch=40, device=CPU, threads=2, seed=3) as gradients:
+        first = gradients(clips(40))
+        kept = gradients.state()
+        second = gradients(clips(40))
+    with Gradients(objective, batch=40, device=CPU, threads=2, seed=8) as others:
+        others.load(kept)
+        assert others(clips(40)) == second != first

@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from goalsight.base.errors import UserError
 from goalsight.base.flops import count_flops, matmul_peak
-from goalsight.pretrain.data.samplers import PairSampler
+from goalsight.pretrain.data.clips import Clips
+from goalsight.pretrain.data.samplers import ClipSampler
 from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
 from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder
+from goalsight.pretrain.masking import hide_tokens
 from goalsight.pretrain.objectives.masked import Masked, MaskedPrediction
 from goalsight.pretrain.pictures import picture_grid
-from goalsight.pretrain.tokenisers.patches import hide_tokens, patchify, unpatchify
+from goalsight.pretrain.tokenisers.conv import patchify, unpatchify
 
 WIDTH, DEPTH, BATCH = 16, 2, 4
 DECODER = Masked(decoder_width=8, decoder_depth=1, decoder_heads=2)
@@ -28,7 +30,8 @@ def masks(seed=0):
 
 
 def clips(count=BATCH, seed=0):
-    return torch.randint(0, 256, (count, 2, 16, 16, 3), dtype=torch.uint8, generator=masks(seed))
+    pixels = torch.randint(0, 256, (count, 2, 16, 16, 3), dtype=torch.uint8, generator=masks(seed))
+    return {"pixels": pixels}
 
 
 def stirred(part):
@@ -40,9 +43,9 @@ def stirred(part):
 
 
 def test_the_first_loss_is_the_distance_from_grey():
-    clip = clips()
-    loss, parts = objective()(clip, masks())
-    errors = [((clip[:, i].double() / 255 - 0.5) ** 2).mean().item() for i in range(2)]
+    batch = clips()
+    loss, parts = objective().loss(batch, masks())
+    errors = [((batch["pixels"][:, i].double() / 255 - 0.5) ** 2).mean().item() for i in range(2)]
     assert loss.item() == pytest.approx(sum(errors), rel=1e-4)
     assert parts["pretrain/loss"] == pytest.approx(sum(errors), rel=1e-4)
     assert parts["pretrain/psnr_self"] == pytest.approx(-10 * np.log10(errors[0]), abs=1e-3)
@@ -52,35 +55,48 @@ def test_the_first_loss_is_the_distance_from_grey():
 def test_copying_is_measured_by_hand():
     clip = torch.full((1, 2, 16, 16, 3), 100, dtype=torch.uint8)
     clip[0, 1, 0, 0, 0] = 151  # one channel of one pixel in 256 changes by 51 / 255 = 0.2
-    _, parts = objective()(clip, masks())
+    _, parts = objective().loss({"pixels": clip}, masks())
     assert parts["pretrain/changed_share"] == pytest.approx(1 / 256)
     assert parts["pretrain/psnr_copy"] == pytest.approx(-10 * np.log10(0.04 / 768), abs=1e-3)
     assert parts["pretrain/psnr_copy_changed"] == pytest.approx(-10 * np.log10(0.04 / 3), abs=1e-3)
 
 
 def test_a_still_clip_has_no_changed_pixels_and_no_infinite_numbers():
-    clip = clips()
-    clip[:, 1] = clip[:, 0]
-    _, parts = objective()(clip, masks())
+    batch, module = clips(), objective()
+    batch["pixels"][:, 1] = batch["pixels"][:, 0]
+    _, parts = module.loss(batch, masks())
     assert parts["pretrain/psnr_copy"] == pytest.approx(100)
     assert parts["pretrain/changed_share"] == 0
     assert "pretrain/psnr_next_changed" not in parts
     assert all(np.isfinite(value) for value in parts.values())
+    means = {name.removeprefix("pretrain/"): value for name, value in parts.items()}
+    assert module.headline(means).endswith("; no pixel in these clips changes by more than 5%")
+    assert module.alarms(means) == ()
+
+
+def test_the_headline_and_the_alarm_stand_beside_copying():
+    module = objective()
+    means = {"psnr_next": 25.04, "psnr_next_changed": 12.0, "psnr_copy_changed": 10.0}
+    assert module.headline(means) == ("next frame 25.0 dB, where it changed 12.0 dB (copying the last frame: 10.0 dB)")
+    assert module.alarms(means) == ()
+    (alarm,) = module.alarms(means | {"psnr_next_changed": 9.5})
+    assert alarm.name == "copying"
+    assert "9.5 dB, no better than by copying the last frame (10.0 dB)" in alarm.sentence
 
 
 def test_each_task_sees_what_it_may_and_nothing_else():
-    module, clip = stirred(objective()), clips()
-    seen = module.predict(clip, masks(3))
+    module, batch = stirred(objective()), clips()
+    clip, seen = batch["pixels"], module.fill_in(batch, masks(3))
     assert seen.hidden_now.mask.float().mean() == pytest.approx(0.75)
     assert seen.hidden_later.mask.float().mean() == pytest.approx(61 / 64)
 
     def with_patches(frame, mask):
         """The same clips with the patches under the mask replaced by another clip's."""
-        patches = patchify(clip[:, frame])
+        patches = patchify(clip[:, frame], 8)
         changed = clip.clone()
-        changed[:, frame] = unpatchify(torch.where(mask.unsqueeze(2), patches.flip(0), patches))
+        changed[:, frame] = unpatchify(torch.where(mask.unsqueeze(2), patches.flip(0), patches), 8)
         assert not torch.equal(changed, clip)
-        return module.predict(changed, masks(3))
+        return module.fill_in({"pixels": changed}, masks(3))
 
     hidden_now = with_patches(0, seen.hidden_now.mask)
     assert torch.equal(hidden_now.rebuilt, seen.rebuilt)
@@ -95,30 +111,30 @@ def test_each_task_sees_what_it_may_and_nothing_else():
 
 def test_every_weight_learns():
     module = stirred(objective())
-    module(clips(), masks())[0].backward()
+    module.loss(clips(), masks())[0].backward()
     assert [name for name, weight in module.named_parameters() if not weight.grad.abs().sum() > 0] == []
 
 
 def test_the_masks_come_from_the_generator():
-    module, clip = stirred(objective()), clips()
-    losses = [module(clip, masks(seed))[0].item() for seed in (1, 1, 2)]
+    module, batch = stirred(objective()), clips()
+    losses = [module.loss(batch, masks(seed))[0].item() for seed in (1, 1, 2)]
     assert losses[0] == losses[1] != losses[2]
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.5])
 def test_hiding_nothing_or_everything_is_refused(share):
-    with pytest.raises(ValueError, match="hide_next must lie in"):
+    with pytest.raises(UserError, match="hide_next must lie in"):
         Masked(hide_next=share)
 
 
 def test_the_look_shows_truth_and_mask():
-    columns = objective().look(clips(), masks())
+    columns = objective().visualise(clips(), masks())
     shown = torch.stack(list(columns.values()))
     assert shown.shape == (6, BATCH, 16, 16, 3)
-    assert torch.equal(columns["frame t"], clips()[:, 0])
-    assert torch.equal(columns["t+k true"], clips()[:, 1])
+    assert torch.equal(columns["frame t"], clips()["pixels"][:, 0])
+    assert torch.equal(columns["t+k true"], clips()["pixels"][:, 1])
     mask = hide_tokens(BATCH, 64, 0.75, masks()).mask
-    grey = (patchify(columns["visible of t"]) == 128).all(2)
+    grey = (patchify(columns["visible of t"], 8) == 128).all(2)
     assert torch.equal(grey, mask)
 
 
@@ -143,7 +159,7 @@ def test_the_count_of_operations_by_hand():
     stem = linear(83, 12, WIDTH)
     # The first block's queries, and what they look from, are the same in every row but computed for each.
     expected = BATCH * (3 * (encoder + narrow + decoder) + 2 * stem)
-    assert count_flops(lambda: module(clips(), masks())[0].backward()) == expected
+    assert count_flops(lambda: module.loss(clips(), masks())[0].backward()) == expected
 
 
 def test_fused_attention_is_counted_too():
@@ -175,30 +191,30 @@ def numbered(path, lengths):
 )
 def test_pairs_lie_in_one_episode_and_in_order(tmp_path_factory, lengths, max_gap, seed):
     store = numbered(tmp_path_factory.mktemp("pairs") / "store", lengths)
-    now, later = PairSampler(store, batch=50, max_gap=max_gap, seed=seed).draw()
+    now, later = ClipSampler(store, Clips(gaps=((1, max_gap),)), batch=50, seed=seed).draw().T
     assert (store.episode_of_frame[now] == store.episode_of_frame[later]).all()
     assert ((later - now >= 1) & (later - now <= max_gap)).all()
 
 
 def test_samples_are_the_frames_that_were_drawn(tmp_path):
     store = numbered(tmp_path / "store", [5, 3])
-    ours, twin = (PairSampler(store, batch=20, max_gap=3, seed=1) for _ in range(2))
-    clip = ours.sample()
+    ours, twin = (ClipSampler(store, Clips(gaps=((1, 3),)), batch=20, seed=1) for _ in range(2))
+    clip = ours.sample()["pixels"]
     assert clip.shape == (20, 2, 16, 16, 3)
-    assert np.stack(twin.draw(), 1).tolist() == clip[:, :, 0, 0, 0].tolist()
-    assert not torch.equal(ours.sample(), clip)
+    assert twin.draw().tolist() == clip[:, :, 0, 0, 0].tolist()
+    assert not torch.equal(ours.sample()["pixels"], clip)
 
 
 def test_every_gap_and_start_is_drawn(tmp_path):
-    now, later = PairSampler(numbered(tmp_path / "store", [3, 1]), batch=300, max_gap=9, seed=0).draw()
-    drawn, counts = np.unique(np.stack([now, later], 1), axis=0, return_counts=True)
+    pairs = ClipSampler(numbered(tmp_path / "store", [3, 1]), Clips(gaps=((1, 9),)), batch=300, seed=0).draw()
+    drawn, counts = np.unique(pairs, axis=0, return_counts=True)
     assert drawn.tolist() == [[0, 1], [0, 2], [1, 2]]
     np.testing.assert_allclose(counts / 300, [0.25, 0.25, 0.5], atol=0.08)
 
 
 def test_episodes_of_one_frame_are_refused(tmp_path):
-    with pytest.raises(UserError, match="no pairs"):
-        PairSampler(numbered(tmp_path / "store", [1, 1]), batch=1, max_gap=1, seed=0)
+    with pytest.raises(UserError, match="no episode of 2 frames or more"):
+        ClipSampler(numbered(tmp_path / "store", [1, 1]), Clips(), batch=1, seed=0)
 
 
 def test_the_picture_lays_columns_side_by_side():

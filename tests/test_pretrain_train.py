@@ -16,7 +16,8 @@ from goalsight.base.runs import Run
 from goalsight.pretrain import trainer as trainers
 from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
 from goalsight.pretrain.encoders import vit as encoders
-from goalsight.pretrain.encoders.vit import EncoderConfig, EncoderFeatures, load_encoder, random_encoder
+from goalsight.pretrain.encoders.features import EncoderFeatures
+from goalsight.pretrain.encoders.vit import EncoderConfig, load_encoder, random_encoder
 from goalsight.pretrain.train import Pretrain, pretrain
 
 SIZE, SIDE = 16, 4  # of the frames and of the square in them [pixels]
@@ -184,7 +185,7 @@ def test_mistakes_are_one_line_and_leave_no_run(tmp_path, squares, options, word
 
 
 def test_the_command_line_takes_several_paths_and_scientific_budgets():
-    asked = tyro.cli(Pretrain, args=["--data", "a.mp4", "b", "--flops", "1e14", "--size", "tiny"])
+    asked = tyro.cli(Pretrain.for_command_line([]), args=["--data", "a.mp4", "b", "--flops", "1e14", "--size", "tiny"])
     assert [str(path) for path in asked.data] == ["a.mp4", "b"]
     assert asked.flops == 1e14
 

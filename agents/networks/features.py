@@ -7,7 +7,7 @@ an `Eye`, the last n blocks and a reduction that starts from the same components
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from goalsight.base.errors import UserError
-from goalsight.base.precision import autocast
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from goalsight.pretrain.encoders.vit import VideoEncoder
 
 COMPONENTS = 16  # numbers kept of a token
-BATCH = 256  # frames encoded at a time
 
 
 @dataclass(frozen=True)
@@ -103,25 +103,23 @@ class FrozenFeatures:
         if self.reduction is None:
             raise ValueError("fit the features before they are used")
         out = np.empty((len(frames), *self.shape), np.float16)
-        for index, tokens in enumerate(self._tokens(frames)):
+        done = 0
+        for tokens in self._tokens(frames):
             if not self.tune_blocks:
                 tokens = self.reduction(self.head(tokens))
-            out[index * BATCH : (index + 1) * BATCH] = tokens.half().cpu().numpy()
+            out[done : done + len(tokens)] = tokens.half().cpu().numpy()
+            done += len(tokens)
         return out
 
-    def _tokens(self, frames: NDArray[np.uint8]) -> Any:
-        device = next(self.encoder.parameters()).device
-        for start in range(0, len(frames), BATCH):
-            part = torch.from_numpy(np.ascontiguousarray(frames[start : start + BATCH])).to(device)
-            with autocast(device):
-                yield self.trunk(part)
+    def _tokens(self, frames: NDArray[np.uint8]) -> "Iterator[Tensor]":
+        from goalsight.pretrain.encoders.features import in_batches
+
+        return in_batches(self.trunk, frames, device=next(self.encoder.parameters()).device)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Of what is stored of a frame."""
-        from goalsight.pretrain.tokenisers.patches import TOKENS
-
-        return TOKENS, self.encoder.config.width if self.tune_blocks else COMPONENTS
+        return self.encoder.tokens, self.encoder.config.width if self.tune_blocks else COMPONENTS
 
     @property
     def space(self) -> spaces.Box:

@@ -25,7 +25,6 @@ Frames = NDArray[np.uint8]  # (n, H, W, 3)
 RESULT = "probe.json"  # in the encoder's run
 SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}  # of the episodes
 TABLE = -0.01  # what lies lower has fallen off the table, whose top is at 0 [m]
-BATCH = 256  # frames encoded at once
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,7 @@ def probe(config: Probe) -> dict[str, Any]:
         UserError: if there is no encoder, no store, no positions in it, or too few episodes.
     """
     from goalsight.base.runs import atomic_write_json
+    from goalsight.pretrain.encoders.features import EncoderFeatures
     from goalsight.pretrain.encoders.vit import VideoEncoder, load_encoder
 
     encoder = load_encoder(config.encoder)
@@ -73,8 +73,8 @@ def probe(config: Probe) -> dict[str, Any]:
     }
     untrained = VideoEncoder(encoder.config, seed=config.seed)
     readers = {
-        "encoder": lambda images: encode(encoder, images),
-        "random encoder": lambda images: encode(untrained, images),
+        "encoder": lambda images: _flat(EncoderFeatures(encoder)(images)),
+        "random encoder": lambda images: _flat(EncoderFeatures(untrained)(images)),
         "pixels 16x16": lambda images: averaged(images, 16),
         "pixels 8x8": lambda images: averaged(images, 8),
     }
@@ -135,15 +135,9 @@ def split_episodes(
     return parts
 
 
-def encode(encoder: "VideoEncoder", frames: Frames) -> NDArray[np.float32]:
-    """All tokens of each frame side by side: (n, 64 * width) float32."""
-    import torch
-
-    with torch.inference_mode():
-        parts = [
-            encoder(torch.from_numpy(frames[i : i + BATCH])).float().flatten(1) for i in range(0, len(frames), BATCH)
-        ]
-        return torch.cat(parts).numpy()
+def _flat(tokens: NDArray[np.float32]) -> NDArray[np.float32]:
+    """All tokens of each frame side by side: (n, tokens, width) -> (n, tokens * width)."""
+    return tokens.reshape(len(tokens), -1)
 
 
 def averaged(frames: Frames, side: int) -> NDArray[np.float32]:

@@ -99,7 +99,10 @@ def _dispatch(arguments: list[str]) -> int:
     name = choose("command", arguments[0], COMMANDS)
     command = COMMANDS[name]
     module = importlib.import_module(command.module)
-    config = _parse(getattr(module, command.config), f"goalsight {name}", arguments[1:])
+    kind = getattr(module, command.config)
+    if hasattr(kind, "for_command_line"):  # its options depend on what is chosen
+        kind = kind.for_command_line(arguments[1:])
+    config = _parse(kind, f"goalsight {name}", arguments[1:])
     if config is None:
         return 0
     _check_numbers(config)

@@ -3,7 +3,6 @@
 import json
 import shutil
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +12,6 @@ import tyro
 from goalsight.base.machine import describe_machine, versions
 
 if TYPE_CHECKING:
-    import torch
-
     from goalsight.envs.rendering.report import RendererState
 
 MATRIX_SIDE = 1024
@@ -64,34 +61,21 @@ def _computing() -> dict[str, Any]:
     """Describe the machine and time matrix products on it."""
     import torch
 
+    from goalsight.base.flops import matmul_peak
     from goalsight.base.precision import fast_dtype
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    speeds = {
-        str(dtype).removeprefix("torch."): round(_matrix_gflops(dtype, device), 1)
+    peaks = {
+        dtype: matmul_peak(dtype, device=device, size=MATRIX_SIDE, seconds=MATRIX_SECONDS)
         for dtype in (torch.float32, torch.bfloat16)
     }
+    speeds = {str(dtype).removeprefix("torch."): round(peak / 1e9, 1) for dtype, peak in peaks.items()}
     chosen = str(fast_dtype(device)).removeprefix("torch.")
     return {
         "machine": describe_machine(),  # after torch is imported, so that it names the GPU
         "threads": torch.get_num_threads(),
         "matrix": {"device": device, "gflops": speeds, "training_uses": chosen},
     }
-
-
-def _matrix_gflops(dtype: "torch.dtype", device: str) -> float:
-    """Return the speed of square matrix products [GFLOP/s], the fastest of several rounds."""
-    import torch
-
-    left = torch.randn(MATRIX_SIDE, MATRIX_SIDE, device=device).to(dtype)
-    right = torch.randn(MATRIX_SIDE, MATRIX_SIDE, device=device).to(dtype)
-    best, end = float("inf"), time.perf_counter() + MATRIX_SECONDS
-    while time.perf_counter() < end:
-        began = time.perf_counter()
-        product = left @ right
-        product[0, 0].item()  # waits for a device that works in the background
-        best = min(best, time.perf_counter() - began)
-    return 2 * MATRIX_SIDE**3 / best / 1e9
 
 
 def _disk(folder: Path) -> dict[str, Any]:

@@ -6,8 +6,7 @@ from typing import Protocol
 from torch import Tensor
 
 from goalsight.base.training_state import State
-
-PIXELS = "pixels"  # the column of frames, which every store has
+from goalsight.pretrain.data.format import PIXELS
 
 Batch = dict[str, Tensor]  # column -> (B, T, ...), row i of every column from the same frames
 

@@ -1,52 +1,78 @@
-"""Seeded sampling of frame pairs (t, t+k) that lie in one episode."""
+"""Seeded sampling of clips of frames that lie in one episode."""
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from goalsight.base.errors import UserError
+from goalsight.base.training_state import State, load_rng, rng_state
+from goalsight.pretrain.data.clips import Batch, Clips
+from goalsight.pretrain.data.format import PIXELS
 from goalsight.pretrain.data.store import FrameStore
 
 
-class PairSampler:
-    """Draws pairs uniformly: every frame that has a later one is equally likely to be frame t.
+class ClipSampler:
+    """Draws clips uniformly: every frame that leaves room for a clip is equally likely to be its first.
 
-    The same store and seed give the same pairs, bit for bit.
+    The same store and seed give the same clips, bit for bit.
     """
 
-    def __init__(self, store: FrameStore, *, batch: int, max_gap: int, seed: int) -> None:
-        """Index the frames that can be frame t.
+    def __init__(self, store: FrameStore, clips: Clips, *, batch: int, seed: int) -> None:
+        """Index the frames that a clip can begin with.
 
         Args:
             store: where the frames are.
-            batch: pairs at a time.
-            max_gap: k is drawn from 1..max_gap, and from what is left of the episode where that is less [frames].
+            clips: what is read of them.
+            batch: clips at a time.
             seed: of all draws.
 
         Raises:
-            UserError: when no episode has two frames.
+            UserError: when no episode is long enough, or the store has no such column.
         """
-        if batch < 1 or max_gap < 1:
-            raise UserError(f"batch and max-gap must be at least 1, got {batch} and {max_gap}")
+        if batch < 1:
+            raise UserError(f"batch must be at least 1, got {batch}")
+        for name in clips.columns:
+            store.column(name)
         self._store = store
+        self._clips = clips
         self._batch = batch
         self._rng = np.random.default_rng(seed)
         episode = store.episode_of_frame
         ends = (store.episode_starts + store.episode_lengths)[episode]
         left = ends - 1 - np.arange(store.num_frames)  # (num_frames,) later frames in the same episode
-        self._starts = np.flatnonzero(left)
-        self._gaps = np.minimum(left[self._starts], max_gap)
+        self._starts = np.flatnonzero(left >= clips.shortest - 1)
+        self._left = left[self._starts]
         if not len(self._starts):
-            raise UserError(f"{store.path} has no episode of two frames or more, so no pairs to learn from")
+            raise UserError(
+                f"{store.path} has no episode of {clips.shortest} frames or more, so no clips to learn from"
+            )
 
-    def draw(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the indices of frames t and t+k in the store, each (batch,)."""
+    def draw(self) -> NDArray[np.int64]:
+        """Return the frames of clips by their index in the store, (batch, frames)."""
         rows = self._rng.integers(len(self._starts), size=self._batch)
-        gaps = self._rng.integers(1, self._gaps[rows], endpoint=True)
-        return self._starts[rows], self._starts[rows] + gaps
+        frames, left = [self._starts[rows]], self._left[rows]
+        later = self._clips.shortest - 1  # steps that the gaps still to come need at least
+        for least, most in self._clips.gaps:
+            later -= least
+            gap = self._rng.integers(least, np.minimum(left - later, most), endpoint=True)
+            frames.append(frames[-1] + gap)
+            left = left - gap
+        return np.stack(frames, 1)
 
-    def sample(self) -> Tensor:
-        """Return clips (batch, 2, H, W, 3) uint8."""
-        now, later = self.draw()
-        frames = self._store.frames(np.stack([now, later], 1).ravel())
-        return torch.from_numpy(frames).unflatten(0, (self._batch, 2))
+    def sample(self) -> Batch:
+        """Return the declared columns, (batch, frames, ...) each; "pixels" are (batch, frames, H, W, 3) uint8."""
+        drawn = self.draw()
+        rows = drawn.ravel()
+        columns = {
+            name: self._store.frames(rows) if name == PIXELS else self._store.columns[name][rows]
+            for name in self._clips.columns
+        }
+        return {name: torch.from_numpy(values).unflatten(0, drawn.shape) for name, values in columns.items()}
+
+    def state(self) -> State:
+        """Return what decides the clips that come next."""
+        return {"rng": rng_state(self._rng)}
+
+    def load(self, state: State) -> None:
+        """Go on from a state."""
+        load_rng(self._rng, state["rng"])

@@ -4,14 +4,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from goalsight.pretrain.tokenisers.patches import GRID
-
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Return softmax(q k^T / sqrt(d)) v, all (rows, tokens, d).
 
-    Plain batched products on the CPU: at the sizes used here (64 tokens of 32) the fused kernel takes twice as
-    long in bf16, forward and backward, and operation counters see nothing of it.
+    Plain batched products on the CPU: at the sizes of the small encoders (64 tokens of 32) the fused kernel takes
+    twice as long in bf16, forward and backward, and operation counters see nothing of it.
     """
     if query.device.type != "cpu":
         return scaled_dot_product_attention(query, key, value)
@@ -100,17 +98,17 @@ class CrossBlock(nn.Module):
         return tokens + self.mlp(self.norm2(tokens))
 
 
-def grid_positions(width: int) -> Tensor:
-    """Return fixed sine-cosine positions of the 8x8 tokens, (64, width) (MAE, appendix A.1).
+def grid_positions(width: int, grid: tuple[int, int]) -> Tensor:
+    """Return fixed sine-cosine positions of the tokens of a grid, (rows * columns, width) (MAE, appendix A.1).
 
     The first half encodes the row, the second the column: sines, then cosines, at width / 4 frequencies.
     """
     if width % 4:
         raise ValueError(f"width must be a multiple of 4, got {width}")
     frequencies = 10000.0 ** -(torch.arange(width // 4, dtype=torch.float64) / (width // 4))
-    angles = torch.arange(GRID, dtype=torch.float64)[:, None] * frequencies  # (8, width / 4)
-    axis = torch.cat([angles.sin(), angles.cos()], 1)  # (8, width / 2)
-    rows, columns = axis.repeat_interleave(GRID, 0), axis.repeat(GRID, 1)
+    angles = torch.arange(max(grid), dtype=torch.float64)[:, None] * frequencies  # (longer side, width / 4)
+    axis = torch.cat([angles.sin(), angles.cos()], 1)  # (longer side, width / 2)
+    rows, columns = axis[: grid[0]].repeat_interleave(grid[1], 0), axis[: grid[1]].repeat(grid[0], 1)
     return torch.cat([rows, columns], 1).float()
 
 

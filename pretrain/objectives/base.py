@@ -1,15 +1,38 @@
 """What every objective is: a module that holds the encoder and whatever else learns with it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from goalsight.pretrain.data.clips import Batch, Clips
 from goalsight.pretrain.encoders.vit import VideoEncoder
 
 
+@dataclass(frozen=True)
+class Alarm:
+    """A known failure of an objective that has come about."""
+
+    name: str  # one word
+    sentence: str  # what is wrong, in one line
+
+
 class Objective(nn.Module, ABC):
-    """The rule of the game that an encoder learns by; its operations are all counted."""
+    """The rule of the game that an encoder learns by; its operations are all counted.
+
+    It is made as `Class(encoder, options, seed=seed)`; the seed draws the weights that are its own. Weights that need
+    no gradients, such as an averaged teacher's, are left alone by the optimiser and kept with the training's state.
+
+    Attributes:
+        Options: the dataclass of its options; shown by the command line, recorded by the run.
+        whole_batch: whether the loss compares the clips of a batch with each other, so that it must not be cut up.
+    """
+
+    Options: ClassVar[type]
+    whole_batch: ClassVar[bool] = False
 
     def __init__(self, encoder: VideoEncoder) -> None:
         """Hold the encoder, which is trained in place; checkpoints find it under this name."""
@@ -17,9 +40,46 @@ class Objective(nn.Module, ABC):
         self.encoder = encoder
 
     @abstractmethod
-    def forward(self, clip: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Clips (B, 2, H, W, 3) uint8 -> the loss, and metrics named `pretrain/...` with the loss among them."""
+    def reads(self, max_gap: int) -> Clips:
+        """Return the columns, frames and gaps it learns from.
+
+        Args:
+            max_gap: the farthest that a frame t+k may lie after frame t, where k is drawn [frames].
+        """
 
     @abstractmethod
-    def look(self, clip: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Clips (B, 2, H, W, 3) uint8 -> named columns of (B, H, W, 3) uint8 frames, for people to look at."""
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss, and metrics named `pretrain/...` with the loss among them.
+
+        Args:
+            batch: what `reads` declares, (B, T, ...) each; pixels are (B, T, H, W, 3) uint8.
+            generator: of all that is drawn.
+        """
+
+    def after_step(self, spent: float) -> None:
+        """Do what is due after the optimiser's step, such as moving an averaged teacher.
+
+        Args:
+            spent: share of the budget that is spent, in [0, 1].
+        """
+        return
+
+    @abstractmethod
+    def visualise(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return named columns of (B, H, W, 3) uint8 frames, for people to look at."""
+
+    @abstractmethod
+    def headline(self, metrics: Mapping[str, float]) -> str:
+        """Say in part of a sentence what was learnt.
+
+        Args:
+            metrics: means over the last steps, without their prefix. Any may be missing; not all are.
+        """
+
+    def alarms(self, metrics: Mapping[str, float]) -> tuple[Alarm, ...]:
+        """Return the known failures that have come about; asked now and then, and at the end.
+
+        Args:
+            metrics: as of `headline`.
+        """
+        return ()

@@ -2,104 +2,59 @@
 
 After masked autoencoders (He et al. 2022) and siamese masked autoencoders (Gupta et al. 2023). Targets are raw
 pixels of ALL patches, not normalised per patch: on the flat images of a simulator, normalising amplifies noise,
-and a small object is most of what varies. The decoder looks at the encoder's tokens by cross-attention only
-(CrossMAE, Fu et al. 2024), which keeps what is known in the encoder and the decoder cheap.
+and a small object is most of what varies.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from goalsight.pretrain.encoders.transformer import CrossBlock, grid_positions, initialise
+from goalsight.base.errors import UserError
+from goalsight.pretrain.data.clips import Batch
+from goalsight.pretrain.data.format import PIXELS
 from goalsight.pretrain.encoders.vit import VideoEncoder
-from goalsight.pretrain.objectives.base import Objective
-from goalsight.pretrain.tokenisers.patches import TOKENS, Hidden, hide_tokens, patchify, unpatchify
+from goalsight.pretrain.objectives.base import Alarm
+from goalsight.pretrain.objectives.siamese import Hiding, SiamesePrediction
 
 SMALLEST_ERROR = 1e-10  # mean squared error below which PSNR is called 100 dB
 CHANGED = 0.05  # a pixel has changed when a channel differs by more than this share of the range
 
 
 @dataclass(frozen=True)
-class Masked:
-    """What is hidden, and the decoder's size.
-
-    Raises:
-        ValueError: when a share does not lie in (0, 1).
-    """
-
-    hide_self: float = 0.75  # share of frame t's tokens hidden where it is rebuilt from itself
-    hide_next: float = 0.95  # share of frame t+k's tokens hidden where it is predicted from frame t
-    decoder_width: int = 64  # features per token
-    decoder_depth: int = 2  # cross-attention blocks
-    decoder_heads: int = 2  # attention heads
-
-    def __post_init__(self) -> None:
-        """Refuse shares that hide nothing or everything."""
-        for name in ("hide_self", "hide_next"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie in (0, 1), got {getattr(self, name)}")
+class Masked(Hiding):
+    """Predict the pixels of hidden patches: of a frame from its rest, of a later frame from this one."""
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What the two tasks were shown and what they made of it, as patches in [0, 1].
-
-    Attributes:
-        now: (B, 64, P) frame t.
-        later: (B, 64, P) frame t+k.
-        rebuilt: (B, 64, P) frame t from its visible tokens.
-        predicted: (B, 64, P) frame t+k from frame t and its own visible tokens.
-        hidden_now: what of frame t was hidden where it was rebuilt.
-        hidden_later: what of frame t+k was hidden.
-    """
-
-    now: Tensor
-    later: Tensor
-    rebuilt: Tensor
-    predicted: Tensor
-    hidden_now: Hidden
-    hidden_later: Hidden
-
-
-class MaskedPrediction(Objective):
+class MaskedPrediction(SiamesePrediction):
     """The encoder with the decoder that trains it."""
 
-    positions: Tensor
+    Options = Masked
 
-    def __init__(self, encoder: VideoEncoder, config: Masked | None = None, *, seed: int = 0) -> None:
+    def __init__(self, encoder: VideoEncoder, options: Masked | None = None, *, seed: int = 0) -> None:
         """Wrap an encoder.
 
         Args:
             encoder: trained in place.
-            config: what is hidden and the decoder's size.
+            options: what is hidden and the decoder's size.
             seed: of the decoder's weights.
-        """
-        super().__init__(encoder)
-        self.config = config = config or Masked()
-        width = config.decoder_width
-        with torch.random.fork_rng(devices=[]):
-            self.narrow = nn.Linear(encoder.config.width, width)
-            self.blocks = nn.ModuleList(CrossBlock(width, config.decoder_heads) for _ in range(config.decoder_depth))
-            self.norm = nn.LayerNorm(width)
-            self.pixels = nn.Linear(width, 3 * (encoder.config.image_size // 8) ** 2)
-        # Tokens of frame t and of frame t+k are told apart by one learnt vector each.
-        self.frame_mark = nn.Parameter(torch.zeros(2, width))
-        self.blank = nn.Parameter(torch.zeros(width))
-        self.register_buffer("positions", grid_positions(width), persistent=False)
-        generator = torch.Generator().manual_seed(seed + 1)
-        for part in (self.narrow, self.blocks):
-            initialise(part, generator)
-        # The first prediction is plain grey: random pixels would cost the first steps.
-        nn.init.zeros_(self.pixels.weight)
-        nn.init.zeros_(self.pixels.bias)
 
-    def forward(self, clip: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        Raises:
+            UserError: when the tokeniser's targets are codes.
+        """
+        if encoder.tokeniser.vocabulary is not None:
+            raise UserError(
+                f'masked predicts pixels, and the tokeniser "{encoder.config.tokeniser}" gives codes; choose another'
+            )
+        super().__init__(encoder, options or Masked(), size=encoder.tokeniser.target_size, seed=seed)
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the loss and what it is made of.
 
         Args:
-            clip: (B, 2, H, W, 3) uint8, frames t and t+k.
+            batch: pixels (B, 2, H, W, 3) uint8, frames t and t+k.
             generator: draws what is hidden.
 
         Returns:
@@ -107,75 +62,56 @@ class MaskedPrediction(Objective):
             PSNR of both tasks [dB], and of guessing that frame t+k looks like frame t, over all pixels and over
             those that changed.
         """
-        seen = self.predict(clip, generator)
-        error_now = (seen.rebuilt - seen.now).square().mean()
-        error_later = (seen.predicted - seen.later).square()
+        seen = self.fill_in(batch, generator)
+        now, later = (self.encoder.tokeniser.targets(pieces) for pieces in (seen.now, seen.later))
+        error_now = (seen.rebuilt - now).square().mean()
+        error_later = (seen.predicted - later).square()
         loss = error_now + error_later.mean()
-        return loss, _metrics(loss, error_now, error_later, seen)
-
-    def predict(self, clip: Tensor, generator: torch.Generator) -> Prediction:
-        """Hide, encode, decode; see `forward`."""
-        now, later = patchify(clip[:, 0]), patchify(clip[:, 1])  # (B, 64, P)
-        hidden_now = hide_tokens(len(clip), TOKENS, self.config.hide_self, generator)
-        hidden_later = hide_tokens(len(clip), TOKENS, self.config.hide_next, generator)
-        part_of_now = self._remember(now, hidden_now.visible, frame=0)
-        all_of_now = self._remember(now, None, frame=0)
-        part_of_later = self._remember(later, hidden_later.visible, frame=1)
-        blank = (self.blank + self.positions).expand(len(clip), -1, -1)
-        # What is hidden of frame t+k starts from what frame t shows there: a small object that lies still has
-        # only to be passed on, and is learnt long before attention has learnt to find it.
-        return Prediction(
-            now=now.float() / 255,
-            later=later.float() / 255,
-            rebuilt=self._decode(_put(part_of_now, hidden_now, blank), part_of_now),
-            predicted=self._decode(
-                _put(part_of_later, hidden_later, all_of_now), torch.cat([all_of_now, part_of_later], 1)
-            ),
-            hidden_now=hidden_now,
-            hidden_later=hidden_later,
-        )
-
-    @torch.no_grad()
-    def look(self, clip: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return what is seen, hidden, predicted and true, as named columns of (B, H, W, 3) uint8 frames."""
-        seen = self.predict(clip, generator)
-        columns = {
-            "frame t": seen.now,
-            "visible of t": _greyed(seen.now, seen.hidden_now),
-            "t rebuilt": seen.rebuilt,
-            "visible of t+k": _greyed(seen.later, seen.hidden_later),
-            "t+k predicted": seen.predicted,
-            "t+k true": seen.later,
-        }
-        return {
-            name: unpatchify(patches.clamp(0, 1).mul(255).round().to(torch.uint8)) for name, patches in columns.items()
-        }
-
-    def _remember(self, patches: Tensor, visible: Tensor | None, *, frame: int) -> Tensor:
-        """Encode what is visible and prepare it for the decoder: (B, 64, P) -> (B, K, decoder width)."""
-        positions = self.positions if visible is None else self.positions[visible]
-        return self.narrow(self.encoder.encode(patches, visible)) + positions + self.frame_mark[frame]
+        return loss, _metrics(loss, error_now, error_later, (now - later).square())
 
     def _decode(self, tokens: Tensor, memory: Tensor) -> Tensor:
-        """(B, 64, decoder width), (B, M, decoder width) -> patches (B, 64, P)."""
-        for block in self.blocks:
-            tokens = block(tokens, memory)
-        return self.pixels(self.norm(tokens)).float() + 0.5
+        # The first guess is plain grey.
+        return super()._decode(tokens, memory) + 0.5
 
+    @torch.no_grad()
+    def visualise(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return what is seen, hidden, predicted and true, as named columns of (B, H, W, 3) uint8 frames."""
+        seen, clip, frames = self.fill_in(batch, generator), batch[PIXELS], self.encoder.tokeniser.frames
+        return {
+            "frame t": clip[:, 0],
+            "visible of t": self.greyed(seen.now, seen.hidden_now),
+            "t rebuilt": frames(seen.rebuilt),
+            "visible of t+k": self.greyed(seen.later, seen.hidden_later),
+            "t+k predicted": frames(seen.predicted),
+            "t+k true": clip[:, 1],
+        }
 
-def _put(visible: Tensor, hidden: Hidden, rest: Tensor) -> Tensor:
-    """Put visible tokens (B, K, D) in their places among the rest (B, 64, D)."""
-    return rest.scatter(1, hidden.visible.unsqueeze(2).expand_as(visible), visible.to(rest.dtype))
+    def headline(self, metrics: Mapping[str, float]) -> str:
+        """Say how well the next frame is predicted, beside copying the last one."""
+        sentence = f"next frame {metrics['psnr_next']:.1f} dB"
+        if "psnr_next_changed" not in metrics:
+            return f"{sentence}; no pixel in these clips changes by more than {CHANGED:.0%}"
+        return (
+            f"{sentence}, where it changed {metrics['psnr_next_changed']:.1f} dB "
+            f"(copying the last frame: {metrics['psnr_copy_changed']:.1f} dB)"
+        )
 
-
-def _greyed(patches: Tensor, hidden: Hidden) -> Tensor:
-    """Paint hidden patches grey: (B, 64, P) -> (B, 64, P)."""
-    return torch.where(hidden.mask.unsqueeze(2), 0.5, patches)
+    def alarms(self, metrics: Mapping[str, float]) -> tuple[Alarm, ...]:
+        """Warn when what changed is predicted no better than by copying the last frame."""
+        copied, predicted = metrics.get("psnr_copy_changed"), metrics.get("psnr_next_changed")
+        if copied is None or predicted is None or predicted > copied:
+            return ()
+        return (
+            Alarm(
+                "copying",
+                f"where the next frame changed it is predicted to {predicted:.1f} dB, no better than by copying the "
+                f"last frame ({copied:.1f} dB)",
+            ),
+        )
 
 
 @torch.no_grad()
-def _metrics(loss: Tensor, error_now: Tensor, error_later: Tensor, seen: Prediction) -> dict[str, float]:
-    copy_error = (seen.now - seen.later).square()
+def _metrics(loss: Tensor, error_now: Tensor, error_later: Tensor, copy_error: Tensor) -> dict[str, float]:
     changed = (copy_error.unflatten(2, (-1, 3)).amax(3, keepdim=True) > CHANGED**2).float()
     share = changed.mean()
     errors = torch.stack(

@@ -1,0 +1,163 @@
+"""Masked features of an averaged teacher: hidden tokens of frame t and of frame t+k, as a slower self sees them.
+
+After I-JEPA (Assran et al. 2023) and data2vec (Baevski et al. 2022): the teacher is a moving average of the encoder and
+sees whole frames; its last features, normalised to zero mean and unit variance in each token, are predicted by a narrow
+decoder where they are hidden. Nothing in the loss forbids features that are all the same; the effective rank tells.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import layer_norm, smooth_l1_loss
+
+from goalsight.base.errors import UserError
+from goalsight.pretrain.data.clips import Batch
+from goalsight.pretrain.data.format import PIXELS
+from goalsight.pretrain.encoders.vit import VideoEncoder
+from goalsight.pretrain.masking import Hidden
+from goalsight.pretrain.objectives.base import Alarm
+from goalsight.pretrain.objectives.rank import effective_rank
+from goalsight.pretrain.objectives.siamese import Hiding, SiamesePrediction
+
+COLLAPSED = 0.1  # share of the width below which an effective rank means collapse
+
+
+@dataclass(frozen=True)
+class Latent(Hiding):
+    """Predict the features of hidden patches, as an averaged copy of the encoder (the teacher) sees them.
+
+    Raises:
+        UserError: when a momentum does not lie in [0, 1].
+    """
+
+    momentum: float = 0.99
+    """Share of the teacher that each step leaves as it is, at the start."""
+    last_momentum: float = 0.9995
+    """The same at the end; in between it rises in proportion to the budget that is spent."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no average."""
+        super().__post_init__()
+        for name in ("momentum", "last_momentum"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+
+
+class LatentPrediction(SiamesePrediction):
+    """The encoder with its teacher and the decoder that predicts what the teacher sees."""
+
+    Options = Latent
+    options: Latent
+
+    def __init__(self, encoder: VideoEncoder, options: Latent | None = None, *, seed: int = 0) -> None:
+        """Wrap an encoder; the teacher starts as its copy.
+
+        Args:
+            encoder: trained in place.
+            options: what is hidden, the decoder's size and the teacher's pace.
+            seed: of the decoder's weights.
+        """
+        super().__init__(encoder, options or Latent(), size=encoder.config.width, seed=seed)
+        self.teacher = copy.deepcopy(encoder).requires_grad_(False)
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss and what it is made of.
+
+        Args:
+            batch: pixels (B, 2, H, W, 3) uint8, frames t and t+k.
+            generator: draws what is hidden.
+
+        Returns:
+            the smooth L1 distance between predicted features and the teacher's, over the hidden tokens of both tasks;
+            and metrics: the mean squared errors of both tasks (1 is that of guessing zero), and of guessing that the
+            features of frame t+k are those of frame t; the effective rank of the teacher's features.
+        """
+        seen = self.fill_in(batch, generator)
+        features = self.teach(torch.cat([seen.now, seen.later]))
+        now, later = targets(features).chunk(2)
+        loss = hidden_mean(smooth_l1_loss(seen.rebuilt, now, reduction="none"), seen.hidden_now) + hidden_mean(
+            smooth_l1_loss(seen.predicted, later, reduction="none"), seen.hidden_later
+        )
+        with torch.no_grad():
+            parts = {
+                "loss": float(loss),
+                "error_self": float(hidden_mean((seen.rebuilt - now).square(), seen.hidden_now)),
+                "error_next": float(hidden_mean((seen.predicted - later).square(), seen.hidden_later)),
+                "error_copy": float(hidden_mean((now - later).square(), seen.hidden_later)),
+                "effective_rank": effective_rank(features),
+            }
+        return loss, {f"pretrain/{name}": value for name, value in parts.items()}
+
+    @torch.no_grad()
+    def teach(self, pieces: Tensor) -> Tensor:
+        """Return what the teacher sees in whole frames: pieces (B, tokens, P) -> (B, tokens, width) float32."""
+        return self.teacher.encode(pieces).float()
+
+    @torch.no_grad()
+    def after_step(self, spent: float) -> None:
+        """Move the teacher towards the encoder: teacher <- m teacher + (1 - m) encoder."""
+        first, last = self.options.momentum, self.options.last_momentum
+        momentum = first + (last - first) * min(spent, 1.0)
+        torch._foreach_lerp_(list(self.teacher.parameters()), list(self.encoder.parameters()), 1 - momentum)
+
+    @torch.no_grad()
+    def visualise(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return frames, and the features of frame t+k as colours: the teacher's first three principal components."""
+        seen, clip = self.fill_in(batch, generator), batch[PIXELS]
+        later = targets(self.teach(seen.later))
+        colour = _colours(later)
+        return {
+            "frame t": clip[:, 0],
+            "visible of t": self.greyed(seen.now, seen.hidden_now),
+            "visible of t+k": self.greyed(seen.later, seen.hidden_later),
+            "t+k predicted": self._painted(colour(seen.predicted)),
+            "t+k by teacher": self._painted(colour(later)),
+            "t+k true": clip[:, 1],
+        }
+
+    def _painted(self, colours: Tensor) -> Tensor:
+        """Colours of tokens (B, tokens, 3) in [0, 1] -> (B, H, W, 3) uint8."""
+        size, grid = self.encoder.config.image_size, self.encoder.tokeniser.grid
+        picture = colours.transpose(1, 2).unflatten(2, grid).clamp(0, 1).mul(255)
+        return torch.nn.functional.interpolate(picture, size=(size, size)).permute(0, 2, 3, 1).to(torch.uint8)
+
+    def headline(self, metrics: Mapping[str, float]) -> str:
+        """Say how well the next frame's features are predicted, beside copying, and in how many directions all vary."""
+        return (
+            f"hidden features of the next frame with an error of {metrics['error_next']:.2f} "
+            f"(copying the last frame's: {metrics['error_copy']:.2f}, guessing: 1), "
+            f"effective rank {metrics['effective_rank']:.1f} of {self.encoder.config.width}"
+        )
+
+    def alarms(self, metrics: Mapping[str, float]) -> tuple[Alarm, ...]:
+        """Warn when the features have collapsed to a few directions."""
+        rank, width = metrics["effective_rank"], self.encoder.config.width
+        if rank >= COLLAPSED * width:
+            return ()
+        return (
+            Alarm(
+                "collapse", f"features vary in {rank:.1f} of {width} directions (effective rank): they have collapsed"
+            ),
+        )
+
+
+def targets(features: Tensor) -> Tensor:
+    """Normalise each token's features to zero mean and unit variance: (..., D) -> (..., D)."""
+    return layer_norm(features, features.shape[-1:])
+
+
+def hidden_mean(errors: Tensor, hidden: Hidden) -> Tensor:
+    """Return the mean error over hidden tokens: (B, tokens, D) -> ()."""
+    return errors.mean(2)[hidden.mask].mean()
+
+
+def _colours(features: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return a map from features (B, tokens, D) to colours in [0, 1]: three principal components of `features`."""
+    rows = features.flatten(0, 1)
+    mean = rows.mean(0)
+    variances, vectors = torch.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))  # ascending
+    basis = vectors[:, -3:].flip(1) / (4 * variances[-3:].flip(0).clamp_min(1e-12).sqrt())  # +-2 deviations
+    return lambda others: (others - mean) @ basis + 0.5

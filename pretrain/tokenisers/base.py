@@ -1,0 +1,87 @@
+"""What every tokeniser is: frames to tokens, to what can be predicted of them, and back."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+
+class Tokeniser(nn.Module, ABC):
+    """Cuts frames into pieces on a grid, one token each, row major.
+
+    A piece is whatever can be picked out and hidden by its index: the encoder looks at the pieces that are visible, and
+    an objective predicts the targets of those that are not.
+
+    Attributes:
+        Options: the dataclass of its options; shown by the command line, kept with every encoder.
+        vocabulary: how many different targets there are; None where they are continuous.
+        image_size: height and width of the frames [pixels].
+        grid: rows and columns of tokens.
+        target_size: numbers in a continuous target.
+    """
+
+    Options: ClassVar[type]
+    vocabulary: int | None = None
+
+    def __init__(self, image_size: int, *, grid: tuple[int, int], target_size: int) -> None:
+        """Keep the measures."""
+        super().__init__()
+        self.image_size = image_size
+        self.grid = grid
+        self.target_size = target_size
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in a frame."""
+        return self.grid[0] * self.grid[1]
+
+    @abstractmethod
+    def cut(self, frames: Tensor) -> Tensor:
+        """(B, H, W, 3), uint8 or floats in [0, 1], -> pieces (B, tokens, P) of the same type."""
+
+    @abstractmethod
+    def make_stem(self, width: int) -> nn.Module:
+        """Return a new module that turns pieces (B, K, P) into tokens (B, K, width), without positions.
+
+        Its linear layers are drawn by the encoder, from the encoder's seed.
+        """
+
+    @abstractmethod
+    def targets(self, pieces: Tensor) -> Tensor:
+        """Pieces (B, tokens, P) -> (B, tokens, target_size) floats in [0, 1], or codes (B, tokens) int64."""
+
+    @abstractmethod
+    def frames(self, targets: Tensor) -> Tensor:
+        """Undo `targets` and `cut`: -> (B, H, W, 3) uint8. Predictions out of range are clipped."""
+
+
+class PixelTokeniser(Tokeniser):
+    """A tokeniser whose pieces are a patch's pixels in some order, and whose targets are their values.
+
+    Args:
+        image_size: height and width of the frames [pixels].
+        side: height and width of a patch [pixels].
+    """
+
+    def __init__(self, image_size: int, side: int) -> None:
+        self.side = side
+        super().__init__(image_size, grid=(image_size // side, image_size // side), target_size=3 * side**2)
+
+    @abstractmethod
+    def put_together(self, pieces: Tensor) -> Tensor:
+        """Undo `cut`: (B, tokens, P) -> (B, H, W, 3) of the same type."""
+
+    def targets(self, pieces: Tensor) -> Tensor:
+        """Pixels as bytes, or as floats in [0, 1], -> floats in [0, 1]."""
+        return pieces.float() / 255 if pieces.dtype == torch.uint8 else pieces
+
+    def frames(self, targets: Tensor) -> Tensor:
+        """Round to bytes: (B, tokens, target_size) -> (B, H, W, 3) uint8."""
+        return self.put_together(targets.clamp(0, 1).mul(255).round().to(torch.uint8))
+
+
+def centred(pieces: Tensor) -> Tensor:
+    """(B, K, P) uint8 or floats in [0, 1] -> floats of about unit variance around zero."""
+    floats = pieces.float().div_(255) if pieces.dtype == torch.uint8 else pieces
+    return floats * 4 - 2

@@ -1,0 +1,136 @@
+"""A pretraining that was stopped and resumed ends where one that was never stopped does, to the bit."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from goalsight.base.errors import UserError
+from goalsight.base.runs import Run
+from goalsight.pretrain import trainer as trainers
+from goalsight.pretrain.data.store import FrameStoreWriter
+from goalsight.pretrain.encoders import vit as encoders
+from goalsight.pretrain.encoders.vit import EncoderConfig
+from goalsight.pretrain.train import Pretrain, pretrain, resume
+
+SIZE, STEPS = 16, 12
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """Episodes of noise, and an encoder that trains in seconds under the name nano."""
+    monkeypatch.setitem(encoders.ENCODERS, "nano", EncoderConfig(SIZE, 32, 2, 2))
+    rng = np.random.default_rng(0)
+    with FrameStoreWriter(tmp_path / "store", image_size=SIZE) as writer:
+        for _ in range(6):
+            writer.add_episode(rng.integers(256, size=(10, SIZE, SIZE, 3), dtype=np.uint8))
+    return tmp_path / "store"
+
+
+def asked(data, name, **options):
+    folder = data.parent
+    options = {"steps": STEPS, "batch": 20, "threads": 2, "seed": 3, **options}  # two shards, one of them short
+    return Pretrain(data=(data,), out=folder / name, image_size=SIZE, cache=folder / "cache", **options)
+
+
+def stopped_before(monkeypatch, number):
+    """Let Ctrl-C arrive before a step."""
+    step = trainers.Trainer.step
+
+    def interrupted(self, *arguments):
+        if self.steps == number:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, *arguments)
+
+    monkeypatch.setattr(trainers.Trainer, "step", interrupted)
+
+
+def everything(run):
+    """What a run ends with: its training state, and its measurements without their times."""
+    state = run.load_state()
+    state.pop("seconds")
+    timed = ("wall_s", "pretrain/pairs_per_s")
+    rows = [{name: value for name, value in row.items() if name not in timed} for row in run.metrics()]
+    return state, rows
+
+
+def assert_equal(one, other, path=""):
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), path
+    elif isinstance(one, dict):
+        assert list(one) == list(other), path
+        for name in one:
+            assert_equal(one[name], other[name], f"{path}/{name}")
+    elif isinstance(one, list):
+        assert len(one) == len(other), path
+        for number, (part, others) in enumerate(zip(one, other, strict=True)):
+            assert_equal(part, others, f"{path}/{number}")
+    else:
+        assert one == other, path
+
+
+@pytest.mark.parametrize("objective", ["masked", "latent"])
+def test_what_was_stopped_and_resumed_is_what_was_never_stopped(data, monkeypatch, objective):
+    whole = Run.open(pretrain(asked(data, "whole", objective=objective)))
+    with monkeypatch.context() as patch:
+        stopped_before(patch, 4)
+        path = pretrain(asked(data, "halved", objective=objective))
+    assert Run.open(path).manifest["status"] == "interrupted"
+    assert Run.open(path).summary["steps"] == 5
+    with Run.resume(path) as run:
+        assert resume(run) == path
+    halved = Run.open(path)
+    assert halved.manifest["status"] == "finished"
+    assert halved.summary["encoder"] == whole.summary["encoder"]
+    for name in ("loss", "flops", "steps", "lr"):
+        assert halved.summary[name] == whole.summary[name]
+    (state, rows), (others_state, others_rows) = everything(whole), everything(halved)
+    assert {"objective", "optimiser", "gradients", "sampler", "recent"} <= set(state)
+    assert_equal(state, others_state)
+    assert rows == others_rows
+    kept = {name.split(".")[0] for name in state["objective"]}
+    assert ("teacher" in kept) == (objective == "latent")
+    assert {name.split(".")[0] for name in whole.load()[0]} == {"encoder"}
+
+
+def test_the_clock_of_a_budget_goes_on(data, monkeypatch):
+    with monkeypatch.context() as patch:
+        stopped_before(patch, 2)
+        path = pretrain(asked(data, "run", steps=None, seconds=3.0))
+    before = Run.open(path).summary["seconds"]
+    with Run.resume(path) as run:
+        resume(run)
+    assert 0 < before < 3.0 <= Run.open(path).summary["seconds"] < 4.0
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(data):
+    whole = Run.open(pretrain(asked(data, "whole")))
+    run = Run.create("pretrain", asked(data, "dead").settled(), out=data.parent / "dead", seed=3)
+    run.manifest["sources"] = whole.manifest["sources"]
+    run.set_status("interrupted")
+    with Run.resume(run.path) as again:
+        resume(again)
+    assert Run.open(run.path).summary["encoder"] == whole.summary["encoder"]
+
+
+def test_other_data_or_options_that_do_not_exist_are_one_line(data, monkeypatch):
+    with monkeypatch.context() as patch:
+        stopped_before(patch, 2)
+        path = pretrain(asked(data, "run"))
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | {"sources": {"data": "0" * 64}}))
+    with pytest.raises(UserError, match="has changed since"), Run.resume(path) as run:
+        resume(run)
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | {"colour": "red"}))
+    with pytest.raises(UserError, match="pretrain has no option colour"), Run.resume(path) as run:
+        resume(run)
+
+
+def test_the_first_checkpoint_comes_early(data, monkeypatch):
+    monkeypatch.setattr(trainers, "FIRST_SAVE", 0.0)
+    path = pretrain(asked(data, "run"))
+    assert [folder.name for folder in sorted((path / "checkpoints").glob("0*"))] == ["000001", "000012"]
