@@ -15,7 +15,7 @@ from goalsight.agents.networks.policy import GoalActor, GoalPolicy
 from goalsight.agents.policies import Actions, Mask, Observation
 from goalsight.base.errors import UserError
 from goalsight.base.runs import Run
-from goalsight.envs.ids import lasting_id
+from goalsight.envs.ids import lasting_id, recorded
 
 if TYPE_CHECKING:
     from goalsight.envs.making import GoalEnvs
@@ -128,6 +128,9 @@ def load_agent(run: Path | str, which: str | int = "best", *, device: str = "cpu
     try:
         features = _features(tensors, meta)
         actor = _actor(tensors, meta, features)
+        env_id = recorded(meta["env"])
+    except UserError as error:
+        raise UserError(f"the agent in {run}: {error}") from error
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"the agent in {run} does not fit its description: {reason}") from error
@@ -136,7 +139,7 @@ def load_agent(run: Path | str, which: str | int = "best", *, device: str = "cpu
     return Agent(
         actor.to(device).eval(),
         features,
-        env_id=meta["env"],
+        env_id=env_id,
         env_kwargs=meta["env_kwargs"],
         facts=meta["facts"],
         run=source,

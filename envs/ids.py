@@ -1,5 +1,6 @@
 """Ids: `goalsight/PandaPush-v1` and its like, for `gymnasium.make`, `gymnasium.make_vec` and the command line."""
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import product
@@ -131,6 +132,23 @@ def lasting_id(env_id: str) -> str:
     """An id that another process can resolve: with the module that registers it, where that is not goalsight's own."""
     module = source_of(env_id)
     return env_id if module.split(".")[0] in (NAMESPACE, "__main__") else f"{module}:{env_id}"
+
+
+def recorded(env_id: str) -> str:
+    """An id that was read from a file, such as a run's, for `resolve`: a file may not name code to be imported.
+
+    Raises:
+        UserError: it names a module that the user has not named, and that no installed plug-in has imported.
+    """
+    module, _, name = env_id.rpartition(":")
+    load_plugins()
+    if not module or module in sys.modules:
+        return env_id
+    if name in _ARGUMENTS:
+        return name
+    raise UserError(
+        f'it needs the module "{module}", which is no installed plug-in; if you trust it: --import {module}'
+    )
 
 
 def resolve(env_id: str) -> str:

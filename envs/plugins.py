@@ -1,10 +1,10 @@
 """Where environments of others come from: modules that are named, and installed packages that announce themselves."""
 
 from functools import cache
-from importlib import import_module
 from importlib.metadata import entry_points
 
 from goalsight.base.errors import UserError, blaming, in_one_line
+from goalsight.base.imports import import_named
 
 PLUGINS = "goalsight.tasks"  # the entry-point group by which installed packages add tasks
 
@@ -32,13 +32,13 @@ def load_plugins() -> dict[str, str]:
 
 
 def import_tasks(module: str) -> None:
-    """Import a module that registers tasks.
+    """Import a module that registers tasks, which the user has named; the current folder may hold it.
 
     Raises:
         UserError: it does not import; says why.
     """
     with blaming(f'module "{module}" does not import'):
-        found = import_module(module)
+        found = import_named(module)
     if getattr(found, "__file__", None) is None and hasattr(found, "__path__"):
         folder = next(iter(found.__path__))
         raise UserError(f'"{module}" is a folder here, {folder}, and no module; go into it, or `pip install` it')

@@ -1,5 +1,23 @@
-"""`python -m goalsight` is `goalsight`."""
+"""`python -m goalsight` and the program `goalsight`: signals are heeded from the first line on."""
 
-from goalsight.commands.cli import main
+import os
+import sys
 
-main()
+from goalsight.base.leaving import leave_on_signals
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C, SIGTERM and a closed terminal give one line and exit code 130 at any moment."""
+    leave_on_signals()
+    if not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:
+        del sys.path[0]  # `python -m` puts it there, and nothing in the current folder is to run unasked
+    from goalsight.commands import cli
+
+    try:
+        cli.main()
+    finally:
+        leave_on_signals()
+
+
+if __name__ == "__main__":
+    main()

@@ -155,7 +155,7 @@ def _probe(platform: str) -> str | None:
     environment = {**os.environ, "MUJOCO_GL": platform, "PYOPENGL_PLATFORM": ""}
     try:
         result = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=PROBE_TIMEOUT
+            [sys.executable, "-P", "-c", code], env=environment, capture_output=True, text=True, timeout=PROBE_TIMEOUT
         )
     except subprocess.TimeoutExpired:
         return f"no answer within {PROBE_TIMEOUT:.0f} s"

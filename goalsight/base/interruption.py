@@ -8,11 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-
-def handled() -> list[signal.Signals]:
-    """The signals that ask this process to end; a hang-up only where `nohup` or a shell has not said to ignore it."""
-    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
+from goalsight.base.leaving import ending_signals, leave
 
 
 @dataclass
@@ -25,6 +21,7 @@ class Stop:
 
 # Signals belong to the process, so the record of the last loop's request does too.
 _latest = Stop()
+_leaving = False
 
 
 def stopped_by() -> str:
@@ -47,8 +44,13 @@ def interrupted() -> Iterator[Stop]:
 
     Yields:
         the record to look at after every step.
+
+    Raises:
+        KeyboardInterrupt: a signal came before, and what it raised was swallowed.
     """
     global _latest
+    if _leaving:
+        raise KeyboardInterrupt
     stop = _latest = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -61,9 +63,44 @@ def interrupted() -> Iterator[Stop]:
         stop.signal_name = signal.Signals(number).name
         print("stopping after this step, then saving; once more stops at once", file=sys.stderr)
 
-    before = {number: signal.signal(number, request) for number in handled()}
+    before = {number: signal.signal(number, request) for number in ending_signals()}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def interrupting() -> Iterator[None]:
+    """Let SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt where no loop heeds them, so that all is put in order."""
+    global _leaving
+    _leaving = False
+
+    def raise_it(number: int, frame: FrameType | None) -> None:
+        global _leaving
+        _leaving = True
+        if _is_importing(frame):  # some packages swallow what is raised while they are imported
+            leave(number, frame)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, raise_it) for number in ending_signals()}
+    try:
+        yield
+    finally:
+        _leaving = False
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def asked_to_leave() -> bool:
+    """Whether a signal has raised KeyboardInterrupt inside `interrupting`."""
+    return _leaving

@@ -18,7 +18,7 @@ from typing import Any
 
 import goalsight
 from goalsight.base.errors import UserError, choose
-from goalsight.base.interruption import forget_stop, stopped_by
+from goalsight.base.interruption import asked_to_leave, forget_stop, interrupting, stopped_by
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,28 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run `goalsight` and exit: 0 done, 1 failed, 2 asked for wrongly, 130 interrupted."""
-    sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
+    with interrupting():
+        code = run(list(sys.argv[1:] if argv is None else argv))
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
     try:
+        return _run(arguments)
+    except (Exception, KeyboardInterrupt) as error:
+        # What a signal cut short, an import say, may raise whatever it likes.
+        if isinstance(error, KeyboardInterrupt) or asked_to_leave():
+            return _complain("interrupted", 130)
+        raise
+
+
+def _run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; what a user can mend is one line."""
+    try:
         return _dispatch(arguments)
     except UserError as error:
         return _complain(str(error), 2)
-    except KeyboardInterrupt:
-        return _complain("interrupted", 130)
     except BrokenPipeError:  # before OSError, which it is one of
         # The reader left, as `head` does. Python would complain once more while it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -136,14 +147,9 @@ def _check_numbers(config: Any, within: str = "") -> None:
 def _extend(arguments: list[str]) -> None:
     """Take what adds tasks and arms out of the arguments, wherever it stands, and add them.
 
-    Modules of the current folder are found too, here and in ids like `my_tasks:mine/PandaTurn-v1`, by whatever
-    road `goalsight` was started; they come after all that is installed.
-
     Raises:
         UserError: a module or a file is not named, or does not load.
     """
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
     trusted = "--trust-arm-files" in arguments
     if trusted:
         arguments.remove("--trust-arm-files")
