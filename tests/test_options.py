@@ -7,11 +7,12 @@ from typing import Literal
 
 import pytest
 
-from goalsight.agents.collecting.collect import Collect
+from goalsight.agents.collecting.collect import Collect, PlayEnv
 from goalsight.agents.train import Train
 from goalsight.base.errors import UserError
 from goalsight.base.files import to_json
 from goalsight.base.options import options_from
+from goalsight.envs.config import EnvConfig
 from goalsight.pretrain.train import Pretrain
 
 
@@ -37,9 +38,9 @@ class Everything:
     [
         Everything((Path("a"), Path("b")), Inner(2.0), (7, "x"), {"x": 0.25}, "b", Path("c"), 3, True),
         Everything(()),
-        Collect(frames=100, out=Path("run"), vary=("colour", "mass")),
+        Collect(env=PlayEnv(camera="wrist", vary=("colour", "mass")), frames=100, out=Path("run")),
         Pretrain(data=(Path("play"),), flops=1e14, seconds=None),
-        Train(env="goalsight/PandaPush-v1", obs="state", steps=1000, learning_rate=1e-3),
+        Train(env=EnvConfig("goalsight/PandaPush-v1", max_episode_steps=9), steps=1000, learning_rate=1e-3),
     ],
 )
 def test_options_come_back_from_json(options) -> None:
