@@ -6,10 +6,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
+from goalsight.agents.collecting.exporting import check_format, export_store
 from goalsight.agents.collecting.film import film_store
 from goalsight.agents.collecting.play import Mix, Play
 from goalsight.agents.collecting.recorder import Recorder
@@ -54,6 +55,8 @@ class Collect:
     """Environments played at once; what is recorded does not depend on it."""
     film: int = 96
     """Episodes shown in the video; 0 for none."""
+    format: Literal["store", "lerobot"] = "store"
+    """store: as pretraining and agents read it. lerobot: as a LeRobot data set too, in the run's folder lerobot/."""
     json: bool = False
     """Print the summary as JSON."""
 
@@ -87,6 +90,8 @@ def collect(config: Collect) -> Path:
     from goalsight.envs.ids import resolved
 
     config = replace(config, env=resolved(config.env))
+    if config.format != "store":
+        check_format(config.format)
     with (
         contextlib.closing(_make_env(config, min(config.num_envs, config.episodes))) as env,
         Run.start("collect", config, out=config.out, seed=config.seed, name=config.env.id.split("/")[-1]) as run,
@@ -134,8 +139,8 @@ def _record(config: Collect, env: "GoalVectorEnv", run: "Run") -> None:
         books = {**store.notes, "episodes": len(store.episodes), "frames": store.num_frames}
         whole = store.publish(complete=not run.stopped) if store.num_frames else ""
     speed = (books["frames"] - before) / (time.perf_counter() - began)
-    if config.film and books["episodes"]:
-        _show(config, run)
+    if books["episodes"]:
+        _show(config, run, complete=not run.stopped)
     _publish(config, run, books, whole, speed)
 
 
@@ -164,12 +169,15 @@ def _play(config: Collect, env: "GoalVectorEnv", run: "Run", store: "StoreAppend
         )
 
 
-def _show(config: Collect, run: "Run") -> None:
-    """Film what was recorded."""
+def _show(config: Collect, run: "Run", *, complete: bool) -> None:
+    """Film what was recorded, and export it when it is complete and that was asked for."""
     from goalsight.pretrain.data.store import FrameStore
 
     store = FrameStore.open(run.path / STORE)
-    film_store(store, run.videos / "play.mp4", config.film)
+    if config.film:
+        film_store(store, run.videos / "play.mp4", config.film)
+    if complete and config.format != "store" and not (run.path / config.format).exists():
+        export_store(store, config.format, run.path / config.format, config.env)
 
 
 def _make_env(config: Collect, num_envs: int) -> "GoalVectorEnv":

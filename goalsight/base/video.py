@@ -28,8 +28,17 @@ class VideoWriter:
     Use as a context manager: an exception leaves whatever was at `path` before untouched.
     """
 
-    def __init__(self, path: Path, *, fps: int, quality: int = 20) -> None:
-        """Write to `path` (mp4) at `fps` frames per second; a lower `quality` factor (CRF, 0 to 51) looks better.
+    def __init__(
+        self, path: Path, *, fps: int, quality: int = 20, group: int | None = None, check: bool = True
+    ) -> None:
+        """Write to `path` (mp4) at `fps` frames per second.
+
+        Args:
+            path: of the file.
+            fps: frames per second.
+            quality: factor (CRF, 0 to 51); a lower one looks better.
+            group: frames from one that stands alone to the next; few make any frame quick to reach.
+            check: decode the file again when it is whole, and refuse frames of one flat colour.
 
         Raises:
             UserError: if the folder cannot be written.
@@ -38,7 +47,8 @@ class VideoWriter:
 
         self.path = path
         self.frames = 0
-        self._fps = fps
+        self.bytes_written = 0  # of pictures that have left the encoder, which holds some back
+        self._check = check
         self._partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +58,8 @@ class VideoWriter:
             raise UserError(f"cannot write video {path}: {error.strerror or error}") from error
         self._stream = self._container.add_stream("libx264", rate=fps)
         self._stream.pix_fmt = "yuv420p"
-        self._stream.options = {"crf": str(quality), "preset": "veryfast"}
+        grouped = {} if group is None else {"g": str(group), "bf": "0"}
+        self._stream.options = {"crf": str(quality), "preset": "veryfast", **grouped}
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -85,7 +96,8 @@ class VideoWriter:
             size = (self._stream.width, self._stream.height)
             self._mux(self._stream.encode())
             self._container.close()
-            check_video(self._partial, frames=self.frames, size=size, name=self.path)
+            if self._check:
+                check_video(self._partial, frames=self.frames, size=size, name=self.path)
             os.replace(self._partial, self.path)
         except OSError as error:
             raise UserError(f"cannot write video {self.path}: {error.strerror or error}") from error
@@ -102,6 +114,7 @@ class VideoWriter:
     def _mux(self, packets: "list[Packet]") -> None:
         try:
             for packet in packets:
+                self.bytes_written += packet.size
                 self._container.mux(packet)
         except OSError as error:
             raise UserError(f"cannot write video {self.path}: {error.strerror or error}") from error

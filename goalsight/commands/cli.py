@@ -42,6 +42,7 @@ COMMANDS = {
     "demo": Command("goalsight.commands.demo", "Demo", "demo", "the whole line: video, encoder, agent, verdict, film"),
     "envs": Command("goalsight.commands.listing", "Envs", "list_envs", "list environment ids, arms and tasks"),
     "collect": Command("goalsight.agents.collecting.collect", "Collect", "collect", "record play as video and frames"),
+    "export": Command("goalsight.commands.export", "Export", "export", "write a recording as a LeRobot data set"),
     "pretrain": Command("goalsight.pretrain.train", "Pretrain", "pretrain", "train an encoder on video"),
     "train": Command("goalsight.agents.train", "Train", "train", "train an agent to reach goals it is shown"),
     "eval": Command("goalsight.eval.evaluate", "Eval", "evaluate", "measure success beside the baselines"),
