@@ -145,6 +145,14 @@ def test_pretraining_shows_its_curves(tmp_path):
     assert ">next</text>" in text
     assert ">self</text>" in text
     assert "No probe yet" in text
+    assert "the objective masked: Predict the pixels of hidden patches" in text
+    assert "<p class=alarm>" not in text
+
+
+def test_an_alarm_of_a_pretraining_is_shown(tmp_path):
+    run = a_pretraining(tmp_path / "run")
+    run.finish({"alarms": {"collapse": "the features have <collapsed>"}})
+    assert "<p class=alarm>Alarm: the features have &lt;collapsed&gt;.</p>" in read(report(Report(run.path)))
 
 
 def test_no_run_and_no_place_are_one_line(tmp_path):

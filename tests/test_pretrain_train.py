@@ -13,11 +13,13 @@ from PIL import Image
 from goalsight.base.budgets import Budget, learning_rate
 from goalsight.base.errors import UserError
 from goalsight.base.runs import Run
+from goalsight.commands import cli
 from goalsight.pretrain import trainer as trainers
 from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
 from goalsight.pretrain.encoders import vit as encoders
 from goalsight.pretrain.encoders.features import EncoderFeatures
 from goalsight.pretrain.encoders.vit import EncoderConfig, load_encoder, random_encoder
+from goalsight.pretrain.objectives.latent import Latent
 from goalsight.pretrain.train import Pretrain, pretrain
 
 SIZE, SIDE = 16, 4  # of the frames and of the square in them [pixels]
@@ -143,6 +145,87 @@ def test_an_interruption_leaves_a_run_that_loads(tmp_path, squares, small, monke
     assert run.manifest["status"] == "interrupted"
     assert run.summary["steps"] == 3
     assert load_encoder(path).content_hash() == run.summary["encoder"]
+
+
+def test_a_clip_in_which_nothing_changes_ends_in_a_sentence(tmp_path, small, capsys):
+    with FrameStoreWriter(tmp_path / "still", image_size=SIZE) as writer:
+        writer.add_episode(np.full((10, SIZE, SIZE, 3), 90, np.uint8))
+    path = pretrain(config(tmp_path / "still", tmp_path / "run"))
+    assert "no pixel in these clips changes by more than 5%" in capsys.readouterr().out
+    assert "psnr_next_changed" not in Run.open(path).summary
+
+
+@pytest.mark.parametrize("objective", ["masked", "latent"])
+def test_a_stop_before_the_first_step_ends_in_a_sentence(tmp_path, squares, small, monkeypatch, capsys, objective):
+    count = trainers.Trainer.flops_per_step
+
+    def interrupted(self, *arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        return count(self, *arguments)
+
+    monkeypatch.setattr(trainers.Trainer, "flops_per_step", interrupted)
+    path = pretrain(config(squares, tmp_path / "run", objective=objective))
+    assert Run.open(path).manifest["status"] == "interrupted"
+    assert Run.open(path).summary["steps"] == 0
+    assert "stopped before the first step" in capsys.readouterr().out
+    load_encoder(path)
+
+
+def test_alarms_are_shown_while_training_kept_and_said_at_the_end(tmp_path, small, monkeypatch, capsys):
+    frames = np.zeros((10, SIZE, SIZE, 3), np.uint8)  # black, so that the first guess, grey, is worse than copying
+    frames[np.arange(10), np.arange(10)] = 30
+    with FrameStoreWriter(tmp_path / "dark", image_size=SIZE) as writer:
+        writer.add_episode(frames)
+    shown = []
+    monkeypatch.setattr(trainers, "SUMMARISED", 10)
+    monkeypatch.setattr(trainers.tqdm, "set_postfix_str", lambda self, text, refresh: shown.append(text))
+    path = pretrain(config(tmp_path / "dark", tmp_path / "run", steps=20, lr=1e-6))
+    alarms = Run.open(path).summary["alarms"]
+    assert list(alarms) == ["copying"]
+    assert "no better than by copying the last frame" in alarms["copying"]
+    assert f"warning: {alarms['copying']}" in capsys.readouterr().err
+    assert shown[8] == ""
+    assert shown[9].endswith("pairs/s, ALARM copying")
+
+
+def test_options_of_parts_are_shown_recorded_and_used(tmp_path, squares, small, capsys):
+    arguments = ["--data", str(squares), "--image-size", "16", "--steps", "1", "--batch", "4", "--threads", "1"]
+    arguments += ["--cache", str(tmp_path / "cache")]
+    chosen = ["--objective", "latent", "--latent.momentum", "0.5", "--tokeniser", "patches", "--patches.side", "4"]
+    assert cli.run(["pretrain", *arguments, *chosen, "--out", str(tmp_path / "run")]) == 0
+    run = Run.open(tmp_path / "run")
+    assert run.config["objective_options"]["momentum"] == 0.5
+    assert run.config["tokeniser_options"] == {"side": 4}
+    assert run.load()[1]["objective_options"] == run.config["objective_options"]
+    assert load_encoder(run.path).tokens == 16
+    assert Pretrain.of_json(run.config).objective_options == Latent(momentum=0.5)
+    capsys.readouterr()
+    assert cli.run(["pretrain", "--help"]) == 0
+    told = capsys.readouterr().out
+    assert "--objective {masked,latent}" in told
+    for option in ("--masked.hide-next", "--latent.last-momentum", "--conv.grid", "--patches.side"):
+        assert option in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["--latent.momentum", "0.5"],
+            '--latent.momentum is an option of the objective "latent", but "masked" is chosen',
+        ),
+        (["--patches.side", "4"], '--patches.side is an option of the tokeniser "patches", but "conv" is chosen'),
+        (["--masked.hide-next", "2"], "hide_next must lie in (0, 1), got 2.0"),
+        (["--objective", "latnet"], 'no objective "latnet"; did you mean "latent"?'),
+        (["--tokeniser", "patch"], 'no tokeniser "patch"; did you mean "patches"?'),
+        (["--objective", "latent", "--latent.momentun", "1"], "did you mean --latent.momentum?"),
+    ],
+)
+def test_options_that_do_not_fit_are_one_line(squares, capsys, arguments, words):
+    assert cli.run(["pretrain", "--data", str(squares), *arguments]) == 2
+    complaint = capsys.readouterr().err
+    assert words in complaint
+    assert complaint.count("\n") == 1
 
 
 def test_a_loss_that_is_no_number_is_one_line_and_costs_no_checkpoint(tmp_path, squares, small, monkeypatch):

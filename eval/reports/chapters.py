@@ -1,5 +1,6 @@
 """The chapters of a run's report. Each takes a run and gives HTML, also when what it tells of is not there yet."""
 
+import inspect
 import json
 import shlex
 from collections.abc import Callable
@@ -79,12 +80,12 @@ def watched(run: "Run") -> str:
         else:
             words = f"The encoder's run {named} is not where it was, so its pictures cannot be shown."
         return page.section("What it saw", words)
-    parts = []
+    parts = [f"<p class=alarm>Alarm: {escape(alarm)}.</p>" for alarm in encoder.summary.get("alarms", {}).values()]
     for path in _latest_pictures(encoder):
         name, _, step = path.stem.rpartition("-")
         parts.append(page.picture(path, f"{name}, after {int(step):,} training steps of {encoder.path.name}"))
-    if not parts:
-        parts = [page.missing("The encoder's run has drawn no pictures yet.", "goalsight pretrain --data DATA")]
+    if not _latest_pictures(encoder):
+        parts.append(page.missing("The encoder's run has drawn no pictures yet.", "goalsight pretrain --data DATA"))
     probed = _read(encoder.path / probe.RESULT)
     if probed:
         parts.append(_probe_table(probed))
@@ -92,10 +93,20 @@ def watched(run: "Run") -> str:
         parts.append(page.missing("No probe yet.", f"goalsight probe {encoder.path} --data PLAY"))
     return page.section(
         "What it saw",
-        "The encoder watches frames with most patches hidden and predicts what is hidden, in this frame and in a "
-        "later one. Rows are examples.",
+        f"{_objective(encoder)} Rows are examples.",
         *parts,
     )
+
+
+def _objective(run: "Run") -> str:
+    """What an encoder learnt from, in a sentence: what the objective's options say of it."""
+    from goalsight.pretrain.objectives import OBJECTIVES
+
+    name = run.config.get("objective", "masked")
+    if name not in OBJECTIVES:
+        return f"The encoder learnt from the objective {name}."
+    words = inspect.getdoc(OBJECTIVES.load(name).Options) or ""
+    return f"The encoder learnt from the objective {name}: {words.splitlines()[0]}"
 
 
 def _probe_table(probed: dict[str, Any]) -> str:

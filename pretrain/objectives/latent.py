@@ -137,11 +137,8 @@ class LatentPrediction(SiamesePrediction):
         rank, width = metrics["effective_rank"], self.encoder.config.width
         if rank >= COLLAPSED * width:
             return ()
-        return (
-            Alarm(
-                "collapse", f"features vary in {rank:.1f} of {width} directions (effective rank): they have collapsed"
-            ),
-        )
+        words = f"the features have collapsed: an effective rank of {rank:.1f}, their width is {width}"
+        return (Alarm("collapse", words),)
 
 
 def targets(features: Tensor) -> Tensor:

@@ -3,6 +3,10 @@
 import torch
 from torch import Tensor
 
+# Singular values below this share of the features' own size are what bf16 rounds by, in all directions alike: features
+# that are all the same would seem to use them all.
+ROUNDING = 3e-4
+
 
 @torch.no_grad()
 def effective_rank(features: Tensor) -> float:
@@ -19,8 +23,10 @@ def effective_rank(features: Tensor) -> float:
 
     Source: Roy and Vetterli, The effective rank (2007), equation 1.
     """
-    rest = (features.float() - features.float().mean(0)).flatten(0, 1)
+    features = features.float()
+    rest = (features - features.mean(0)).flatten(0, 1)
     values = torch.linalg.eigvalsh(rest.T @ rest).clamp_min(0).sqrt()
+    values = values * (values > ROUNDING * features.norm())
     total = values.sum()
     if not total > 0:
         return 1.0
