@@ -9,9 +9,10 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from goalsight.agents.algorithms.base import Algorithm
 from goalsight.agents.networks.features import Eye, FrozenFeatures, Reduction
 from goalsight.agents.networks.inputs import Sight
-from goalsight.agents.networks.policy import GoalActor, GoalPolicy
+from goalsight.agents.networks.policy import GoalActor
 from goalsight.agents.policies import Actions, Mask, Observation
 from goalsight.base.errors import UserError
 from goalsight.base.runs import Run
@@ -76,9 +77,9 @@ class Agent:
         return self.actor(seen, deterministic=True).cpu().numpy()
 
 
-def agent_tensors(policy: GoalPolicy, features: FrozenFeatures | None) -> dict[str, Tensor]:
-    """Return all that a checkpoint keeps: the policy's networks and the frozen part of the encoder."""
-    tensors: dict[str, Tensor] = dict(policy.state_dict())
+def agent_tensors(algorithm: Algorithm, features: FrozenFeatures | None) -> dict[str, Tensor]:
+    """Return all that a checkpoint keeps: the algorithm's networks and the frozen part of the encoder."""
+    tensors: dict[str, Tensor] = dict(algorithm.networks.state_dict())
     if features is not None and features.reduction is not None:
         tensors |= {f"{ENCODER}{name}": weight for name, weight in features.encoder.state_dict().items()}
         tensors |= {MEAN: features.reduction.mean, BASIS: features.reduction.basis}
@@ -86,23 +87,25 @@ def agent_tensors(policy: GoalPolicy, features: FrozenFeatures | None) -> dict[s
 
 
 def agent_meta(
-    policy: GoalPolicy,
+    actor: GoalActor,
     features: FrozenFeatures | None,
     *,
     env_id: str,
     env_kwargs: dict[str, Any],
     facts: dict[str, Any],
+    options: Any,
 ) -> dict[str, Any]:
-    """Return what `load_agent` needs beside the tensors, in JSON's own types."""
-    actor = policy.actor
+    """Return what `load_agent` needs beside the tensors, and the algorithm's options, in JSON's own types."""
     space: Any = actor.observation_space
     return {
         "kind": KIND,
         "env": lasting_id(env_id),
         "env_kwargs": env_kwargs,
         "facts": facts,
+        "options": asdict(options),
         "sight": asdict(actor.first.sight),
         "hidden": list(actor.hidden),
+        "spread": actor.spread,
         "observation": {key: list(part.shape) for key, part in space.spaces.items()},
         "actions": int(np.prod(actor.action_space.shape or ())),
         "tune_blocks": features.tune_blocks if features is not None else 0,
@@ -168,6 +171,7 @@ def _actor(tensors: dict[str, Tensor], meta: dict[str, Any], features: FrozenFea
         sight=sight,
         hidden=meta["hidden"],
         eye=eye,
+        spread=bool(meta.get("spread", True)),  # all had one before there was a choice
     )
     actor.load_state_dict(_under(ACTOR, tensors))
     return actor

@@ -17,6 +17,7 @@ from stable_baselines3.common.buffers import BaseBuffer
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples
 
 from goalsight.base.memory import MB, check_memory
+from goalsight.base.training_state import State, load_rng, rng_state
 
 # A goal is what a frame of the right kind would look like: key of the goal -> key of the frames it is drawn from.
 GOAL_KEYS = {"desired_goal": "achieved_goal", "goal_features": "features"}
@@ -51,6 +52,12 @@ class GoalReplayBuffer(BaseBuffer):
         relabelled: share of the goals that are replaced, in [0, 1].
         seed: of the sampling.
 
+    Attributes:
+        blocks: how many episodes it has room for.
+        frames: by key, (blocks, horizon + 2, ...).
+        actions: (blocks, horizon, A).
+        nbytes: of frames and actions.
+
     Raises:
         UserError: if the store would not fit into free memory.
     """
@@ -81,6 +88,8 @@ class GoalReplayBuffer(BaseBuffer):
         self._goal_row = horizon + 1
         self._frame_keys = [key for key in observation_space if key not in GOAL_KEYS]
         self._goal_keys = [key for key in observation_space if key in GOAL_KEYS]
+        self.blocks = blocks
+        self._changed = np.zeros(blocks, dtype=bool)  # since they were last kept
         self._reserve(blocks)
         self._lengths = np.zeros(blocks, dtype=np.intp)  # 0 where there is nothing to sample
         self._block = np.arange(n_envs)  # (n_envs,): the block each environment writes to
@@ -101,8 +110,8 @@ class GoalReplayBuffer(BaseBuffer):
             file=sys.stderr,
         )
         check_memory("the replay buffer", self.nbytes, "store fewer steps")
-        self._frames = {key: torch.empty(shapes[key], dtype=dtypes[key]) for key in self._frame_keys}
-        self._actions = torch.empty(actions)
+        self.frames = {key: torch.empty(shapes[key], dtype=dtypes[key]) for key in self._frame_keys}
+        self.actions = torch.empty(actions)
 
     # Writing ------------------------------------------------------------------------------------------------------
 
@@ -135,8 +144,9 @@ class GoalReplayBuffer(BaseBuffer):
             self._write(obs, first, row=0)
             for key in self._goal_keys:
                 goals = _tensor(obs[key][first])
-                self._frames[GOAL_KEYS[key]][self._block[first], self._goal_row] = goals
-        self._actions[self._block, self._time] = _tensor(action.reshape(self.n_envs, -1)).float()
+                self.frames[GOAL_KEYS[key]][self._block[first], self._goal_row] = goals
+        self._changed[self._block] = True
+        self.actions[self._block, self._time] = _tensor(action.reshape(self.n_envs, -1)).float()
         self._time += 1
         self._write(next_obs, np.arange(self.n_envs), row=self._time)
         ended = np.flatnonzero(done)
@@ -145,7 +155,7 @@ class GoalReplayBuffer(BaseBuffer):
 
     def _write(self, obs: dict[str, NDArray[Any]], envs: NDArray[np.intp], row: int | NDArray[np.intp]) -> None:
         for key in self._frame_keys:
-            self._frames[key][self._block[envs], row] = _tensor(obs[key][envs]).to(self._frames[key].dtype)
+            self.frames[key][self._block[envs], row] = _tensor(obs[key][envs]).to(self.frames[key].dtype)
 
     def _end(self, envs: NDArray[np.intp], diverged: NDArray[np.bool_]) -> None:
         """Open the finished episodes to sampling and give their environments the oldest blocks."""
@@ -176,6 +186,38 @@ class GoalReplayBuffer(BaseBuffer):
         self._lengths[:] = 0
         self._time[:] = 0
         self._index_sampled()
+
+    # Going on -----------------------------------------------------------------------------------------------------
+
+    def state(self) -> State:
+        """Which blocks hold what, and the generator; frames and actions lie in files of their own."""
+        return {
+            "lengths": self._lengths.copy(),
+            "block": self._block.copy(),
+            "time": self._time.copy(),
+            "head": self._head,
+            "rng": rng_state(self._rng),
+        }
+
+    def load(self, state: State) -> None:
+        """Go back to a state; the frames and actions must be there already."""
+        for name in ("lengths", "block", "time"):
+            getattr(self, f"_{name}")[:] = state[name]
+        self._head = state["head"]
+        load_rng(self._rng, state["rng"])
+        self._index_sampled()
+
+    def changed(self) -> NDArray[np.intp]:
+        """Return the blocks that were written to since they were last kept."""
+        return np.flatnonzero(self._changed)
+
+    def unchanged(self, blocks: NDArray[np.intp]) -> None:
+        """Note that these blocks have been kept as they are."""
+        self._changed[blocks] = False
+
+    def forget_unfinished(self) -> None:
+        """Let every environment begin its episode anew."""
+        self._time[:] = 0
 
     # Reading ------------------------------------------------------------------------------------------------------
 
@@ -214,7 +256,7 @@ class GoalReplayBuffer(BaseBuffer):
     def _gather(self, rows: Rows) -> DictReplayBufferSamples:
         start = rows.block * (self.horizon + 2)
         now, goal = torch.from_numpy(start + rows.time), torch.from_numpy(start + rows.goal)
-        flat = {key: store.flatten(0, 1) for key, store in self._frames.items()}
+        flat = {key: store.flatten(0, 1) for key, store in self.frames.items()}
         goals = {key: flat[GOAL_KEYS[key]].index_select(0, goal) for key in self._goal_keys}
         obs = {key: store.index_select(0, now) for key, store in flat.items()} | goals
         next_obs = {key: store.index_select(0, now + 1) for key, store in flat.items()} | goals
@@ -222,7 +264,7 @@ class GoalReplayBuffer(BaseBuffer):
         step = torch.from_numpy(rows.block * self.horizon + rows.time)
         return DictReplayBufferSamples(
             observations={key: value.to(self.device) for key, value in obs.items()},
-            actions=self._actions.flatten(0, 1).index_select(0, step).to(self.device),
+            actions=self.actions.flatten(0, 1).index_select(0, step).to(self.device),
             next_observations={key: value.to(self.device) for key, value in next_obs.items()},
             dones=torch.zeros(len(now), 1, device=self.device),
             rewards=_tensor(self._compute_reward(reached, asked, {})).float()[:, None].to(self.device),

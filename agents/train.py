@@ -1,15 +1,22 @@
 """`goalsight train`: an agent learns to reach the goals it is shown."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from goalsight.agents.presets import TrainPreset, preset_for
+from goalsight.agents.plan import Plan
 from goalsight.base.errors import UserError, choose
 from goalsight.envs.config import EnvConfig
+
+if TYPE_CHECKING:
+    from goalsight.agents.algorithms.base import Options
+    from goalsight.agents.learning import Learner
+    from goalsight.base.runs import Run
+    from goalsight.envs.tasks.shared.training import Training
 
 CRITICS = ("state", "pixels")
 
@@ -20,6 +27,10 @@ class Train:
 
     env: tyro.conf.OmitArgPrefixes[EnvConfig] = EnvConfig("goalsight/PandaReach-v1", obs="pixels")
     """The environment to learn in, as the actor sees it."""
+    algorithm: str = "sac"
+    """How it learns: sac or td3 by trying, bc from a recording. The options below are the chosen one's."""
+    data: tuple[Path, ...] = ()
+    """Recordings to imitate, for bc: runs of goalsight collect."""
     encoder: str | None = None
     """A pretraining run, "random" (untrained and frozen) or "none" (state only); by default what fits obs."""
     critic: Literal["state", "pixels"] = "state"
@@ -28,22 +39,18 @@ class Train:
     """Last blocks of the encoder that the agent trains; 0 leaves it frozen."""
     seed: int = 0
     """Of everything random; the same seed gives the same weights."""
+    options: tyro.conf.Suppress[Any] = None
+    """Of the algorithm; its own defaults unless given."""
     steps: int | None = None
-    """Environment steps; the task's preset unless given."""
+    """Environment steps, the task's unless given; with bc gradient steps."""
     num_envs: int | None = None
-    """Environments at once; the preset's unless given."""
-    warmup: int | None = None
-    """Environment steps at random before learning; the preset's unless given."""
-    updates_per_step: float | None = None
-    """Gradient steps per environment step; the preset's unless given."""
-    learning_rate: float | None = None
-    """Of all networks; the preset's unless given."""
+    """Environments at once; 32 unless given."""
     eval_every: int | None = None
-    """Environment steps between evaluations; the preset's unless given."""
+    """Steps between evaluations; the task's unless given."""
     eval_episodes: int | None = None
-    """Episodes per evaluation; the preset's unless given."""
+    """Episodes per evaluation; 50 unless given."""
     target_success: float | None = None
-    """Stop when two evaluations in a row reach it; the preset's unless given, above 1 never."""
+    """Stop when two evaluations in a row reach it; 0.98 unless given, above 1 never."""
     threads: int = 0
     """Threads of the environments; 0 takes every CPU. Networks learn on one."""
     device: str = "cpu"
@@ -53,18 +60,61 @@ class Train:
     json: bool = False
     """Print the summary as JSON."""
 
-    def preset(self, task: str) -> TrainPreset:
-        """Return the task's preset with what was asked for in its place.
+    @classmethod
+    def for_command_line(cls, arguments: list[str]) -> type["Train"]:
+        """Return this class with the options of the algorithm that the arguments choose.
+
+        Raises:
+            UserError: if there is no such algorithm.
+        """
+        from goalsight.agents.algorithms import ALGORITHMS
+
+        chosen = [word.partition("=")[2] for word in arguments if word.startswith("--algorithm=")]
+        chosen += [after for word, after in pairwise(arguments) if word == "--algorithm"]
+        options = ALGORITHMS.load(chosen[-1] if chosen else cls.algorithm).Options
+        shown = tyro.conf.OmitArgPrefixes[options]  # type: ignore[valid-type]
+        return make_dataclass("Train", [("options", shown, field(default=options()))], bases=(cls,), frozen=True)
+
+    @classmethod
+    def recorded(cls, config: dict[str, Any]) -> "Train":
+        """Return what a run's record says was asked for.
+
+        Raises:
+            UserError: if it says what cannot be asked for.
+        """
+        from goalsight.agents.algorithms import ALGORITHMS
+
+        kind = ALGORITHMS.load(str(config.get("algorithm", cls.algorithm))).Options
+        asked = {each.name: config[each.name] for each in fields(cls) if each.name in config}
+        given = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()}
+        chosen = {n: tuple(v) if isinstance(v, list) else v for n, v in (given["options"] or {}).items()}
+        try:
+            given |= {"options": kind(**chosen), "data": tuple(map(Path, given.get("data", ())))}
+            given["env"] = EnvConfig.recorded(config) or cls.env
+            return cls(**given)
+        except TypeError as error:
+            raise UserError(f"the run's record does not fit this version: {error}") from error
+
+    def options_of(self, kind: type) -> Any:
+        """Return the algorithm's options, of the class `kind`.
+
+        Raises:
+            UserError: if they are another algorithm's.
+        """
+        if self.options is not None and not isinstance(self.options, kind):
+            raise UserError(f"{self.algorithm} takes {kind.__name__}, got {type(self.options).__name__}")
+        return kind() if self.options is None else self.options
+
+    def plan(self, options: "Options", training: "Training") -> Plan:
+        """Return the length of the training, and what was asked for in its place.
 
         Raises:
             UserError: if a number is out of range.
         """
-        preset = preset_for(task, self.env.obs)
-        asked = {name: getattr(self, name) for name in _OVERRIDES if getattr(self, name) is not None}
-        for name, value in asked.items():
-            if value <= 0:
-                raise UserError(f"{name} must be positive, got {value}")
-        return replace(preset, **asked)
+        steps, eval_every = options.length(training, self.env.obs)
+        plan = Plan(steps, eval_every, training.horizon)
+        names = ("steps", "num_envs", "eval_every", "eval_episodes", "target_success")
+        return replace(plan, **{name: getattr(self, name) for name in names if getattr(self, name) is not None})
 
     @property
     def source(self) -> str:
@@ -82,23 +132,11 @@ class Train:
         return self.encoder or "random"
 
 
-_OVERRIDES = (
-    "steps",
-    "num_envs",
-    "warmup",
-    "updates_per_step",
-    "learning_rate",
-    "eval_every",
-    "eval_episodes",
-    "target_success",
-)
-
-
 def train(config: Train) -> Path:
     """Train, and return the run's folder.
 
-    The run holds `last` and `best` checkpoints, metrics by environment step, and a summary. Ctrl-C and SIGTERM
-    save and end it early.
+    The run holds `last` and `best` checkpoints, metrics by step, and a summary. Ctrl-C and SIGTERM save and end it
+    early; `resume` goes on.
 
     Raises:
         UserError: if something that was named does not exist or does not fit, or memory does not suffice.
@@ -111,14 +149,39 @@ def train(config: Train) -> Path:
         Learner(config) as learner,
         Run.start(
             "train",
-            {**asdict(config), **learner.found, "preset": asdict(learner.preset)},
+            {**asdict(config), **learner.found, "preset": learner.numbers},
             out=config.out,
             seed=config.seed,
             sources=learner.sources,
             name=learner.task,
         ) as run,
     ):
-        summary: dict[str, Any] = learner.learn(run, lambda: run.stopped)
-        run.finish(summary)
-    print(json.dumps({"run": str(run.path), **summary}) if config.json else f"{learner.verdict(summary)}\n{run.path}")
+        _learn(learner, run)
     return run.path
+
+
+def resume(run: "Run") -> None:
+    """Go on with a training where its newest checkpoint left it; on the CPU it ends as if it had never stopped.
+
+    Args:
+        run: held by `Run.resume`.
+
+    Raises:
+        UserError: if the run keeps nothing to go on from, or what it was made from has changed.
+    """
+    from goalsight.agents.learning import Learner
+
+    with Learner(Train.recorded(run.config), run.load_state()) as learner:
+        for name, value in run.manifest["sources"].items():
+            if learner.sources.get(name) != value:
+                raise UserError(f"run {run.path} was made from {name} {value:.80}, which is another now; train anew")
+        _learn(learner, run)
+
+
+def _learn(learner: "Learner", run: "Run") -> None:
+    summary: dict[str, Any] = learner.learn(run, lambda: run.stopped)
+    run.finish(summary)
+    if run.manifest["status"] == "finished":
+        learner.keeper.clear()
+    as_json = json.dumps({"run": str(run.path), **summary}) if learner.config.json else ""
+    print(as_json or f"{learner.verdict(summary)}\n{run.path}")

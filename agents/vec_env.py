@@ -9,6 +9,10 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
+from goalsight.base.training_state import State
+from goalsight.envs.snapshots import snapshot_of, snapshot_state
+from goalsight.envs.vector import GoalVectorEnv
+
 if TYPE_CHECKING:
     from goalsight.envs.making import GoalEnvs
 
@@ -116,6 +120,23 @@ class GoalVecEnv(VecEnv):
             assert before is not None
             final |= {"features": view, "goal_features": before[i]}
         return seen | {"features": features[: self.num_envs], "goal_features": goals}, last
+
+    # Going on -----------------------------------------------------------------------------------------------------
+
+    def state(self) -> State:
+        """All from which the environments go on, while no step is under way; nothing of them where they cannot tell."""
+        kept: State = {"goal_features": self._goal_features}
+        if isinstance(self.env, GoalVectorEnv):
+            kept["env"] = snapshot_state(self.env.snapshot())
+        return kept
+
+    def load(self, state: State) -> bool:
+        """Go back to a state; false where the environments cannot, and must be reset."""
+        if "env" not in state or not isinstance(self.env, GoalVectorEnv):
+            return False
+        self.env.restore(snapshot_of(state["env"]))
+        self._goal_features = state["goal_features"]
+        return True
 
     def close(self) -> None:
         """Wait for a step under way and close the environments."""

@@ -6,40 +6,50 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from stable_baselines3.common.callbacks import BaseCallback
 from tqdm import tqdm
 
 from goalsight.agents.agent import agent_meta, agent_tensors
 from goalsight.agents.rollout import rollout
 from goalsight.base.runs import Run
+from goalsight.base.training_state import State
 from goalsight.envs.making import make
 
 if TYPE_CHECKING:
+    from goalsight.agents.keeping import Keeper
     from goalsight.agents.learning import Learner
 
 CHECK_SEED = 5_000_000  # of the evaluations that choose the best checkpoint; apart from all other seeds
 CHECK_ENVS = 50  # environments at once in an evaluation
 RECENT = 100  # training episodes over which success is averaged
-SAVE_EVERY = 120.0  # between checkpoints that are not the best so far [s]
+SAVE_EVERY = 50.0  # between checkpoints, at most; evaluations may delay one [s]
+FIRST_SAVE_AT = 0.01  # of the steps
 
 
-class Watch(BaseCallback):
-    """Shows, evaluates, logs and saves a training run while it goes on."""
+class Watch:
+    """Shows, evaluates, logs and saves a training run while it goes on.
 
-    def __init__(self, learner: "Learner", run: Run, stopped: Callable[[], bool]) -> None:
-        super().__init__()
-        self._learner, self._run, self._stopped = learner, run, stopped
-        self._preset = learner.preset
-        self._env = make(learner.env, min(self._preset.eval_episodes, CHECK_ENVS), num_threads=learner.threads)
+    Args:
+        learner: what learns.
+        run: takes measurements and checkpoints.
+        stopped: whether someone asked to stop.
+        kept: what the training goes on from.
+    """
+
+    def __init__(self, learner: "Learner", run: Run, stopped: Callable[[], bool], kept: "Keeper") -> None:
+        self._learner, self._run, self._stopped, self._kept = learner, run, stopped, kept
+        self._plan, self._loop, self._algorithm = learner.plan, learner.loop, learner.algorithm
+        self._env = make(learner.env, min(self._plan.eval_episodes, CHECK_ENVS), num_threads=learner.threads)
         self._recent: deque[bool] = deque(maxlen=RECENT)
-        self._next = self._preset.eval_every
         self._evaluations: list[float] = []
+        self._evaluated = 0  # steps at the latest evaluation
         self._best: float | None = None
-        self._began = self._saved = time.monotonic()
+        self._seconds = 0.0  # of the processes before
+        self._began = time.monotonic()
+        self._saved: float | None = None  # when; None before the first time
         self._saved_step = -1
         self._diverged = 0
         self._reached = False
-        self._bar = tqdm(total=self._preset.steps, desc=f"train {learner.task}", unit="step", unit_scale=True)
+        self._bar = tqdm(total=self._plan.steps, desc=f"train {learner.task}", unit=self._loop.unit, unit_scale=True)
 
     def __enter__(self) -> "Watch":
         """Nothing more to open."""
@@ -50,73 +60,125 @@ class Watch(BaseCallback):
         self._bar.close()
         self._env.close()
 
-    def _on_step(self) -> bool:
-        for info in self.locals["infos"]:
+    def saw(self, infos: list[dict[str, Any]]) -> None:
+        """Count the training episodes that ended with a step."""
+        for info in infos:
             if "terminal_observation" in info:
                 self._diverged += info["diverged"]
                 self._recent.append(info["is_success"])
-        self._bar.update(self.num_timesteps - self._bar.n)
-        if self.num_timesteps >= self._next:
-            self._next += self._preset.eval_every
+
+    def rest(self) -> bool:
+        """Judge and save while nothing is under way; false where the training shall end."""
+        self._bar.update(self._loop.steps - self._bar.n)
+        if self._loop.steps // self._plan.eval_every > self._evaluated // self._plan.eval_every:
             self._evaluate()
+        if self._saved is None:
+            # Early, so that a run is never without; not at once, when there is nothing to lose.
+            due = self._loop.steps >= FIRST_SAVE_AT * self._plan.steps or self._elapsed() > SAVE_EVERY
+        else:
+            due = time.monotonic() - self._saved > SAVE_EVERY
+        if due and self._loop.steps:
+            self.save(best=False)
         return not (self._reached or self._stopped())
 
     def _evaluate(self) -> None:
         episodes = rollout(
             self._env,
             self._learner.agent(),
-            episodes=self._preset.eval_episodes,
+            episodes=self._plan.eval_episodes,
             seed=CHECK_SEED,
             stop=self._stopped,
         )
-        if len(episodes) < self._preset.eval_episodes:
+        if len(episodes) < self._plan.eval_episodes:
             return
+        self._evaluated = self._loop.steps
         success = float(episodes.success.mean())
         self._evaluations.append(success)
-        recent = float(np.mean(self._recent)) if self._recent else float("nan")
-        self._run.log(
-            self.num_timesteps,
-            {
-                "eval/success": success,
-                "eval/return": float(episodes.returns.mean()),
-                "train/success": recent,
-                "train/env_steps": self.num_timesteps,
-                "train/updates": self._learner.sac.updates,
-                **self._learner.sac.losses(),
-            },
-        )
-        self._bar.set_postfix(train=f"{recent:.0%}", eval=f"{success:.0%}")
+        measured = {"eval/success": success, "eval/return": float(episodes.returns.mean())}
+        measured |= {f"train/{name}": value for name, value in self._progress().items() if value is not None}
+        measured |= {f"train/{name}": value for name, value in self._algorithm.losses().items()}
+        self._run.log(self._loop.steps, measured)
+        shown = {"train": f"{np.mean(self._recent):.0%}"} if self._recent else {}
+        self._bar.set_postfix(shown | {"eval": f"{success:.0%}"})
         best = self._best is None or success >= self._best
+        self._best = success if best else self._best
+        self._reached = self._has_reached()
         if best:
-            self._best = success
-        if best or time.monotonic() - self._saved > SAVE_EVERY:
-            self.save(best=best)
-        self._reached = len(self._evaluations) > 1 and min(self._evaluations[-2:]) >= self._preset.target_success
+            self.save(best=True)
+
+    def _progress(self) -> dict[str, float | None]:
+        recent = float(np.mean(self._recent)) if self._recent else None
+        return {"success": recent, **self._loop.facts, "updates": self._algorithm.updates}
+
+    def finish(self) -> None:
+        """Save once more: what to go on from where it was stopped, the agent alone where it is done."""
+        if self._stopped() and not self.done:
+            self.save(best=False)
+            return
+        self._publish(best=False, state=None)
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self._reached or self._loop.steps >= self._plan.steps
 
     def save(self, *, best: bool) -> None:
-        """Publish the agent as it is now, unless this step has been."""
-        if self._saved_step == self.num_timesteps:
-            return
+        """Publish the agent as it is now and what to go on from, unless this step has been."""
+        if self._saved_step != self._loop.steps:
+            self._publish(best=best, state=self._kept.state(self))
+            self._kept.tidy()
+            self._saved, self._saved_step = time.monotonic(), self._loop.steps
+
+    def _publish(self, *, best: bool, state: State | None) -> None:
         learner = self._learner
         meta = agent_meta(
-            learner.sac.policy,
+            self._algorithm.actor,
             learner.features,
             env_id=learner.env.id,
             env_kwargs=learner.env.arguments(),
-            facts={**learner.facts, "env_steps": self.num_timesteps},
+            facts={**learner.facts, **self._loop.facts},
+            options=learner.options,
         )
-        self._run.publish(self.num_timesteps, agent_tensors(learner.sac.policy, learner.features), meta, best=best)
-        self._saved, self._saved_step = time.monotonic(), self.num_timesteps
+        tensors = agent_tensors(self._algorithm, learner.features)
+        self._run.publish(self._loop.steps, tensors, meta, state=state, best=best)
+
+    # Going on -----------------------------------------------------------------------------------------------------
+
+    def state(self) -> State:
+        """What has been seen so far."""
+        return {
+            "recent": list(self._recent),
+            "evaluations": list(self._evaluations),
+            "evaluated": self._evaluated,
+            "best": self._best,
+            "diverged": self._diverged,
+            "seconds": self._elapsed(),
+        }
+
+    def load(self, state: State) -> None:
+        """Go back to a state."""
+        self._recent.extend(state["recent"])
+        self._evaluations = list(state["evaluations"])
+        self._evaluated, self._best, self._diverged = state["evaluated"], state["best"], state["diverged"]
+        self._seconds, self._saved = state["seconds"], time.monotonic()
+        self._reached = self._has_reached()
+
+    def _has_reached(self) -> bool:
+        return len(self._evaluations) > 1 and min(self._evaluations[-2:]) >= self._plan.target_success
+
+    def _elapsed(self) -> float:
+        return self._seconds + time.monotonic() - self._began
 
     def summary(self) -> dict[str, Any]:
         """Return what came of it."""
+        progress = self._progress()
         return {
-            "env_steps": self.num_timesteps,
-            "updates": self._learner.sac.updates,
-            "seconds": round(time.monotonic() - self._began, 1),
+            **self._loop.facts,
+            "updates": self._algorithm.updates,
+            "seconds": round(self._elapsed(), 1),
             "best_success": self._best,
             "last_success": self._evaluations[-1] if self._evaluations else None,
-            "train_success": float(np.mean(self._recent)) if self._recent else None,
+            "train_success": progress["success"],
             "diverged_episodes": self._diverged,
             "reached_target": self._reached,
         }

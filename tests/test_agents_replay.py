@@ -161,8 +161,8 @@ def test_each_frame_is_stored_once():
     buffer = make(2, 4)
     # 4 blocks of 7 rows, each of 2 + 3 floats and 8 halves, and 5 actions of 2 floats.
     assert buffer.nbytes == 4 * (7 * (5 * 4 + 8 * 2) + 5 * 2 * 4)
-    assert "goal_features" not in buffer._frames
-    assert "desired_goal" not in buffer._frames
+    assert "goal_features" not in buffer.frames
+    assert "desired_goal" not in buffer.frames
 
 
 def test_size_is_said_before_it_is_taken_and_refused_above_what_is_free(monkeypatch, capsys):

@@ -1,20 +1,25 @@
 """The agent: its first layer, its update against the stock one, its sight, and learning to the bit."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import stable_baselines3
 import torch
 from gymnasium import spaces
-from stable_baselines3 import SAC
 from stable_baselines3.common.logger import Logger
 from torch.nn import functional as F
 
-from goalsight.agents.algorithms.sac import GoalSAC
+from goalsight.agents.algorithms.base import Returns, Setting
+from goalsight.agents.algorithms.sac import SAC, SACOptions
 from goalsight.agents.networks.inputs import PIXELS, PRIVILEGED, STATE, FirstLayer
 from goalsight.agents.networks.policy import GoalPolicy
+from goalsight.agents.online import Online
 from goalsight.agents.replay import GoalReplayBuffer
 from goalsight.agents.vec_env import GoalVecEnv
+from goalsight.base.errors import UserError
+from goalsight.base.training_state import cut, join
 from goalsight.envs.vector import GoalVectorEnv
 
 
@@ -105,72 +110,97 @@ def make_env(num_envs: int = 4) -> GoalVectorEnv:
     return GoalVectorEnv("reach", num_envs=num_envs, num_threads=1, max_episode_steps=10)
 
 
-def make_sac(*, background: bool = False, algorithm: type[SAC] = GoalSAC, **kwargs) -> SAC:
+def make_sac(env: GoalVecEnv, **options) -> SAC:
+    torch.manual_seed(3)
+    space: spaces.Dict = env.observation_space
+    scales = {key: (torch.zeros(part.shape), torch.ones(part.shape)) for key, part in space.items()}
+    chosen = {"gamma": 0.99, "hidden": (16, 16), "learning_rate": 3e-4, "target_entropy": -1.0} | options
+    return SAC(Setting(space, env.action_space, STATE, STATE, scales), SACOptions(**chosen))
+
+
+def make_loop(total: int, *, background: bool = False, **options) -> Online:
     env = make_env()
-    sac = algorithm(
+    steps = GoalVecEnv(env, background=background)
+    steps.seed(3)
+    replay = GoalReplayBuffer(
+        2000, steps.observation_space, steps.action_space, n_envs=4, compute_reward=env.compute_reward, horizon=10
+    )
+    numbers = {"updates_per_step": 0.5, "batch_size": 32, "warmup": 80, "tau": 0.02} | options
+    sac = make_sac(steps, **numbers)
+    return Online(sac, steps, replay, sac.options, total=total, seed=3)
+
+
+def trained(total: int, **kwargs) -> Online:
+    loop = make_loop(total, **kwargs)
+    loop.run(lambda: True)
+    return loop
+
+
+def make_stock() -> stable_baselines3.SAC:
+    env = make_env()
+    stock = stable_baselines3.SAC(
         GoalPolicy,
-        GoalVecEnv(env, background=background),
+        GoalVecEnv(env),
         buffer_size=2000,
-        learning_starts=80,
-        batch_size=32,
-        train_freq=1,
-        gradient_steps=2,
-        replay_buffer_class=GoalReplayBuffer,
-        replay_buffer_kwargs={"compute_reward": env.compute_reward, "horizon": 10},
         ent_coef="auto_0.1",
         target_entropy=-1.0,
         tau=0.02,
+        replay_buffer_class=GoalReplayBuffer,
+        replay_buffer_kwargs={"compute_reward": env.compute_reward, "horizon": 10},
         seed=3,
         device="cpu",
         policy_kwargs={"actor_sees": STATE, "critic_sees": STATE, "hidden": (16, 16)},
-        **kwargs,
     )
-    sac.set_logger(Logger(None, []))
-    return sac
+    stock.set_logger(Logger(None, []))
+    return stock
 
 
 def test_update_is_that_of_stock_sac():
-    mine, stock = make_sac(), make_sac(algorithm=SAC)
-    mine.learn(200)
-    mine._least, mine._greatest = torch.tensor(-1e6), torch.tensor(1e6)  # stock SAC bounds no targets
-    batches = [mine.replay_buffer.sample(32) for _ in range(3)]
+    loop, stock = trained(200), make_stock()
+    mine = loop.algorithm
+    mine._bounds.load({"least": torch.tensor(-1e6), "greatest": torch.tensor(1e6)})  # stock SAC bounds no targets
+    batches = [loop.replay.sample(32) for _ in range(3)]
     # Loading an optimizer's state does not copy it.
-    stock.set_parameters(deepcopy(mine.get_parameters()))
-    # Temperatures are no module: stable-baselines3 leaves them out of the parameters.
-    stock.log_ent_coef.data.copy_(mine.log_ent_coef.data)
-    for sac in (mine, stock):
-        remaining = iter(batches)
-        sac.replay_buffer.sample = lambda *args, remaining=remaining, **kwargs: next(remaining)
-        torch.manual_seed(5)
-        sac.train(gradient_steps=3, batch_size=32)
+    stock.policy.load_state_dict(deepcopy(mine.networks.state_dict()))
+    for name in ("actor", "critic"):
+        getattr(stock, name).optimizer.load_state_dict(deepcopy(mine._optimisers[name].state_dict()))
+    stock.ent_coef_optimizer.load_state_dict(deepcopy(mine._optimisers["temperature"].state_dict()))
+    stock.log_ent_coef.data.copy_(mine.log_temperature.data)
+    remaining = iter(batches)
+    stock.replay_buffer.sample = lambda *args, **kwargs: next(remaining)
+    torch.manual_seed(5)
+    stock.train(gradient_steps=3, batch_size=32)
+    torch.manual_seed(5)
+    for batch in batches:
+        mine.update(batch)
     theirs = stock.policy.state_dict()
-    for name, tensor in mine.policy.state_dict().items():
+    for name, tensor in mine.networks.state_dict().items():
         assert torch.allclose(tensor, theirs[name], atol=2e-5), name
-    assert torch.allclose(mine.log_ent_coef, stock.log_ent_coef, atol=1e-5)
+    assert torch.allclose(mine.log_temperature, stock.log_ent_coef, atol=1e-5)
 
 
 def test_targets_stay_within_what_rewards_can_add_up_to():
-    sac = make_sac(gamma=0.9)
+    bounded = Returns(0.9, torch.device("cpu"))
     far = torch.tensor([-50.0, -9.5, -0.5, 3.0])
     # Before a reward other than 0 was seen no other return is known; then -1 for ever is worth -1 / (1 - 0.9).
-    assert sac._bounded(far, torch.tensor([[0.0]])).tolist() == [0, 0, 0, 0]
-    assert sac._bounded(far, torch.tensor([[-1.0], [0.0]])).tolist() == pytest.approx([-10, -9.5, -0.5, 0])
+    assert bounded(far, torch.tensor([[0.0]])).tolist() == [0, 0, 0, 0]
+    assert bounded(far, torch.tensor([[-1.0], [0.0]])).tolist() == pytest.approx([-10, -9.5, -0.5, 0])
     # What was seen before still counts, and rewards may be of another kind.
-    assert sac._bounded(far, torch.tensor([[0.25]])).tolist() == pytest.approx([-10, -9.5, -0.5, 2.5])
+    assert bounded(far, torch.tensor([[0.25]])).tolist() == pytest.approx([-10, -9.5, -0.5, 2.5])
 
 
 def test_critics_that_ran_away_come_back():
-    sac = make_sac(gamma=0.9)
-    sac.learn(120)
+    loop = trained(120, gamma=0.9)
+    sac = loop.algorithm
     with torch.no_grad():
         for critic in (sac.critic, sac.critic_target):
             critic.last.bias -= 100.0
-    batch = sac.replay_buffer.sample(32)
+    batch = loop.replay.sample(32)
     with torch.no_grad():
         before = sac.critic.values(batch.observations, batch.actions).mean()
-    sac.critic.optimizer.param_groups[0]["lr"] = 0.1
-    sac.lr_schedule = lambda _: 0.1
-    sac.train(60, 32)
+    sac.options = replace(sac.options, learning_rate=0.1)
+    for _ in range(60):
+        sac.update(loop.replay.sample(32))
     with torch.no_grad():
         after = sac.critic.values(batch.observations, batch.actions)
     assert before < -90
@@ -178,9 +208,7 @@ def test_critics_that_ran_away_come_back():
 
 
 def weights_after(steps: int, **kwargs) -> dict[str, torch.Tensor]:
-    sac = make_sac(**kwargs)
-    sac.learn(steps)
-    return sac.policy.state_dict()
+    return trained(steps, **kwargs).algorithm.networks.state_dict()
 
 
 def test_same_seed_gives_the_same_weights_also_with_steps_in_the_background():
@@ -193,44 +221,72 @@ def test_same_seed_gives_the_same_weights_also_with_steps_in_the_background():
 def test_updates_do_not_share_casts_with_other_threads(monkeypatch):
     # Autocast's cache is emptied by whichever thread leaves autocast first, so weights that are used twice in an
     # update would get gradients that depend on the timing of the frames' encoder.
-    sac = make_sac(bfloat16=True)
-    sac.learn(120)
+    loop = trained(120)
     cached = []
-    monkeypatch.setattr(sac, "_update", lambda *args, **kwargs: cached.append(torch.is_autocast_cache_enabled()))
-    sac.train(2, 32)
+    monkeypatch.setattr(loop.algorithm, "_update", lambda batch: cached.append(torch.is_autocast_cache_enabled()))
+    for _ in range(2):
+        loop.algorithm.update(loop.replay.sample(32))
     assert cached == [False, False]
 
 
-def test_learning_goes_on_where_it_stopped():
-    sac = make_sac(background=True)
-    sac.learn(120)
-    assert sac.num_timesteps == 120
-    sac.learn(40, reset_num_timesteps=False)
-    assert sac.num_timesteps == 160
-    action, _ = sac.predict(sac.env.reset(), deterministic=True)
-    assert action.shape == (4, 3)
+def test_learning_goes_on_from_a_state_to_the_bit():
+    whole = make_loop(200, background=True)
+    states = []
+
+    def rest() -> bool:
+        if whole.steps == 120:
+            state = {"loop": whole.state(), "algorithm": whole.algorithm.state(), "torch": torch.get_rng_state()}
+            states.append(join(*cut(state)))
+            frames = {key: value.clone() for key, value in whole.replay.frames.items()}
+            states.append((frames, whole.replay.actions.clone()))
+        return True
+
+    whole.run(rest)
+    (state, (frames, actions)) = states
+    part = make_loop(200)
+    for key, value in frames.items():
+        part.replay.frames[key].copy_(value)
+    part.replay.actions.copy_(actions)
+    part.load(state["loop"])
+    part.algorithm.load(state["algorithm"])
+    torch.set_rng_state(state["torch"])
+    part.run(lambda: True)
+    assert part.algorithm.updates == whole.algorithm.updates == 60
+    ours = part.algorithm.networks.state_dict()
+    assert all(torch.equal(tensor, ours[name]) for name, tensor in whole.algorithm.networks.state_dict().items())
+
+
+def test_the_next_step_is_under_way_while_an_update_runs(monkeypatch):
+    loop = make_loop(120, background=True)
+    under_way = []
+    update = loop.algorithm.update
+    monkeypatch.setattr(
+        loop.algorithm, "update", lambda *args: (under_way.append(loop._env._future is not None), update(*args))
+    )
+    loop.run(lambda: True)
+    # All but the last two, which come after the last step.
+    assert under_way == [True] * 18 + [False] * 2
 
 
 def test_share_of_random_actions():
-    sac = make_sac(random_actions=0.0)
-    sac.learn(120)
+    loop = trained(120)
     # Without noise in the policy, an action that differs from its mean was drawn uniformly.
-    sac.actor.last.weight.data[3:] = 0
-    sac.actor.last.bias.data[3:] = -10
-    obs = sac.env.reset()
-    many = {key: np.repeat(value[:1], 4000, 0) for key, value in obs.items()}
-    sac._last_obs = many
-    mean = sac.actor({key: torch.from_numpy(value) for key, value in many.items()}, deterministic=True)
+    actor = loop.algorithm.actor
+    actor.last.weight.data[3:] = 0
+    actor.last.bias.data[3:] = -10
+    loop._env.num_envs = 4000
+    loop._obs = {key: np.repeat(value[:1], 4000, 0) for key, value in loop._obs.items()}
+    mean = loop.algorithm.act(loop._obs)
     for share in (0.0, 0.2, 1.0):
-        sac.random_actions = share
-        actions, stored = sac._sample_action(0, None, 4000)
-        drawn = (np.abs(actions - mean.detach().numpy()) > 0.01).any(1).mean()
+        loop._options = SACOptions(random_actions=share, warmup=80)
+        drawn = (np.abs(loop.actions() - mean) > 0.01).any(1).mean()
         assert drawn == pytest.approx(share, abs=0.03)
-        assert np.allclose(actions, stored, atol=1e-6)  # the environments' bounds are [-1, 1] already
 
 
 def test_bad_options_are_refused():
-    with pytest.raises(ValueError, match="random_actions must lie in"):
-        make_sac(random_actions=2.0)
-    with pytest.raises(ValueError, match=r"gamma must lie in \[0, 1\), got 1.0"):
-        make_sac(gamma=1.0)
+    with pytest.raises(UserError, match="random_actions must lie in"):
+        SACOptions(random_actions=2.0)
+    with pytest.raises(UserError, match="warmup must be positive, got 0"):
+        SACOptions(warmup=0)
+    with pytest.raises(UserError, match=r"gamma must lie in \[0, 1\), got 1.0"):
+        Returns(1.0, torch.device("cpu"))

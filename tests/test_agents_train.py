@@ -1,7 +1,7 @@
 """Training from end to end, thin: a run that can be loaded, acts the same twice, and repeats to the bit."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -9,21 +9,21 @@ import torch
 
 from goalsight.agents import watch
 from goalsight.agents.agent import load_agent
+from goalsight.agents.algorithms.sac import SACOptions
+from goalsight.agents.algorithms.td3 import TD3Options
 from goalsight.agents.learning import Learner
-from goalsight.agents.presets import PRESETS, preset_for
 from goalsight.agents.rollout import Episodes, rollout
 from goalsight.agents.train import Train, train
 from goalsight.agents.watch import Watch
 from goalsight.base.errors import UserError
 from goalsight.base.runs import Run
-from goalsight.envs.config import EnvConfig
 from goalsight.envs.registration import make_vector
-from goalsight.envs.tasks import TASKS
+from goalsight.envs.tasks import TASKS, Task
 from goalsight.pretrain.encoders.vit import random_encoder
 
 TINY = {
     "num_envs": 4,
-    "warmup": 200,
+    "options": SACOptions(warmup=200),
     "steps": 320,
     "eval_every": 240,
     "eval_episodes": 4,
@@ -60,6 +60,7 @@ def test_a_loaded_agent_acts_on_images_and_the_same_way_twice(run):
     assert agent.facts == {
         "env": "goalsight/PandaReach-v1",
         "obs": "pixels",
+        "algorithm": "sac",
         "critic": "state",
         "encoder": "random",
         "tune_blocks": 0,
@@ -95,11 +96,16 @@ def test_the_same_seed_gives_the_same_weights(run, tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [STATE, {"critic": "pixels"}, {"tune_blocks": 1}],
-    ids=["state", "critic-pixels", "tuned"],
+    [
+        STATE,
+        {"critic": "pixels"},
+        {"tune_blocks": 1},
+        STATE | {"algorithm": "td3", "options": TD3Options(warmup=200)},
+    ],
+    ids=["state", "critic-pixels", "tuned", "td3"],
 )
 def test_other_ways_to_see(options, tmp_path):
-    small = TINY | {"steps": 240, "warmup": 200, "eval_every": 240}
+    small = TINY | {"steps": 240, "eval_every": 240}
     path = train(Train(**small | options, out=tmp_path / "run"))
     agent = load_agent(path)
     env = make_vector(agent.env_id, 2, **agent.env_kwargs, num_threads=1)
@@ -138,21 +144,73 @@ def test_training_ends_when_two_evaluations_in_a_row_reach_the_target(tmp_path, 
     assert next(successes, None) is None
 
 
-def test_training_episodes_are_as_long_as_the_preset_says():
-    horizon = PRESETS["push", "state"].horizon
+def test_training_episodes_are_as_long_as_the_task_says():
+    horizon = TASKS["push"].training.horizon
     assert horizon < TASKS["push"].max_episode_steps  # otherwise this shows nothing
     push = EnvConfig("goalsight/PandaPush-v1")
-    asked = Train(env=push, num_envs=2, steps=2 * horizon + 2, warmup=1000, threads=1)
+    asked = Train(env=push, num_envs=2, steps=2 * horizon + 2, threads=1)
     with Learner(asked) as learner:
-        learner.sac.learn(asked.steps, log_interval=None)
-        assert learner.sac.replay_buffer.size() == 2 * horizon  # both episodes have ended
+        learner.loop.run(lambda: True)
+        assert learner.loop.replay.size() == 2 * horizon  # both episodes have ended
 
 
-def test_presets_cover_every_task():
-    assert {task for task, _ in PRESETS} == set(TASKS)
-    assert preset_for("reach", "pixels").steps < preset_for("push", "pixels").steps
-    assert preset_for("a task from elsewhere", "state") == replace(preset_for("push", "state"), horizon=None)
-    assert Train(steps=77, learning_rate=0.5).preset("reach").learning_rate == 0.5
+# Steps, steps between evaluations, training horizon, discount, target entropy: what agents have been measured with.
+NUMBERS = {
+    "reach": (24_000, 1_600, None, 0.95, 0.0),
+    "reach_pose": (60_000, 1_600, None, 0.95, 0.0),
+    "push": (180_000, 5_000, 40, 0.97, 0.0),
+    "slide": (400_000, 10_000, 40, 0.95, 0.0),
+    "pick_place": (250_000, 10_000, None, 0.95, -2.0),
+    "drawer": (60_000, 5_000, None, 0.95, 0.0),
+    "door": (60_000, 5_000, None, 0.95, 0.0),
+    "switches": (200_000, 10_000, None, 0.95, 0.0),
+    "buttons": (200_000, 10_000, None, 0.95, 0.0),
+    "insert": (400_000, 10_000, None, 0.95, -2.0),
+    "scene": (500_000, 20_000, None, 0.95, -2.0),
+    **{f"{name}{count}": (500_000, 20_000, None, 0.95, -2.0) for name in ("sort", "stack") for count in (2, 3, 4)},
+}
+
+
+@pytest.mark.parametrize("obs", ["state", "pixels"])
+@pytest.mark.parametrize("task", sorted(NUMBERS))
+def test_sac_learns_each_task_by_the_numbers_it_was_measured_with(task, obs):
+    expected = NUMBERS[task] if (task, obs) != ("push", "pixels") else (200_000, 10_000, 40, 0.97, 0.0)
+    training = TASKS[task].training
+    options = SACOptions().completed(training)
+    plan = Train(EnvConfig(obs=obs)).plan(options, training)
+    assert (plan.steps, plan.eval_every, plan.horizon, options.gamma, options.target_entropy) == expected
+    assert (plan.num_envs, plan.eval_episodes, plan.target_success) == (32, 50, 0.98)
+    assert asdict(options) | {"gamma": 0, "target_entropy": 0} == {
+        "updates_per_step": 0.25,
+        "batch_size": 256,
+        "warmup": 1600,
+        "learning_rate": 1e-3,
+        "gamma": 0,
+        "tau": 0.02,
+        "hidden": (256, 256, 256),
+        "target_entropy": 0,
+        "temperature": 0.1,
+        "random_actions": 0.2,
+        "relabelled": 0.8,
+    }
+
+
+def test_every_task_says_what_learning_it_takes():
+    assert set(NUMBERS) == set(TASKS)
+    # A task that nobody has tried takes Push's numbers, in episodes of its own length.
+    assert replace(TASKS["push"].training, horizon=None) == Task.training
+    assert Train(steps=77, eval_every=7).plan(SACOptions(), Task.training).steps == 77
+
+
+@pytest.mark.parametrize("words", [["--algorithm", "td3", "--noise", "0.3"], ["--noise=0.3", "--algorithm=td3"]])
+def test_the_command_line_takes_the_options_of_the_chosen_algorithm(words):
+    config = cli._parse(Train.for_command_line(words), "goalsight train", [*words, "--warmup", "7"])
+    assert isinstance(config, Train)
+    assert config.options == TD3Options(noise=0.3, warmup=7)
+    with pytest.raises(UserError, match="Unrecognized options: --noise"):
+        cli._parse(Train.for_command_line([]), "goalsight train", ["--noise", "0.3"])
+    with pytest.raises(UserError, match='no algorithm "td4"; did you mean "td3"'):
+        Train.for_command_line(["--algorithm", "td4"])
 
 
 @pytest.mark.parametrize(
@@ -164,6 +222,8 @@ def test_presets_cover_every_task():
         (STATE | {"encoder": "random"}, "obs state needs no encoder"),
         ({"encoder": "nowhere/at-all"}, "nowhere/at-all does not exist"),
         ({"steps": 0}, "steps must be positive, got 0"),
+        ({"algorithm": "sacc"}, 'no algorithm "sacc"; did you mean "sac"'),
+        ({"algorithm": "td3"}, "td3 takes TD3Options, got SACOptions"),
         ({"tune_blocks": 9}, "3 blocks; the head can take 0 to 3"),
         ({"device": "gpu"}, 'no device "gpu"'),
         ({"env": replace(TINY["env"], camera="frnt")}, "front"),

@@ -20,7 +20,16 @@ LOG_STD = (-10.0, 2.0)  # bounds of the logarithm of the action's standard devia
 
 
 class GoalActor(BasePolicy):
-    """A squashed Gaussian policy (Haarnoja et al. 2018, appendix C)."""
+    """A squashed Gaussian policy (Haarnoja et al. 2018, appendix C), or its mean alone.
+
+    Args:
+        observation_space: of dicts.
+        action_space: a box.
+        sight: what it sees.
+        hidden: widths of the layers.
+        eye: see `Glance`.
+        spread: whether it has a spread; without one it acts the same way each time.
+    """
 
     def __init__(
         self,
@@ -30,22 +39,31 @@ class GoalActor(BasePolicy):
         sight: Sight,
         hidden: Sequence[int],
         eye: nn.Module | None = None,
+        spread: bool = True,
     ) -> None:
         super().__init__(observation_space, action_space, squash_output=True)
         size = int(np.prod(action_space.shape))
-        self.hidden = tuple(hidden)
+        self.hidden, self.spread = tuple(hidden), spread
         self.first = FirstLayer(observation_space, sight, hidden[0], eye=eye)
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(hidden))
-        self.last = nn.Linear(hidden[-1], 2 * size)
+        self.last = nn.Linear(hidden[-1], 2 * size if spread else size)
 
-    def distribution(self, obs: Obs, goal: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return mean and log standard deviation before squashing, each (B, A)."""
+    def _outputs(self, obs: Obs, goal: Tensor | None = None) -> Tensor:
         x = F.relu(self.first(obs, goal=goal))
         for layer in self.layers:
             x = F.relu(layer(x))
         with torch.autocast(x.device.type, enabled=False):
-            mean, log_std = self.last(x.float()).chunk(2, 1)
+            return self.last(x.float())
+
+    def distribution(self, obs: Obs, goal: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return mean and log standard deviation before squashing, each (B, A)."""
+        mean, log_std = self._outputs(obs, goal).chunk(2, 1)
         return mean, log_std.clamp(*LOG_STD)
+
+    def mean_action(self, obs: Obs, goal: Tensor | None = None) -> Tensor:
+        """Return the actions (B, A) in [-1, 1] that it takes without noise."""
+        outputs = self._outputs(obs, goal)
+        return torch.tanh(outputs.chunk(2, 1)[0] if self.spread else outputs)
 
     def action_log_prob(self, obs: Obs, goal: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Draw actions (B, A) in [-1, 1] and return them with their log density (B,)."""
@@ -59,8 +77,8 @@ class GoalActor(BasePolicy):
 
     def forward(self, obs: Obs, deterministic: bool = False) -> Tensor:
         """Return actions (B, A) in [-1, 1]."""
-        if deterministic:
-            return torch.tanh(self.distribution(obs)[0])
+        if deterministic or not self.spread:
+            return self.mean_action(obs)
         return self.action_log_prob(obs)[0]
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
@@ -117,7 +135,7 @@ class TwinCritic(BaseModel):
 
 
 class GoalPolicy(SACPolicy):
-    """Actor, critics and target for `stable_baselines3.SAC` and `GoalSAC`.
+    """Actor, critics and target for `stable_baselines3.SAC` and our own.
 
     Args:
         observation_space: of dicts.

@@ -9,6 +9,7 @@ from goalsight.envs.geometry.region import Array
 from goalsight.envs.tasks.shared.base import Thing, World
 from goalsight.envs.tasks.shared.panel import Panel, Part
 from goalsight.envs.tasks.shared.parts import add_box, add_joint
+from goalsight.envs.tasks.shared.training import PRESSING, Training
 
 if TYPE_CHECKING:
     import mujoco
@@ -63,6 +64,7 @@ class Buttons(Panel):
     """The goal is a pattern: the end at which each button shall be down; the one that is farthest off counts."""
 
     name: str = "buttons"
+    training: Training = PRESSING
     row: tuple[Part, ...] = ROW
     objects: tuple[Thing, ...] = ROW
     end: float = TILT

@@ -10,6 +10,7 @@ from array_api_compat import array_namespace
 from goalsight.envs.geometry.region import Array, Region
 from goalsight.envs.tasks.shared.base import Cube, Layout, Placement, Task, Thing, World, distance
 from goalsight.envs.tasks.shared.grasping import fetch, holding
+from goalsight.envs.tasks.shared.training import REARRANGING, Training
 
 HALF = 0.025  # of a cube's edge [m]
 CUBES = (
@@ -32,6 +33,7 @@ class Sort(Task):
     """The goal is a place on the table for every cube; the one that is farthest off counts."""
 
     name: str = "sort2"
+    training: Training = REARRANGING
     objects: tuple[Thing, ...] = CUBES[:2]
     uses_gripper: bool = True
     goal_size: int = 6

@@ -11,6 +11,7 @@ from goalsight.envs.tasks.drawer import FRONT, METAL, WOOD
 from goalsight.envs.tasks.shared.base import Thing
 from goalsight.envs.tasks.shared.opening import Furniture, Opening
 from goalsight.envs.tasks.shared.parts import TOUCHED, add_box, add_joint
+from goalsight.envs.tasks.shared.training import OPENING, Training
 
 if TYPE_CHECKING:
     import mujoco
@@ -97,6 +98,7 @@ class Door(Opening):
     """The goal is an angle of the door [rad]."""
 
     name: str = "door"
+    training: Training = OPENING
     furniture: Furniture = CABINET
     objects: tuple[Thing, ...] = (CABINET,)
     openings: tuple[float, float] = (0.0, 1.2)  # [rad]

@@ -9,6 +9,7 @@ from goalsight.envs.geometry.region import Array
 from goalsight.envs.tasks.shared.base import Thing
 from goalsight.envs.tasks.shared.opening import Furniture, Opening
 from goalsight.envs.tasks.shared.parts import TOUCHED, add_box, add_joint
+from goalsight.envs.tasks.shared.training import OPENING, Training
 
 if TYPE_CHECKING:
     import mujoco
@@ -97,6 +98,7 @@ class Drawer(Opening):
     """The goal is an opening of the drawer [m]."""
 
     name: str = "drawer"
+    training: Training = OPENING
     furniture: Furniture = CHEST
     objects: tuple[Thing, ...] = (CHEST,)
     openings: tuple[float, float] = (0.0, 0.15)  # [m]

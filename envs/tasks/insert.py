@@ -9,6 +9,7 @@ from goalsight.envs.geometry.region import Array, Region
 from goalsight.envs.tasks.shared.base import Layout, Placement, Task, Thing, World
 from goalsight.envs.tasks.shared.grasping import fetch
 from goalsight.envs.tasks.shared.parts import add_box
+from goalsight.envs.tasks.shared.training import GRASPING, Training
 
 if TYPE_CHECKING:
     import mujoco
@@ -77,11 +78,15 @@ class Holes:
 PEG = Peg()
 
 
+TRAINING = replace(GRASPING, steps=400_000)  # untried
+
+
 @dataclass(frozen=True)
 class Insert(Task):
     """The goal is a position of the peg, down in one of the holes."""
 
     name: str = "insert"
+    training: Training = TRAINING
     objects: tuple[Thing, ...] = (PEG,)
     holes: Holes = Holes()
     uses_gripper: bool = True

@@ -7,6 +7,7 @@ from array_api_compat import array_namespace
 from goalsight.envs.geometry.region import Array, Region
 from goalsight.envs.tasks.shared.base import Cube, Layout, Placement, Task, Thing, World
 from goalsight.envs.tasks.shared.grasping import HOVER, fetch
+from goalsight.envs.tasks.shared.training import GRASPING, Training
 
 CUBE = Cube("cube")
 
@@ -16,6 +17,7 @@ class PickPlace(Task):
     """The goal is a position of the cube; half of the goals are in the air, where the hand holds it."""
 
     name: str = "pick_place"
+    training: Training = GRASPING
     objects: tuple[Thing, ...] = (CUBE,)
     uses_gripper: bool = True
     named_goals: tuple[tuple[str, tuple[float, ...]], ...] = (

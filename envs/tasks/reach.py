@@ -6,6 +6,7 @@ from array_api_compat import array_namespace
 
 from goalsight.envs.geometry.region import Array, Region
 from goalsight.envs.tasks.shared.base import Layout, Placement, Task, World
+from goalsight.envs.tasks.shared.training import REACHING, Training
 
 
 @dataclass(frozen=True)
@@ -13,6 +14,7 @@ class Reach(Task):
     """The goal is a tool position."""
 
     name: str = "reach"
+    training: Training = REACHING
     named_goals: tuple[tuple[str, tuple[float, ...]], ...] = (
         ("near_left", (0.36, 0.15, 0.08)),
         ("near_right", (0.36, -0.15, 0.08)),

@@ -1,6 +1,6 @@
 """ReachPose: bring the point between the fingertips to a point in space, and the hand to a tilt and a turn."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from array_api_compat import array_namespace
 
@@ -8,6 +8,9 @@ from goalsight.envs.geometry.region import Array, Region
 from goalsight.envs.geometry.rotations import angle_between, rotation_matrix, rotation_vector
 from goalsight.envs.simulation.control import DOWN
 from goalsight.envs.tasks.shared.base import Layout, Placement, Task, World, distance
+from goalsight.envs.tasks.shared.training import REACHING, Training
+
+TRAINING = replace(REACHING, steps=60_000)
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,7 @@ class ReachPose(Task):
     """
 
     name: str = "reach_pose"
+    training: Training = TRAINING
     goal_size: int = 6
     turns: bool = True
     named_goals: tuple[tuple[str, tuple[float, ...]], ...] = (

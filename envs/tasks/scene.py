@@ -9,6 +9,7 @@ from goalsight.envs.tasks.buttons import TILT, Buttons, Rocker
 from goalsight.envs.tasks.drawer import Chest, Drawer
 from goalsight.envs.tasks.shared.base import Cube, Layout, Placement, Task, Thing, World, distance
 from goalsight.envs.tasks.shared.grasping import fetch, holding
+from goalsight.envs.tasks.shared.training import REARRANGING, Training
 
 CUBE = Cube("cube", rgba=(0.12, 0.35, 0.78, 1.0))
 CHEST = Chest(handle=(0.45, 0.17, 0.06))
@@ -34,6 +35,7 @@ class Scene(Task):
     """
 
     name: str = "scene"
+    training: Training = REARRANGING
     objects: tuple[Thing, ...] = (CUBE, CHEST, *ROW)
     uses_gripper: bool = True
     goal_size: int = 6

@@ -8,10 +8,12 @@ from array_api_compat import array_namespace
 from goalsight.envs.geometry.region import Array, Region
 from goalsight.envs.tasks.push import ring, unit
 from goalsight.envs.tasks.shared.base import Layout, Placement, Task, Thing, World, distance
+from goalsight.envs.tasks.shared.training import Training
 
 if TYPE_CHECKING:
     import mujoco
 
+TRAINING = Training(400_000, horizon=40, eval_every=10_000)  # long enough for the tile to come to rest
 EDGE, HALF = 0.03, 0.0125  # half of the tile's edge, and of its height [m]
 FRICTION = 0.04  # of the tile on the table
 SLOWING = FRICTION * 9.81  # of a tile that slides [m/s^2]
@@ -65,6 +67,7 @@ class Slide(Task):
     """The goal is a position of the tile on the table, farther than the hand may follow."""
 
     name: str = "slide"
+    training: Training = TRAINING
     objects: tuple[Thing, ...] = (TILE,)
     named_goals: tuple[tuple[str, tuple[float, ...]], ...] = (
         ("near", (0.65, 0.0, HALF)),

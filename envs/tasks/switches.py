@@ -9,6 +9,7 @@ from goalsight.envs.geometry.region import Array
 from goalsight.envs.tasks.shared.base import Thing, World
 from goalsight.envs.tasks.shared.panel import Panel, Part
 from goalsight.envs.tasks.shared.parts import SEEN, TOUCHED, add_box, add_joint
+from goalsight.envs.tasks.shared.training import PRESSING, Training
 
 if TYPE_CHECKING:
     import mujoco
@@ -68,6 +69,7 @@ class Switches(Panel):
     """The goal is a pattern: the end at which each switch shall stand; the one that is farthest off counts."""
 
     name: str = "switches"
+    training: Training = PRESSING
     row: tuple[Part, ...] = ROW
     objects: tuple[Thing, ...] = ROW
     end: float = TRAVEL

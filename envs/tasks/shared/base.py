@@ -13,6 +13,7 @@ from array_api_compat import array_namespace
 from goalsight.base.errors import UserError
 from goalsight.envs.geometry.region import Array, Region
 from goalsight.envs.simulation.control import DOWN, TABLETOP
+from goalsight.envs.tasks.shared.training import UNTRIED, Training
 
 if TYPE_CHECKING:
     import mujoco
@@ -142,6 +143,7 @@ class Task(ABC):
     settled: float = 0.02  # a goal state that moves farther while it comes to rest is drawn again [the task's unit]
     settle_steps: int = 10  # physics steps for which a goal state comes to rest
     camera_back: float = 0.0  # how much farther off the camera `front` stands, to see farther goals [m]
+    training: Training = UNTRIED  # what learning it takes
 
     def __post_init__(self) -> None:
         if not 0 < self.tolerance < inf or self.version < 0:

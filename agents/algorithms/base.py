@@ -1,0 +1,269 @@
+"""What an algorithm is: it acts, it learns from batches, and it can be kept and gone on with.
+
+Collecting, replay, evaluation, recording and resuming are shared code around it. A new algorithm is one file with a
+subclass of `Algorithm` and a frozen dataclass of options, and one line in `ALGORITHMS`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from goalsight.agents.networks.inputs import Sight
+from goalsight.agents.networks.policy import GoalActor, TwinCritic
+from goalsight.base.errors import UserError
+from goalsight.base.training_state import State, load_optimiser, optimiser_state
+from goalsight.envs.tasks.shared.training import Training
+
+Obs = dict[str, NDArray[Any]]
+Scales = dict[str, tuple[Tensor, Tensor]]  # centre and scale of each vector, by key
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may choose of an algorithm; what is None is the task's."""
+
+    def completed(self, training: Training) -> Self:
+        """The same options with the task's in place of what was not given."""
+        return self
+
+    def length(self, training: Training, obs: str) -> tuple[int, int]:
+        """Steps of a training, and between its evaluations, of a task by a kind of observation."""
+        return training.length(obs)
+
+
+@dataclass(frozen=True)
+class OnlineOptions(Options):
+    """What algorithms have in common that learn while the arm plays."""
+
+    updates_per_step: float = 0.25
+    """Gradient steps per environment step."""
+    batch_size: int = 256
+    """Transitions per gradient step."""
+    warmup: int = 1600
+    """Environment steps at random before the first gradient step."""
+    learning_rate: float = 1e-3
+    """Of all networks; falls in the second half of the training."""
+    gamma: float | None = None
+    """Discount per step; the task's unless given."""
+    tau: float = 0.02
+    """Share of the target networks that is renewed per gradient step."""
+    hidden: tuple[int, ...] = (256, 256, 256)
+    """Widths of the layers."""
+    random_actions: float = 0.2
+    """Share of the actions in training that are drawn uniformly."""
+    relabelled: float = 0.8
+    """Share of the goals in a batch that are replaced by what a later frame achieved."""
+
+    def __post_init__(self) -> None:
+        check_positive(self, "updates_per_step", "batch_size", "warmup", "learning_rate", "tau", "hidden")
+        check_share(self, "random_actions", "relabelled", "tau")
+
+    def completed(self, training: Training) -> Self:
+        """See `Options`."""
+        return self if self.gamma is not None else replace(self, gamma=training.discount)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What an algorithm is made for; the same for all algorithms.
+
+    Attributes:
+        observation_space: of dictionaries, one vector or stored image per key.
+        action_space: a box.
+        actor_sees: the actor's part of an observation.
+        critic_sees: the critics' part.
+        scales: centre and scale of each vector.
+        make_eye: makes the part that is trained on top of stored features; each network has its own.
+        device: where the networks are.
+        bfloat16: compute matrix products in bfloat16.
+    """
+
+    observation_space: spaces.Dict
+    action_space: spaces.Box
+    actor_sees: Sight
+    critic_sees: Sight
+    scales: Scales
+    make_eye: Callable[[], nn.Module] | None = None
+    device: str = "cpu"
+    bfloat16: bool = False
+
+    def actor(self, hidden: Sequence[int], *, spread: bool = True) -> GoalActor:
+        """Make an actor."""
+        actor = GoalActor(
+            self.observation_space,
+            self.action_space,
+            sight=self.actor_sees,
+            hidden=hidden,
+            eye=None if self.make_eye is None else self.make_eye(),
+            spread=spread,
+        )
+        actor.first.vectors.set_scales(self.scales)
+        return actor.to(self.device)
+
+    def critic(self, hidden: Sequence[int]) -> TwinCritic:
+        """Make twin critics."""
+        critic = TwinCritic(
+            self.observation_space,
+            self.action_space,
+            sight=self.critic_sees,
+            hidden=hidden,
+            eye=None if self.make_eye is None else self.make_eye(),
+        )
+        critic.first.vectors.set_scales(self.scales)
+        return critic.to(self.device)
+
+
+class Algorithm(ABC):
+    """One way to learn. `__init__` takes a `Setting` and the options, and draws its weights from torch's generator.
+
+    Attributes:
+        online: whether it learns while the arm plays, from a replay; otherwise from a recording.
+        Options: its options; the command line shows it, the run and the checkpoint keep it.
+        networks: all that a checkpoint keeps; the actor's names begin with "actor.".
+        actor: acts; what a loaded agent is made of.
+        updates: gradient steps so far.
+    """
+
+    online: ClassVar[bool]
+    Options: ClassVar[type[Options]]
+    networks: nn.Module
+    actor: GoalActor
+    updates: int
+
+    @abstractmethod
+    def __init__(self, setting: Setting, options: Any) -> None:
+        """Make networks and optimisers; `options` is an instance of `Options` that is complete."""
+
+    @abstractmethod
+    def update(self, batch: Any, remaining: float = 1.0) -> None:
+        """Take one gradient step.
+
+        Args:
+            batch: what the replay or the recording draws.
+            remaining: share of the training that lies ahead, for learning rates that fall.
+        """
+
+    @abstractmethod
+    def losses(self) -> dict[str, float]:
+        """The latest update's losses and whatever else should be watched, by name."""
+
+    @abstractmethod
+    def state(self) -> State:
+        """All that it learns with: networks, optimisers, counters; later updates do not reach into it."""
+
+    @abstractmethod
+    def load(self, state: State) -> None:
+        """Go back to a state."""
+
+    def act(self, obs: Obs, *, explore: bool = False) -> NDArray[np.float32]:
+        """Return actions (N, A) in [-1, 1] for observations (N, ...) per key; with noise where it explores."""
+        device = next(self.actor.parameters()).device
+        with torch.no_grad():
+            seen = {key: torch.as_tensor(obs[key], device=device) for key in obs}
+            return self.actor(seen, deterministic=not explore).cpu().numpy()
+
+
+class Returns:
+    """Keeps targets within what the rewards seen so far could add up to (Andrychowicz et al. 2017, appendix A).
+
+    Nothing else holds them there: a value that bootstrapping has carried below the least possible return is
+    bootstrapped in turn, and the critics run away.
+
+    Args:
+        gamma: discount, in [0, 1).
+        device: of the targets.
+
+    Raises:
+        UserError: on another discount.
+    """
+
+    def __init__(self, gamma: float, device: torch.device) -> None:
+        if not 0.0 <= gamma < 1.0:
+            raise UserError(f"gamma must lie in [0, 1), got {gamma}")
+        self._gamma = gamma
+        self._least = self._greatest = torch.zeros((), device=device)  # rewards seen, and what follows an end
+
+    def __call__(self, target: Tensor, rewards: Tensor) -> Tensor:
+        """Targets (B,), within bounds that `rewards` (B, 1) count for too."""
+        low, high = rewards.aminmax()
+        self._least, self._greatest = torch.minimum(self._least, low), torch.maximum(self._greatest, high)
+        return target.clamp(self._least / (1 - self._gamma), self._greatest / (1 - self._gamma))
+
+    def state(self) -> State:
+        """The least and the greatest reward."""
+        return {"least": self._least.clone(), "greatest": self._greatest.clone()}
+
+    def load(self, state: State) -> None:
+        """Go back to a state."""
+        device = self._least.device
+        self._least, self._greatest = state["least"].to(device), state["greatest"].to(device)
+
+
+def check_positive(options: Any, *names: str) -> None:
+    """Refuse options that are not positive.
+
+    Raises:
+        UserError: naming the option.
+    """
+    for name in names:
+        value = getattr(options, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if number <= 0:
+                raise UserError(f"{name} must be positive, got {number}")
+
+
+def check_share(options: Any, *names: str) -> None:
+    """Refuse options that do not lie in [0, 1].
+
+    Raises:
+        UserError: naming the option.
+    """
+    for name in names:
+        if not 0 <= getattr(options, name) <= 1:
+            raise UserError(f"{name} must lie in [0, 1], got {getattr(options, name)}")
+
+
+def settling(rate: float, remaining: float) -> float:
+    """A learning rate that is constant for half of the training and then falls linearly, to a twentieth at the end.
+
+    Args:
+        rate: at the start.
+        remaining: share of the training that lies ahead, in [0, 1].
+    """
+    return rate * min(1.0, max(0.05, 2 * remaining))
+
+
+def set_rate(optimisers: list[torch.optim.Optimizer], rate: float) -> None:
+    """Give every weight of the optimisers this learning rate."""
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+
+
+def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    """Take one step down a loss."""
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+
+
+def networks_state(networks: nn.Module, optimisers: dict[str, torch.optim.Optimizer]) -> State:
+    """The state of networks and of the optimisers that train them, by name."""
+    return {
+        "networks": {name: tensor.detach().clone() for name, tensor in networks.state_dict().items()},
+        "optimisers": {name: optimiser_state(optimiser) for name, optimiser in optimisers.items()},
+    }
+
+
+def load_networks(networks: nn.Module, optimisers: dict[str, torch.optim.Optimizer], state: State) -> None:
+    """Put networks and optimisers into a state."""
+    networks.load_state_dict(state["networks"])
+    for name, optimiser in optimisers.items():
+        load_optimiser(optimiser, state["optimisers"][name])

@@ -1,0 +1,132 @@
+"""Behavioural cloning towards goals: recorded play is imitated as if each episode had wanted what it came to."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from goalsight.agents.algorithms.base import (
+    Algorithm,
+    Options,
+    Setting,
+    check_positive,
+    check_share,
+    descend,
+    load_networks,
+    networks_state,
+    set_rate,
+    settling,
+)
+from goalsight.base.errors import UserError
+from goalsight.base.training_state import State
+from goalsight.envs.tasks.shared.training import Training
+
+UPDATES, EVAL_EVERY = 8_000, 2_000  # gradient steps of a training, and between its evaluations
+
+
+@dataclass(frozen=True)
+class BCOptions(Options):
+    """Options of behavioural cloning."""
+
+    batch_size: int = 256
+    """Frames per gradient step."""
+    learning_rate: float = 1e-3
+    """Of all networks; falls in the second half of the training."""
+    weight_decay: float = 1e-2
+    """Of AdamW."""
+    hidden: tuple[int, ...] = (256, 256, 256)
+    """Widths of the layers."""
+    last_goals: float = 0.5
+    """Share of the goals that are the last frame of the episode; the others are any later one."""
+    grounding: float = 1.0
+    """From pixels: weight of reading what view and goal image achieve off them, in training only; 0 for none."""
+
+    def __post_init__(self) -> None:
+        check_positive(self, "batch_size", "learning_rate", "hidden")
+        check_share(self, "last_goals")
+        for name in ("weight_decay", "grounding"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} must not be negative, got {getattr(self, name)}")
+
+    def completed(self, training: Training) -> Self:
+        """See `Options`."""
+        return replace(self)
+
+    def length(self, training: Training, obs: str) -> tuple[int, int]:
+        """Gradient steps: what a task takes in environment steps says nothing about a recording."""
+        return UPDATES, EVAL_EVERY
+
+
+class Imitation(NamedTuple):
+    """A batch of recorded frames, each with a goal that its episode came to."""
+
+    observations: dict[str, Tensor]  # (B, ...) per key
+    actions: Tensor  # (B, A)
+    achieved: Tensor  # what the frame achieves, (B, G)
+    goal: Tensor  # what the goal's frame achieves, (B, G)
+
+
+class BC(Algorithm):
+    """Goal-conditioned imitation with hindsight (Ding et al. 2019, section 4; Ghosh et al. 2021, GCSL).
+
+    The actor's loss is the squared error of its actions. From pixels a second one keeps its eye on the task: a
+    linear layer reads what is achieved (in Push, where the cube is) off the glances at view and goal image. Without it
+    a goal image is also read for the arm, which stands elsewhere in the goal images that are asked for.
+    """
+
+    online = False
+    Options = BCOptions
+
+    def __init__(self, setting: Setting, options: BCOptions) -> None:
+        self.options, self.device, self._bfloat16 = options, torch.device(setting.device), setting.bfloat16
+        self.actor = setting.actor(options.hidden, spread=False)
+        self.networks = nn.ModuleDict({"actor": self.actor})
+        glance = self.actor.first.glance
+        self._grounded = glance is not None and options.grounding > 0
+        if glance is not None:
+            size = setting.observation_space["achieved_goal"].shape[0]  # type: ignore[index]
+            self.networks["reading"] = nn.Linear(glance.project.out_features, size).to(self.device)
+        self._centre, self._scale = (part.to(self.device) for part in setting.scales["achieved_goal"])
+        self._optimisers: dict[str, torch.optim.Optimizer] = {
+            "all": torch.optim.AdamW(
+                self.networks.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
+            )
+        }
+        self._losses: dict[str, Tensor] = {}
+        self.updates = 0
+
+    def update(self, batch: Imitation, remaining: float = 1.0) -> None:
+        """See `Algorithm`."""
+        set_rate(list(self._optimisers.values()), settling(self.options.learning_rate, remaining))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16, cache_enabled=False):
+            goal = self.actor.first.goal(batch.observations)
+            error = (self.actor.mean_action(batch.observations, goal) - batch.actions).square().mean()
+            loss = error
+            if self._grounded and goal is not None:
+                reading = self._misread(batch, goal)
+                loss = error + self.options.grounding * reading
+                self._losses["misread"] = reading.detach()
+        descend(self._optimisers["all"], loss)
+        self._losses["action_error"] = error.detach()
+        self.updates += 1
+
+    def _misread(self, batch: Imitation, goal: Tensor) -> Tensor:
+        """Mean squared error of what is read off the view and off the goal image, in units of its spread."""
+        view = self.actor.first.glance(batch.observations["features"])  # type: ignore[misc]
+        read = self.networks["reading"](torch.cat([view, goal]))
+        wanted = (torch.cat([batch.achieved, batch.goal]) - self._centre) * self._scale
+        return (read - wanted).square().mean()
+
+    def losses(self) -> dict[str, float]:
+        """See `Algorithm`."""
+        return {name: float(value) for name, value in self._losses.items()}
+
+    def state(self) -> State:
+        """See `Algorithm`."""
+        return networks_state(self.networks, self._optimisers) | {"updates": self.updates}
+
+    def load(self, state: State) -> None:
+        """See `Algorithm`."""
+        load_networks(self.networks, self._optimisers, state)
+        self.updates = state["updates"]

@@ -1,0 +1,146 @@
+"""Learning while the arm plays: the next environment step is under way while the update runs."""
+
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from goalsight.agents.algorithms.base import Algorithm, OnlineOptions
+from goalsight.agents.replay import GoalReplayBuffer
+from goalsight.agents.vec_env import GoalVecEnv, Observation
+from goalsight.base.training_state import State, load_rng, rng_state
+
+Infos = list[dict[str, Any]]
+
+
+class Online:
+    """Collects with an algorithm, and updates it from the replay.
+
+    Actions of a step are chosen before the update that runs beside it, so that a run does not depend on which of the
+    two is faster. Between steps there is a moment of rest, when nothing is under way: then agents are judged and saved.
+
+    Args:
+        algorithm: acts and learns.
+        env: the environments, seeded.
+        replay: takes every step.
+        options: how often to update, and what is drawn at random.
+        total: environment steps.
+        seed: of the random actions.
+
+    Attributes:
+        steps: environment steps so far.
+        saw: is told the infos of each step.
+    """
+
+    unit = "step"
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        env: GoalVecEnv,
+        replay: GoalReplayBuffer,
+        options: OnlineOptions,
+        *,
+        total: int,
+        seed: int,
+    ) -> None:
+        self.algorithm, self.replay, self.total, self.steps = algorithm, replay, total, 0
+        self.saw: Callable[[Infos], None] = lambda infos: None
+        self._env, self._options = env, options
+        updates = Fraction(options.updates_per_step * env.num_envs).limit_denominator(100)  # per step of all
+        self._every, self._updates = updates.denominator, max(1, updates.numerator)
+        self._rng = np.random.default_rng(seed)
+        self._since = 0  # steps of all environments since the latest updates
+        self._obs: Observation | None = None
+        self._sent = np.zeros(0, np.float32)  # actions of the step under way
+
+    @property
+    def facts(self) -> dict[str, int]:
+        """How far it is, as results name it."""
+        return {"env_steps": self.steps}
+
+    def run(self, rest: Callable[[], bool]) -> None:
+        """Learn until the steps are done, or `rest`, which is called before each of them, says no."""
+        if self._obs is None:
+            self._obs = self._env.reset()
+        while rest():
+            going = self.steps < self.total
+            if going:
+                self._send()
+            self._learn()
+            if not going:
+                break
+            self._receive()
+
+    # A step -------------------------------------------------------------------------------------------------------
+
+    def _send(self) -> None:
+        self._sent = self.actions()
+        space: Any = self._env.action_space
+        self._env.step_async(space.low + 0.5 * (self._sent + 1.0) * (space.high - space.low))
+
+    def actions(self) -> NDArray[np.float32]:
+        """Return actions (N, A) in [-1, 1]: uniform ones during the warm-up, later in a share of the environments."""
+        assert self._obs is not None
+        shape = (self._env.num_envs, *(self._env.action_space.shape or ()))
+        actions = self._rng.uniform(-1, 1, shape).astype(np.float32)
+        if self.steps >= self._options.warmup:
+            drawn = self.algorithm.act(self._obs, explore=True)
+            keep = self._rng.random(len(actions)) >= self._options.random_actions
+            actions[keep] = drawn[keep]
+        return actions
+
+    def _learn(self) -> None:
+        """Make the updates that are due."""
+        if self._since < self._every:
+            return
+        self._since = 0
+        if self.steps > self._options.warmup and self.replay.size():
+            remaining = 1.0 - self.steps / self.total
+            for _ in range(self._updates):
+                self.algorithm.update(self.replay.sample(self._options.batch_size), remaining)
+
+    def _receive(self) -> None:
+        """Wait for the step under way, and put it into the replay."""
+        new_obs, rewards, dones, infos = self._env.step_wait()
+        self.steps += self._env.num_envs
+        self._since += 1
+        after = new_obs
+        if dones.any():
+            after = {key: value.copy() for key, value in new_obs.items()}
+            for i in np.flatnonzero(dones):
+                for key, value in infos[int(i)]["terminal_observation"].items():
+                    after[key][i] = value
+        assert self._obs is not None
+        self.replay.add(self._obs, after, self._sent, rewards, dones, infos)
+        self._obs = new_obs
+        self.saw(infos)
+
+    # Going on -----------------------------------------------------------------------------------------------------
+
+    def state(self) -> State:
+        """All that decides what comes next, at a moment of rest; the replay's frames lie in files of their own."""
+        assert self._obs is not None
+        return {
+            "steps": self.steps,
+            "since": self._since,
+            "rng": rng_state(self._rng),
+            "obs": dict(self._obs),
+            "env": self._env.state(),
+            "replay": self.replay.state(),
+        }
+
+    def load(self, state: State) -> None:
+        """Go back to a state; the replay's frames have been read already."""
+        self.steps, self._since = state["steps"], state["since"]
+        load_rng(self._rng, state["rng"])
+        self.replay.load(state["replay"])
+        if self._env.load(state["env"]):
+            self._obs = state["obs"]
+            return
+        print("these environments cannot be put back: the episodes under way begin anew", file=sys.stderr)
+        self.replay.forget_unfinished()
+        self._obs = self._env.reset()
