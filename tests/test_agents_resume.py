@@ -16,6 +16,7 @@ from goalsight.agents.train import Train, resume
 from goalsight.base.errors import UserError
 from goalsight.base.files import to_json
 from goalsight.base.runs import Run
+from goalsight.envs.config import EnvConfig
 
 CHILD = """
 import sys
@@ -41,8 +42,8 @@ if out.exists():
 else:
     options = ALGORITHMS.load(algorithm).Options(warmup=200)
     train(Train(
-        EnvConfig("goalsight/PandaPush-v1", obs=obs, image_size=16), algorithm=algorithm, options=options, num_envs=4, steps=480,
-        eval_every=160, eval_episodes=2, threads=1, target_success=2.0, out=out,
+        EnvConfig("goalsight/PandaPush-v1", obs=obs, image_size=16), algorithm=algorithm, options=options,
+        num_envs=4, steps=480, eval_every=160, eval_episodes=2, threads=1, target_success=2.0, out=out,
     ))
 """
 NEVER = 10**9

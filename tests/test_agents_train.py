@@ -17,6 +17,8 @@ from goalsight.agents.train import Train, train
 from goalsight.agents.watch import Watch
 from goalsight.base.errors import UserError
 from goalsight.base.runs import Run
+from goalsight.commands import cli
+from goalsight.envs.config import EnvConfig
 from goalsight.envs.registration import make_vector
 from goalsight.envs.tasks import TASKS, Task
 from goalsight.pretrain.encoders.vit import random_encoder
