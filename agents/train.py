@@ -85,13 +85,14 @@ class Train:
         from goalsight.agents.algorithms import ALGORITHMS
 
         kind = ALGORITHMS.load(str(config.get("algorithm", cls.algorithm))).Options
-        asked = {each.name: config[each.name] for each in fields(cls) if each.name in config}
-        given = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()}
-        chosen = {n: tuple(v) if isinstance(v, list) else v for n, v in (given["options"] or {}).items()}
+        names = [each.name for each in fields(cls)]
+        asked: dict[str, Any] = {name: config[name] for name in names if config.get(name) is not None}
+        chosen = {name: tuple(v) if isinstance(v, list) else v for name, v in asked.get("options", {}).items()}
+        for name, read in (("out", Path), ("data", lambda paths: tuple(map(Path, paths)))):
+            if name in asked:
+                asked[name] = read(asked[name])
         try:
-            given |= {"options": kind(**chosen), "data": tuple(map(Path, given.get("data", ())))}
-            given["env"] = EnvConfig.recorded(config) or cls.env
-            return cls(**given)
+            return cls(**asked | {"env": EnvConfig.recorded(config) or cls.env, "options": kind(**chosen)})
         except TypeError as error:
             raise UserError(f"the run's record does not fit this version: {error}") from error
 

@@ -81,12 +81,13 @@ class BC(Algorithm):
     def __init__(self, setting: Setting, options: BCOptions) -> None:
         self.options, self.device, self._bfloat16 = options, torch.device(setting.device), setting.bfloat16
         self.actor = setting.actor(options.hidden, spread=False)
-        self.networks = nn.ModuleDict({"actor": self.actor})
+        self.networks = parts = nn.ModuleDict({"actor": self.actor})
         glance = self.actor.first.glance
         self._grounded = glance is not None and options.grounding > 0
         if glance is not None:
             size = setting.observation_space["achieved_goal"].shape[0]  # type: ignore[index]
-            self.networks["reading"] = nn.Linear(glance.project.out_features, size).to(self.device)
+            self._reading = nn.Linear(glance.project.out_features, size).to(self.device)
+            parts["reading"] = self._reading
         self._centre, self._scale = (part.to(self.device) for part in setting.scales["achieved_goal"])
         self._optimisers: dict[str, torch.optim.Optimizer] = {
             "all": torch.optim.AdamW(
@@ -114,7 +115,7 @@ class BC(Algorithm):
     def _misread(self, batch: Imitation, goal: Tensor) -> Tensor:
         """Mean squared error of what is read off the view and off the goal image, in units of its spread."""
         view = self.actor.first.glance(batch.observations["features"])  # type: ignore[misc]
-        read = self.networks["reading"](torch.cat([view, goal]))
+        read = self._reading(torch.cat([view, goal]))
         wanted = (torch.cat([batch.achieved, batch.goal]) - self._centre) * self._scale
         return (read - wanted).square().mean()
 
