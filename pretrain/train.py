@@ -27,7 +27,7 @@ class Pretrain:
     """
 
     data: tuple[Path, ...]
-    """Videos, folders of videos or images, recorded play, or frame stores."""
+    """Videos, folders of videos or images, recorded play, frame stores, or LeRobot data sets."""
     size: str = "nano"
     """Encoder size: nano, tiny, small or base."""
     objective: str = "masked"

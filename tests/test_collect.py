@@ -5,7 +5,7 @@ import signal
 import numpy as np
 import pytest
 
-from goalsight.agents.collecting.collect import STORE, Collect, PlayEnv, collect, go_on
+from goalsight.agents.collecting.collect import STORE, Collect, PlayEnv, collect, resume
 from goalsight.agents.collecting.film import COLUMNS, TILES
 from goalsight.agents.collecting.narration import narrate
 from goalsight.agents.collecting.play import BEHAVIOURS, Mix, Play
@@ -16,6 +16,7 @@ from goalsight.base.video import describe_video
 from goalsight.envs.fingerprints import own_ids
 from goalsight.envs.registration import make_vector
 from goalsight.envs.simulation.control import TABLETOP
+from goalsight.pretrain.data.ingest import ingest
 from goalsight.pretrain.data.store import FrameStore
 
 
@@ -196,10 +197,15 @@ def test_an_interruption_before_the_first_episode_can_be_gone_on_from(recorded, 
     same_files(go_on(path), recorded)
 
 
+def go_on(path):
+    with Run.resume(path) as run:
+        return resume(run)
+
+
 def same_files(run, other):
     """Two recordings are the same to the bit."""
-    names = sorted(path.name for path in (other / STORE).iterdir())
-    assert sorted(path.name for path in (run / STORE).iterdir()) == names
+    names = sorted(path.name for path in (other / STORE).glob("[!.]*"))
+    assert sorted(path.name for path in (run / STORE).glob("[!.]*")) == names
     for name in names:
         assert (run / STORE / name).read_bytes() == (other / STORE / name).read_bytes(), name
     assert (run / "videos" / "play.mp4").read_bytes() == (other / "videos" / "play.mp4").read_bytes()
@@ -248,6 +254,36 @@ def test_a_killed_recording_loses_nothing_that_was_finished(recorded, tmp_path):
     assert (store.num_episodes, store.complete) == (3, False)
     np.testing.assert_array_equal(store.episode(2), FrameStore.open(recorded / STORE).episode(2))
     same_files(go_on(run.path), recorded)
+
+
+def test_a_full_disk_keeps_what_was_finished_and_the_recording_goes_on(recorded, tmp_path, monkeypatch):
+    from goalsight.pretrain.data.appender import StoreAppender
+
+    real = StoreAppender.publish
+
+    def full(self, *, complete):
+        if len(self.episodes) > 3:
+            raise UserError(f"cannot write {self.path}: No space left on device")
+        return real(self, complete=complete)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StoreAppender, "publish", full)
+        with pytest.raises(UserError, match="No space left"):
+            collect(Collect(out=tmp_path / "run", **SMALL))
+    assert Run.open(tmp_path / "run").status == "failed"
+    assert FrameStore.open(tmp_path / "run" / STORE).num_episodes == 3
+    same_files(go_on(tmp_path / "run"), recorded)
+
+
+def test_a_recording_is_a_lerobot_set_too_where_that_is_asked_for(recorded, tmp_path):
+    path = collect(Collect(out=tmp_path / "run", **SMALL | {"format": "lerobot", "film": 0}))
+    again = ingest([path / "lerobot"], tmp_path / "again", 32)
+    store = FrameStore.open(recorded / STORE)
+    assert again.instructions == store.instructions
+    for name, values in store.columns.items():
+        np.testing.assert_array_equal(again.columns[name], values)
+    # Video keeps colours at half the sharpness, so a few pixels at the edge of the cube are far off.
+    assert np.abs(again.episode(4).astype(int) - store.episode(4)).mean() < 4
 
 
 def test_every_column_says_what_was_seen_done_and_felt(recorded):

@@ -262,7 +262,7 @@ def test_what_was_published_is_whole_whatever_follows(tmp_path):
     np.testing.assert_array_equal(seen.columns["count"].ravel(), [0, 1, 2])
     again = record(tmp_path / "store")
     assert again.content_hash == whole.content_hash
-    for file in sorted((tmp_path / "whole").iterdir()):
+    for file in sorted((tmp_path / "whole").glob("[!.]*")):
         assert (tmp_path / "store" / file.name).read_bytes() == file.read_bytes()
 
 
@@ -290,6 +290,15 @@ def test_a_column_of_another_kind_is_refused(tmp_path, kind):
         FrameStore.open(tmp_path / "store")
 
 
+# Sha256 over sizes and lengths, the hash of the pixels, and each label's name and values.
+FIRST_HASH = hashlib.sha256(
+    json.dumps(["goalsight-frames-1", SIZE, [3, 2]]).encode()
+    + hashlib.sha256(np.concatenate([episode(3, 0), episode(2, 1)]).tobytes()).digest()
+    + b"gripper"
+    + np.arange(15, dtype=np.float32).tobytes()
+).hexdigest()
+
+
 def test_stores_of_the_first_format_are_read_on(tmp_path):
     """Written by hand as the first version wrote them: shards, and positions as .npy files."""
     arrays = [episode(3, 0), episode(2, 1)]
@@ -300,7 +309,7 @@ def test_stores_of_the_first_format_are_read_on(tmp_path):
     index = {
         "format": "goalsight-frames-1",
         "image_size": SIZE,
-        "content_hash": "ab",
+        "content_hash": FIRST_HASH,
         "shards": [{"file": f"frames-{n:05d}.u8", "frames": len(array)} for n, array in enumerate(arrays)],
         "labels": {"gripper": 3},
         "episodes": [{"length": 3, "source": "a"}, {"length": 2, "source": "b"}],
@@ -311,4 +320,38 @@ def test_stores_of_the_first_format_are_read_on(tmp_path):
     np.testing.assert_array_equal(store.episode(1), arrays[1])
     np.testing.assert_array_equal(store.columns["position.gripper"], gripper)
     np.testing.assert_array_equal(store.labels["gripper"], gripper)
-    assert (store.content_hash, store.complete, store.instructions) == ("ab", True, ("", ""))
+    assert (store.content_hash, store.complete, store.instructions) == (FIRST_HASH, True, ("", ""))
+    flip(tmp_path / "label-gripper.npy")
+    with pytest.raises(UserError, match=r"damaged .it does not hold what was written"):
+        FrameStore.open(tmp_path)
+
+
+def flip(file):
+    """Turn one bit of a file over, and leave its size."""
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["pixels", "action", "position.object"])
+def test_a_flipped_bit_is_found_when_the_store_is_opened(tmp_path, name):
+    record(tmp_path / "store")
+    flip(tmp_path / "store" / f"{name}.raw")
+    with pytest.raises(UserError, match=r"damaged .episode 2 is not what was written"):
+        FrameStore.open(tmp_path / "store")
+
+
+def test_a_store_is_checked_once_and_where_it_cannot_be_noted_each_time(tmp_path, monkeypatch):
+    record(tmp_path / "store")
+    (tmp_path / "store" / ".checked").unlink()
+    asked = []
+    real = FrameStore._check
+    monkeypatch.setattr(FrameStore, "_check", lambda store, index: (asked.append(1), real(store, index)))
+    for _ in range(3):
+        FrameStore.open(tmp_path / "store")
+    assert len(asked) == 1
+    monkeypatch.setattr(Path, "write_text", lambda *_: (_ for _ in ()).throw(OSError("read-only")))
+    (tmp_path / "store" / ".checked").unlink()
+    for _ in range(2):
+        FrameStore.open(tmp_path / "store")
+    assert len(asked) == 3

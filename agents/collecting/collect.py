@@ -3,8 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -81,7 +80,7 @@ def collect(config: Collect) -> Path:
 
     Returns:
         the run's folder, with `frames/` (a frame store), `videos/play.mp4` and `summary.json`. What was finished is
-        kept however the recording ends, and `go_on` goes on with it.
+        kept however the recording ends, and `resume` goes on with it.
 
     Raises:
         UserError: for an unknown environment, or a folder that cannot be written.
@@ -100,32 +99,24 @@ def collect(config: Collect) -> Path:
     return run.path
 
 
-def go_on(path: Path) -> Path:
+def resume(run: "Run") -> Path:
     """Go on with a recording that was broken off; what comes out is what it would have been, to the bit.
 
     Args:
-        path: the run's folder.
+        run: held by `Run.resume`.
+
+    Returns:
+        the run's folder.
 
     Raises:
-        UserError: if it is no such run, is finished, or a process still writes it.
+        UserError: if its options or its frame store cannot be read.
     """
-    from goalsight.base.runs import Run
+    from goalsight.base.options import options_from
 
-    with Run.resume(path) as run:
-        config = recorded_config(run.config)
-        with contextlib.closing(_make_env(config, min(config.num_envs, config.episodes))) as env:
-            _record(config, env, run)
+    config = options_from(Collect, run.config)
+    with contextlib.closing(_make_env(config, min(config.num_envs, config.episodes))) as env:
+        _record(config, env, run)
     return run.path
-
-
-def recorded_config(config: Mapping[str, Any]) -> Collect:
-    """What was asked for, from a run's `config.json`; options that are younger than the run are as they usually are."""
-    known = {option.name for option in fields(Collect)}
-    values: dict[str, Any] = dict(config)
-    values["mix"] = Mix(**config["mix"])
-    values["env"] = PlayEnv.recorded(config)
-    values["out"] = Path(config["out"]) if config.get("out") else None
-    return Collect(**{name: value for name, value in values.items() if name in known})
 
 
 def _record(config: Collect, env: "GoalVectorEnv", run: "Run") -> None:

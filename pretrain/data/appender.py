@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from goalsight.base.errors import UserError
 from goalsight.base.files import atomic_write_text, flush_to_disk, read_json, writing
 from goalsight.pretrain.data.format import DTYPES, FORMAT, INDEX, PIXELS, POSITION, Column, Episode, column_file
+from goalsight.pretrain.data.integrity import hash_columns, mark_checked
 
 
 class StoreAppender:
@@ -94,14 +95,13 @@ class StoreAppender:
                 digest.update(data)
                 length += 1
             self._check_columns(values, length)
-            for name, array in sorted(values.items()):
-                digest.update(name.encode() + array.tobytes())
+            for name, array in values.items():
                 with writing(self._name):
                     self._file(name).write(array.data)
         except BaseException:
             self._cut(rows)
             raise
-        self.episodes.append(Episode(length, source, instruction, digest.hexdigest()))
+        self.episodes.append(Episode(length, source, instruction, hash_columns(digest, values)))
         return length
 
     def publish(self, *, complete: bool) -> str:
@@ -133,6 +133,8 @@ class StoreAppender:
             "episodes": [asdict(episode) for episode in self.episodes],
         }
         atomic_write_text(self.path / INDEX, json.dumps(index, indent=1))
+        if complete:
+            mark_checked(self.path)
         return str(index["content_hash"])
 
     def close(self) -> None:

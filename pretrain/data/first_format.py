@@ -1,12 +1,15 @@
 """The first format of frame stores: pixels in shards `frames-NNNNN.u8`, positions in `label-NAME.npy`."""
 
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from goalsight.pretrain.data.format import POSITION
+from goalsight.pretrain.data.format import FIRST_FORMAT, POSITION
 from goalsight.pretrain.data.shards import Shards
 
 
@@ -24,6 +27,21 @@ def open_first_format(
         raise ValueError("shards and episodes differ in length")
     labels = {f"{POSITION}{name}": _label(path, name, (num_frames, size)) for name, size in index["labels"].items()}
     return shards, labels
+
+
+def first_hash(
+    index: dict[str, Any], episodes: Iterable[NDArray[np.uint8]], labels: Mapping[str, NDArray[np.float32]]
+) -> str:
+    """The hash of all that a store of the first format holds: sizes, pixels, and labels in the order of their names."""
+    pixels = hashlib.sha256()
+    for frames in episodes:
+        pixels.update(np.ascontiguousarray(frames).data)
+    lengths = [episode["length"] for episode in index["episodes"]]
+    content = hashlib.sha256(json.dumps([FIRST_FORMAT, index["image_size"], lengths]).encode())
+    content.update(pixels.digest())
+    for name, values in sorted(labels.items()):
+        content.update(name.encode() + values.tobytes())
+    return content.hexdigest()
 
 
 def _map(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goalsight.base.errors import UserError
-from goalsight.pretrain.data.first_format import open_first_format
+from goalsight.pretrain.data.first_format import first_hash, open_first_format
 from goalsight.pretrain.data.format import (
     DTYPES,
     FIRST_FORMAT,
@@ -20,6 +20,7 @@ from goalsight.pretrain.data.format import (
     Column,
     column_file,
 )
+from goalsight.pretrain.data.integrity import episode_hash, is_checked, mark_checked
 from goalsight.pretrain.data.shards import Shards
 from goalsight.pretrain.data.writer import FrameStoreWriter
 
@@ -100,7 +101,11 @@ class FrameStore:
             index = json.loads((path / INDEX).read_text())
             if index["format"] not in (FORMAT, FIRST_FORMAT):
                 raise UserError(f'{path} has the format "{index["format"]}"; this version reads "{FORMAT}"')
-            return cls(path, index)
+            store = cls(path, index)
+            if store.complete and not is_checked(path):
+                store._check(index)
+                mark_checked(path)
+            return store
         except UserError:
             raise
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -163,6 +168,21 @@ class FrameStore:
         """Copy rows of a column out by their index in the whole store: (n,) -> (n, ...)."""
         self.column(name)
         return self.frames(indices) if name == PIXELS else self.columns[name][np.asarray(indices)]
+
+    def _check(self, index: dict[str, Any]) -> None:
+        """Compare all that the store holds with the hashes in its index.
+
+        Raises:
+            ValueError: if they differ.
+        """
+        if index["format"] == FIRST_FORMAT:
+            if first_hash(index, map(self.episode, range(self.num_episodes)), self.labels) != self.content_hash:
+                raise ValueError("it does not hold what was written")
+            return
+        for i, episode in enumerate(index["episodes"]):
+            columns = {name: values[self.rows_of(i)] for name, values in self.columns.items()}
+            if episode_hash(self.instructions[i], self.episode(i), columns) != episode["sha256"]:
+                raise ValueError(f"episode {i} is not what was written")
 
     def _map(self, name: str, column: Column) -> NDArray[Any]:
         shape = (self.num_frames, *column.shape)
