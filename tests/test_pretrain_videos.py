@@ -1,5 +1,6 @@
 """Reading video of any origin: what comes out by hand, and one clear line for what is broken."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,8 +13,11 @@ import pytest
 from PIL import Image
 
 from goalsight.base.errors import UserError
+from goalsight.pretrain.data.format import Column
 from goalsight.pretrain.data.ingest import cached_ingest, find_sources, ingest
-from goalsight.pretrain.data.pictures import natural_order, square
+from goalsight.pretrain.data.pictures import natural_order, square, squared
+from goalsight.pretrain.data.readers import READERS
+from goalsight.pretrain.data.readers.base import Recorded
 from goalsight.pretrain.data.readers.video import thinned
 from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
 
@@ -254,7 +258,9 @@ def test_a_broken_image_in_a_folder_is_left_out(tmp_path, capfd):
     assert f"{tmp_path / '1.png'} left out" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.write_text("text"), lambda path: None])
+@pytest.mark.parametrize(
+    "make", [lambda path: path.mkdir(), lambda path: path.write_text("text"), lambda path: None, os.mkfifo]
+)
 def test_nothing_to_read_is_one_line_that_names_the_choices(tmp_path, make):
     make(tmp_path / "thing")
     with pytest.raises(UserError) as caught:
@@ -457,3 +463,34 @@ def test_columns_are_kept_where_all_the_data_has_them(tmp_path):
     assert set(store.columns) == {"action"}
     assert store.columns["action"].ravel().tolist() == [3.0] * 12
     assert store.instructions == ("Do one.", "Do two.")
+
+
+class NpyReader:
+    """A kind of data that the project does not know: frames in an .npy file, each with its number as an action."""
+
+    KIND = "an .npy file of frames"
+    OWNS_FOLDERS = False
+
+    def detect(self, path):
+        return path.suffix == ".npy"
+
+    def files(self, path):
+        return (path,)
+
+    def columns(self, path):
+        return {"action": Column("float32", (1,))}
+
+    def episodes(self, path, how):
+        frames = np.load(path)
+        action = np.arange(len(frames), dtype=np.float32)[:, None]
+        yield Recorded((squared(frame, how.image_size) for frame in frames), str(path), "Count.", {"action": action})
+
+
+def test_a_reader_of_ones_own_is_one_class_and_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(READERS, "_parts", {**READERS, "npy": f"{__name__}:NpyReader"})
+    np.save(tmp_path / "clip.npy", np.full((4, 20, 30, 3), 7, np.uint8))
+    store = cached_ingest([tmp_path], tmp_path / "cache", SIZE)
+    assert (store.num_frames, store.instructions) == (4, ("Count.",))
+    assert store.columns["action"].ravel().tolist() == [0, 1, 2, 3]
+    with pytest.raises(UserError, match=r"or an \.npy file of frames"):
+        find_sources([])

@@ -57,13 +57,16 @@ class Claim:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Whoever had it may have removed the file in between; then this lock is on nothing.
-            if self._lock.exists() and os.fstat(handle).st_ino == self._lock.stat().st_ino:
-                self._handle = handle
-                return True
+            ours = os.fstat(handle).st_ino == self._lock.stat().st_ino
         except (BlockingIOError, FileNotFoundError):
-            pass
-        os.close(handle)
-        return False
+            ours = False
+        except OSError:  # this disk locks nothing, so nobody else could tell either
+            ours = True
+        if ours:
+            self._handle = handle
+        else:
+            os.close(handle)
+        return ours
 
 
 def hidden_neighbour(place: Path, ending: str) -> Path:

@@ -93,7 +93,7 @@ def _sources_in(path: Path, readers: Sequence[Reader]) -> list[Source]:
     """Look at one file or folder, and at what lies in it."""
     reader = next((reader for reader in readers if reader.detect(path)), None)
     sources = [] if reader is None else [Source(path, reader)]
-    if path.is_file() or (reader is not None and reader.OWNS_FOLDERS):
+    if not path.is_dir() or (reader is not None and reader.OWNS_FOLDERS):
         return sources
     # Single images in a folder belong to it together.
     apart = [other for other in readers if other is not reader]
