@@ -15,7 +15,7 @@ Renderer = Literal["raytrace", "opengl"]
 OBS_MODES, CONTROL_MODES, REWARDS, RENDERERS = map(get_args, (Obs, Control, Reward, Renderer))
 MAX_IMAGE_SIZE = 4096  # [px]
 IMAGES = ("image_size", "camera", "renderer")  # options that matter only where images are observed
-LOOKS = ("obs", *IMAGES, "privileged", "aids")  # options that change what is seen, not what happens
+LOOKS = ("obs", *IMAGES, "privileged", "aids", "channels")  # options that change what is seen, not what happens
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class EnvConfig:
     """What is observed: the simulator's state, or the view and a picture of the goal."""
     image_size: int = 64
     """Side of an image [pixels]."""
-    camera: str = "front"
-    """Which camera gives the images: front, wrist or studio."""
+    camera: tuple[str, ...] | str = "front"
+    """Which camera gives the images: front, wrist or studio. Further ones add images under their own names."""
     renderer: Renderer = "raytrace"
     """What draws the images."""
     vary: tuple[str, ...] = ()
@@ -51,11 +51,17 @@ class EnvConfig:
     """Draw the task's training starts rather than its evaluation starts."""
     privileged: tyro.conf.Suppress[bool] = False
     """Show the full state beside images, for critics."""
+    channels: tyro.conf.Suppress[tuple[str, ...]] = ()
+    """Goal channels beside those that obs brings, such as image where the state is observed."""
 
     def __post_init__(self) -> None:
-        for name in ("vary", "aids"):
+        for name in ("vary", "aids", "channels"):
             words = getattr(self, name)
             object.__setattr__(self, name, (words,) if isinstance(words, str) else tuple(words))
+        cameras = self.cameras
+        if not cameras or len(set(cameras)) < len(cameras):
+            raise UserError(f"name cameras, and each of them once; got {', '.join(cameras) or 'none'}")
+        object.__setattr__(self, "camera", cameras if len(cameras) > 1 else cameras[0])
         choose("observation mode", self.obs, OBS_MODES)
         choose("control mode", self.control, CONTROL_MODES)
         choose("reward", self.reward, REWARDS)
@@ -64,6 +70,16 @@ class EnvConfig:
             raise UserError(f"image_size must lie in [8, {MAX_IMAGE_SIZE}], got {self.image_size}")
         if self.max_episode_steps is not None and self.max_episode_steps < 1:
             raise UserError(f"max_episode_steps must be at least 1, got {self.max_episode_steps}")
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The cameras by name, the first of which gives `pixels`."""
+        return (self.camera,) if isinstance(self.camera, str) else tuple(self.camera)
+
+    @property
+    def shows_images(self) -> bool:
+        """Whether images are observed."""
+        return self.obs == "pixels" or "image" in self.channels
 
     @classmethod
     def of(cls, id: str, arguments: Mapping[str, Any]) -> Self:
@@ -106,7 +122,7 @@ class EnvConfig:
         told: dict[str, Any] = {}
         for option in fields(self):
             value = getattr(self, option.name)
-            matters = self.obs == "pixels" if option.name in IMAGES else option.name == "obs" or value != option.default
+            matters = self.shows_images if option.name in IMAGES else option.name == "obs" or value != option.default
             if option.name != "id" and matters:
                 told[option.name] = list(value) if isinstance(value, tuple) else value
         return told

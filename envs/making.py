@@ -15,20 +15,24 @@ if TYPE_CHECKING:
     GoalEnvs = GoalVectorEnv | AdaptedVectorEnv
 
 
-def make(config: EnvConfig, num_envs: int = 1, *, num_threads: int = 0, **changes: Any) -> "GoalEnvs":
+def make(
+    config: EnvConfig, num_envs: int = 1, *, num_threads: int = 0, autoreset_mode: str = "same_step", **changes: Any
+) -> "GoalEnvs":
     """The environments that a description means.
 
     Args:
         config: how each is made.
         num_envs: how many, N.
         num_threads: of physics and of rendering; 0 means one for each CPU.
+        autoreset_mode: how environments reset themselves; see `GoalVectorEnv`.
         changes: options of the description to have otherwise.
 
     Raises:
         UserError: an unknown id, a bad option, or one that does not go with environments of others.
     """
     config = config.change(**changes)
-    return make_goal_envs(config.id, num_envs, num_threads=num_threads, **config.arguments())
+    running = {"num_threads": num_threads, "autoreset_mode": autoreset_mode}
+    return make_goal_envs(config.id, num_envs, **running, **config.arguments())
 
 
 def make_own(config: EnvConfig, num_envs: int = 1, *, num_threads: int = 0, **changes: Any) -> "GoalVectorEnv":

@@ -23,7 +23,7 @@ class GoalEnv(gym.Env[Obs, NDArray[np.float32]]):
     def __init__(self, task: Any = "reach", arm: Any = "panda", **kwargs: Any) -> None:
         """See `GoalVectorEnv`."""
         kwargs = {"num_threads": 1} | kwargs
-        self.vector = GoalVectorEnv(task, arm, 1, max_episode_steps=ENDLESS, **kwargs)
+        self.vector = GoalVectorEnv(task, arm, 1, max_episode_steps=ENDLESS, autoreset_mode="disabled", **kwargs)
         self.render_mode = self.vector.render_mode
         self.observation_space = self.vector.single_observation_space
         self.action_space = self.vector.single_action_space
@@ -46,9 +46,7 @@ class GoalEnv(gym.Env[Obs, NDArray[np.float32]]):
         if action.shape != self.action_space.shape:
             raise UserError(f"an action must have shape {self.action_space.shape}, got {action.shape}")
         obs, reward, _, truncated, info = self.vector.step(action[None])
-        if truncated[0]:
-            return info["final_obs"][0], float(reward[0]), False, True, _scalars(info)
-        return _row(obs), float(reward[0]), False, False, _scalars(info)
+        return _row(obs), float(reward[0]), False, bool(truncated[0]), _scalars(info)
 
     def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
         """See `GoalVectorEnv.compute_reward`."""

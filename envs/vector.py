@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from goalsight.base.errors import UserError, choose
 from goalsight.base.memory import check_memory
 from goalsight.envs.arms.catalogue import Arm
-from goalsight.envs.autoreset import final_of, info_of, seed_each
+from goalsight.envs.autoreset import check_begun, check_mask, copied, final_of, info_of, mode_of, seed_each
 from goalsight.envs.config import IMAGES, EnvConfig
+from goalsight.envs.goals import Image, Stage, channels_of
 from goalsight.envs.ids import id_by_parts
 from goalsight.envs.rendering.pictures import Pictures
 from goalsight.envs.simulation.aids import aids_of
@@ -25,7 +26,7 @@ from goalsight.envs.variation import Factor, factors_of
 
 Obs = dict[str, NDArray[Any]]
 RESET_OPTIONS = ("goal", "reset_mask")
-PICTURES = 8  # of each environment that are held at once: views, goals, copies, and the renderer's own
+PICTURES = 8  # of each environment and camera that are held at once: views, goals, copies, and the renderer's own
 
 
 @dataclass(frozen=True)
@@ -36,19 +37,23 @@ class Snapshot:
     simulator: SimulatorSnapshot
     elapsed: NDArray[np.int64]  # steps of the episodes, (N,)
     achieved_for: NDArray[np.int64]  # steps in a row, (N,)
+    over: NDArray[np.bool_]  # episodes that have ended and are still to be reset, (N,)
     obs: Obs
-    goal_pixels: NDArray[np.uint8]
+    goals: Obs  # by the keys of the observation that show them
 
 
 class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
-    """N environments of one task and arm, on `mujoco.batch.Batch`, with same-step autoreset.
+    """N environments of one task and arm, on `mujoco.batch.Batch`.
 
     Observations are dictionaries of arrays of shape (N, ...):
 
     - `observation` float32: proprioception with `obs="pixels"`, the full state with `obs="state"`;
     - `achieved_goal`, `desired_goal` float32 (N, G); positions [m], G = 3, in most tasks;
     - with `obs="pixels"`: `pixels`, `goal_pixels` uint8 (N, size, size, 3), the goal image being a picture of
-      the goal state itself; with `privileged` also `state` float32, what `obs="state"` would observe.
+      the goal state itself; likewise `pixels_wrist`, `goal_pixels_wrist` where the wrist's camera is not the first;
+      with `privileged` also `state` float32, what `obs="state"` would observe.
+
+    What is handed out belongs to the caller: whatever is done to it changes nothing here.
 
     Actions are float32 in [-1, 1], shape (N, A): with `control="ee"` a displacement of the tool (4 cm at full
     scale), with `control="joint"` of the joints; tasks that grasp add the gripper (-1 closes, 1 opens).
@@ -68,7 +73,8 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         control: str = "ee",
         obs: str = "state",
         image_size: int = 64,
-        camera: str = "front",
+        camera: str | Sequence[str] = "front",
+        channels: str | Sequence[str] = (),
         renderer: str = "raytrace",
         reward: str = "sparse",
         max_episode_steps: int | None = None,
@@ -78,6 +84,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         vary: str | Factor | Sequence[str | Factor] = (),
         aids: str | Sequence[str] = (),
         render_mode: str | None = None,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
     ) -> None:
         """Compile the scene.
 
@@ -88,7 +95,8 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             control: "ee" or "joint".
             obs: "state" or "pixels".
             image_size: edge of the pixel observations [px].
-            camera: "front", "wrist" or "studio".
+            camera: "front", "wrist" or "studio", or several: the first gives `pixels`, others images under their names.
+            channels: goal channels beside those that `obs` brings; "image" adds images to `obs="state"`.
             renderer: "raytrace" or "opengl".
             reward: "sparse" (-1, and 0 where the goal is reached) or "dense" (minus the distance [m]).
             max_episode_steps: horizon; None takes the task's.
@@ -99,16 +107,21 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
                 "size", "mass", "friction", "table", "light", "camera", "distractors", "latency", "noise", or "all".
             aids: visual aids that make the scene easier to see than it is: "transparent_arm", "goal_markers".
             render_mode: "rgb_array" or None.
+            autoreset_mode: what happens where an episode ends: the next one begins within the same step, in the next
+                step ("next_step", which then ignores the action), or when `reset` is told so ("disabled"); as a name or
+                as Gymnasium's `AutoresetMode`.
 
         Raises:
             UserError: a name that does not exist, or a number out of range.
         """
         factors, chosen_aids = factors_of(vary), aids_of(aids)
+        self.autoreset_mode = mode_of(autoreset_mode)
         config = EnvConfig(
             control=control,  # type: ignore[arg-type]  # checked there, as is what follows
             obs=obs,  # type: ignore[arg-type]
             image_size=image_size,
-            camera=camera,
+            camera=camera if isinstance(camera, str) else tuple(camera),
+            channels=(channels,) if isinstance(channels, str) else tuple(channels),
             renderer=renderer,  # type: ignore[arg-type]
             reward=reward,  # type: ignore[arg-type]
             max_episode_steps=max_episode_steps,
@@ -139,55 +152,49 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self.num_envs = num_envs
         self.pixels = obs == "pixels"
         # An OpenGL context belongs to the thread that made it.
-        self.bound_to_thread = self.pixels and renderer == "opengl"
-        self.image_size, self.camera, self.privileged = image_size, camera, privileged and self.pixels
+        self.bound_to_thread = config.shows_images and renderer == "opengl"
+        self.image_size, self.privileged = image_size, privileged and self.pixels
         self._pictures = Pictures(self.sim, renderer, num_threads)
-        self._pictures.check(camera)
+        for name in config.cameras:
+            self._pictures.check(name)
         self.horizon = max_episode_steps if max_episode_steps is not None else self.task.max_episode_steps
         self.tolerance = self.task.tolerance
         self.render_mode = render_mode
         self.metadata = {
             "render_modes": ["rgb_array"],
             "render_fps": 25,
-            "autoreset_mode": AutoresetMode.SAME_STEP,
+            "autoreset_mode": self.autoreset_mode,
         }
         self._reward = getattr(self.task, f"{reward}_reward")
         self._elapsed = np.zeros(num_envs, np.int64)
         self._achieved_for = np.zeros(num_envs, np.int64)  # steps in a row
+        self._over = np.zeros(num_envs, bool)  # episodes that have ended and are still to be reset
         self._obs: Obs | None = None
-        pixels = (num_envs, image_size, image_size, 3) if self.pixels else (0,)
-        check_memory(
-            f"a batch of {num_envs:,} with pixels", PICTURES * int(np.prod(pixels)), "take fewer, or smaller ones"
-        )
-        self._goal_pixels = np.zeros(pixels, np.uint8)
+        self.channels = channels_of(Stage(self.config, self.sim, self._pictures, self._elapsed))
+        size = sum(int(np.prod(one.space.shape)) for one in self.channels if isinstance(one, Image))
+        check_memory(f"a batch of {num_envs:,} with pixels", PICTURES * num_envs * size, "take fewer, or smaller ones")
+        self._goals = {one.goal: np.zeros((num_envs, *one.space.shape), one.space.dtype) for one in self.channels}
         self._kind = self._describe(config, factors)
         self._make_spaces()
 
     def _describe(self, config: EnvConfig, factors: Sequence[Factor]) -> dict[str, str]:
         """What decides how the environments go on, for snapshots."""
-        idle = ("id", *(() if self.pixels else (*IMAGES, "privileged")))
+        idle = ("id", *(() if config.shows_images else IMAGES), *(() if self.pixels else ("privileged",)))
         chosen = {name: value for name, value in asdict(config).items() if name not in idle}
         own = {"num_envs": self.num_envs, "task": self.task, "arm": self.arm}
-        exactly = {"max_episode_steps": self.horizon, "vary": factors}
+        exactly = {"max_episode_steps": self.horizon, "vary": factors, "autoreset_mode": self.autoreset_mode.value}
         return {name: repr(value) for name, value in (own | chosen | exactly).items()}
 
     def _make_spaces(self) -> None:
         def reals(size: int) -> gym.spaces.Box:
             return gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
 
-        def image() -> gym.spaces.Box:
-            return gym.spaces.Box(0, 255, (self.image_size, self.image_size, 3), np.uint8)
-
         layout = self.sim.senses.state_layout()
         state_size = max(part.stop for part in layout.values())
         own_size = min((layout[thing.name].start for thing in self.task.objects), default=state_size)
-        spaces: dict[str, gym.Space[Any]] = {
-            "observation": reals(own_size if self.pixels else state_size),
-            "achieved_goal": reals(self.task.goal_size),
-            "desired_goal": reals(self.task.goal_size),
-        }
-        if self.pixels:
-            spaces |= {"pixels": image(), "goal_pixels": image()}
+        spaces: dict[str, gym.Space[Any]] = {"observation": reals(own_size if self.pixels else state_size)}
+        for channel in self.channels:
+            spaces |= {channel.frame: channel.space, channel.goal: channel.space}
         if self.privileged:
             spaces["state"] = reals(state_size)
         self.single_observation_space = gym.spaces.Dict(spaces)
@@ -208,7 +215,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
                 achieve, for one episode: the name of one of the task's goals, or numbers of shape (G,) or (N, G).
 
         Returns:
-            observations of all environments, and `info` with `is_success` and `diverged`, bool (N,).
+            observations of all environments, and `info` with `is_success` and `diverged`, bool (N,), of those reset.
 
         Raises:
             UserError: a goal that cannot be achieved, of a wrong shape or unknown, after which all is as it was before;
@@ -218,11 +225,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         for name in options or {}:
             choose("option of reset", name, RESET_OPTIONS)
         seeds = seed_each(seed, self.num_envs)
-        mask = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs, bool)))
-        if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
-            raise UserError(f"reset_mask must be bool of shape ({self.num_envs},) and mark an environment")
-        if self._obs is None and not mask.all():
-            raise UserError("the first reset must be of all environments")
+        mask = check_mask((options or {}).get("reset_mask"), self.num_envs, first=self._obs is None)
         ids = np.flatnonzero(mask)
         goals = self._goals_asked_for((options or {}).get("goal"))
         before = None if goals is None or self._obs is None else self.snapshot()
@@ -233,7 +236,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             if before is not None:
                 self.restore(before)
             raise
-        return dict(self._obs), self._info(np.zeros(self.num_envs, bool))
+        return copied(self._obs), info_of(*np.zeros((2, self.num_envs), bool), mask)
 
     def _goals_asked_for(self, goal: Any) -> NDArray[np.float64] | None:
         """Goals (N, G) for a name or numbers; None stays None."""
@@ -256,28 +259,41 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
     ) -> tuple[Obs, NDArray[Any], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Apply actions, shape (N, A), for one control step (40 ms).
 
-        Where an episode ends, the observation is already the first of the next one; the last of the old one is
-        in `info["final_obs"]`, and `info["final_info"]` says how it ended. The reward, `is_success` and `diverged`
-        are those of the step just taken, for all environments.
+        With `autoreset_mode="same_step"`, where an episode ends the observation is already the first of the next one;
+        the last of the old one is in `info["final_obs"]`, and `info["final_info"]` says how it ended. The reward,
+        `is_success` and `diverged` are those of the step just taken, for all environments. With "next_step", the step
+        after the last one begins the next episode, whatever the action; its reward is 0.
 
         Raises:
-            UserError: actions of a wrong shape or not finite, or no reset before.
+            UserError: actions of a wrong shape or not finite, no reset before, or, with "disabled", none after an end.
         """
         if self._obs is None:
             raise UserError("call reset() before step()")
-        diverged = self.sim.step(actions)
+        check_begun(self._over, self.autoreset_mode)
+        begun = self._over.copy()  # next-step autoreset: to be reset now, instead of stepped
+        diverged = self.sim.step(actions) & ~begun
         self._elapsed += 1
         obs = self._observe(self._obs, diverged)
         reward = self.compute_reward(obs["achieved_goal"], obs["desired_goal"], {})
         achieved = self.task.success(obs["achieved_goal"], obs["desired_goal"])
         self._achieved_for = np.where(achieved & self.sim.senses.grasped(), self._achieved_for + 1, 0)
+        if begun.any():
+            obs = self._restart(np.flatnonzero(begun), obs)
+            reward[begun] = 0
         info = self._info(diverged)
         truncated = (self._elapsed >= self.horizon) | diverged
-        if truncated.any():
+        if self.autoreset_mode != AutoresetMode.SAME_STEP:
+            self._over = truncated.copy()
+        elif truncated.any():
             info |= final_of(obs, info, truncated)
             obs = self._restart(np.flatnonzero(truncated), obs)
         self._obs = obs
-        return dict(obs), reward, np.zeros(self.num_envs, bool), truncated, info
+        return copied(obs), reward, np.zeros(self.num_envs, bool), truncated, info
+
+    @property
+    def goal_keys(self) -> dict[str, str]:
+        """Which keys of the observation show a goal, and which the frames that could be one: for relabelling."""
+        return {channel.goal: channel.frame for channel in self.channels}
 
     def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
         """Reward of achieving `achieved_goal` when `desired_goal` was asked for, both (..., G); float32 (...).
@@ -294,9 +310,8 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         """
         if self._obs is None:
             raise UserError("call reset() before snapshot()")
-        obs = {key: value.copy() for key, value in self._obs.items()}
-        episodes = self._elapsed.copy(), self._achieved_for.copy()
-        return Snapshot(self._kind, self.sim.snapshot(), *episodes, obs, self._goal_pixels.copy())
+        episodes = self._elapsed.copy(), self._achieved_for.copy(), self._over.copy()
+        return Snapshot(dict(self._kind), self.sim.snapshot(), *episodes, copied(self._obs), copied(self._goals))
 
     def restore(self, snapshot: Snapshot) -> Obs:
         """Go back to a snapshot of this batch or of one that is made alike; what follows is the same to the bit.
@@ -312,9 +327,11 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             raise UserError(f"the snapshot is of other environments, with another {', '.join(differ)}")
         self.sim.restore(snapshot.simulator)
         self._elapsed[:], self._achieved_for[:] = snapshot.elapsed, snapshot.achieved_for
-        self._goal_pixels[:] = snapshot.goal_pixels
-        self._obs = {key: value.copy() for key, value in snapshot.obs.items()}
-        return dict(self._obs)
+        self._over[:] = snapshot.over
+        for key, goals in snapshot.goals.items():
+            self._goals[key][:] = goals
+        self._obs = copied(snapshot.obs) | self._goals
+        return copied(self._obs)
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """The view of each environment at 480 px, when `render_mode` is "rgb_array"."""
@@ -373,15 +390,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
     def _observe(self, previous: Obs, diverged: NDArray[np.bool_]) -> Obs:
         """Observations after a step; a diverged simulation repeats its last good one."""
         seen = self.sim.senses.observe()
-        obs: Obs = {
-            "observation": self._sensed(seen),
-            "achieved_goal": seen.achieved,
-            "desired_goal": self.sim.desired.copy(),
-        }
-        if self.pixels:
-            obs |= {"pixels": self._view(np.arange(self.num_envs)), "goal_pixels": self._goal_pixels.copy()}
-        if self.privileged:
-            obs["state"] = seen.state
+        obs = self._all_seen(seen, np.arange(self.num_envs))
         if diverged.any():
             for key, value in obs.items():
                 obs[key] = np.where(diverged.reshape(-1, *[1] * (value.ndim - 1)), previous[key], value)
@@ -392,37 +401,30 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self._obs = None  # until that is done there is nothing to step
         self.sim.reset(ids, goals)
         self._elapsed[ids] = self._achieved_for[ids] = 0
-        seen = self.sim.senses.observe()
-        fresh = {
-            "observation": self._sensed(seen),
-            "achieved_goal": seen.achieved,
-            "desired_goal": self.sim.desired,
-        }
-        if self.privileged:
-            fresh["state"] = seen.state
-        result = {key: value.copy() if obs is None else obs[key].copy() for key, value in fresh.items()}
+        self._over[ids] = False
+        for channel in self.channels:
+            self._goals[channel.goal][ids] = channel.show(ids)
+        fresh = self._all_seen(self.sim.senses.observe(), ids)
+        if obs is None:  # all begin
+            return fresh
         for key, value in fresh.items():
-            result[key][ids] = value[ids]
-        if self.pixels:
-            with self.sim.show_goal(ids):
-                self._goal_pixels[ids] = self._frames(ids)
-            result["goal_pixels"] = self._goal_pixels.copy()
-            result["pixels"] = np.empty_like(self._goal_pixels) if obs is None else obs["pixels"].copy()
-            result["pixels"][ids] = self._view(ids)
-        return result
+            if key not in self._goals:
+                obs[key][ids] = value
+        return obs | self._goals
+
+    def _all_seen(self, seen: Observed, ids: NDArray[np.int64]) -> Obs:
+        """What environments `ids` observe, (n, ...) per key; goals, which last for an episode, of all, as they are."""
+        obs: Obs = {"observation": self._sensed(seen)[ids]}
+        for channel in self.channels:
+            obs |= {channel.frame: channel.observe(seen, ids), channel.goal: self._goals[channel.goal]}
+        if self.privileged:
+            obs["state"] = seen.state[ids]
+        return obs
 
     def _sensed(self, seen: Observed) -> NDArray[np.float32]:
         """What `observation` holds, (N, K)."""
         exact = seen.proprioception if self.pixels else seen.state
         return exact if self.sim.variation is None else self.sim.variation.sensed(exact, self._elapsed)
 
-    def _view(self, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """What `pixels` holds of environments `ids`, (n, size, size, 3)."""
-        frames = self._frames(ids)
-        return frames if self.sim.variation is None else self.sim.variation.filmed(frames, ids, self._elapsed[ids])
-
-    def _frames(self, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return self.render_frames(size=self.image_size, camera=self.camera, ids=ids)
-
     def _info(self, diverged: NDArray[np.bool_]) -> dict[str, Any]:
-        return info_of(self._achieved_for >= self.task.hold_steps, diverged)
+        return info_of(self._achieved_for >= self.task.hold_steps, diverged, np.ones(self.num_envs, bool))

@@ -132,10 +132,8 @@ def test_what_they_raise_is_said_in_one_line(monkeypatch) -> None:
 
 def test_options_of_reset_are_refused() -> None:
     env = make_goal_envs(POINT, 2)
-    for options in ({"goal": "middle"}, {"reset_mask": np.array([True, False])}):
-        with pytest.raises(
-            UserError, match=f"draws its own goals and resets as a whole; it takes no {next(iter(options))}"
-        ):
+    for options in ({"goal": "middle"}, {"layout": 3}):
+        with pytest.raises(UserError, match=f"draws its own goals; it takes no {next(iter(options))}"):
             env.reset(seed=0, options=options)
 
 

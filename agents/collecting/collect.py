@@ -32,6 +32,8 @@ class PlayEnv(EnvConfig):
 
     obs: tyro.conf.Suppress[Obs] = "pixels"
     control: tyro.conf.Suppress[Control] = "ee"
+    camera: str = "front"
+    """Which camera records: front, wrist or studio."""
 
 
 @dataclass(frozen=True)

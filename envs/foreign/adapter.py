@@ -19,7 +19,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from goalsight.base.errors import UserError, blaming, in_one_line
-from goalsight.envs.autoreset import final_of, info_of, seed_each
+from goalsight.envs.autoreset import check_begun, check_mask, copied, final_of, info_of, mode_of, seed_each
 from goalsight.envs.foreign import fetch
 from goalsight.envs.foreign.ogbench import ENTRY_POINT, OPTIONS, OGBenchGoals
 
@@ -28,7 +28,15 @@ KEYS = ("observation", "achieved_goal", "desired_goal")
 IMAGES = ("pixels", "goal_pixels")
 PRIVILEGED = "state"  # what critics may see that act from images
 # Options of this project's own environments that others do not have, as they usually are.
-OURS = {"vary": (), "aids": (), "control": "ee", "reward": "sparse", "camera": "front", "renderer": "raytrace"}
+OURS: dict[str, Any] = {
+    "vary": (),
+    "aids": (),
+    "channels": (),
+    "control": "ee",
+    "reward": "sparse",
+    "camera": "front",
+    "renderer": "raytrace",
+}
 
 
 @dataclass(frozen=True)
@@ -48,14 +56,16 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
     counts. There is no expert.
     """
 
-    metadata: dict[str, Any] = {  # noqa: RUF012 (Gymnasium's own declaration)
-        "render_modes": ["rgb_array"],
-        "autoreset_mode": AutoresetMode.SAME_STEP,
-    }
     has_expert = False
 
     def __init__(
-        self, env_id: str, num_envs: int = 1, *, max_episode_steps: int | None = None, obs: str = "state"
+        self,
+        env_id: str,
+        num_envs: int = 1,
+        *,
+        max_episode_steps: int | None = None,
+        obs: str = "state",
+        autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
     ) -> None:
         """Make the environments.
 
@@ -64,6 +74,7 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             num_envs: N.
             max_episode_steps: horizon; None takes the environment's own.
             obs: "state", or "pixels" where the environment observes images.
+            autoreset_mode: as in `GoalVectorEnv`.
 
         Raises:
             UserError: it cannot be made, is no goal environment, or has no horizon.
@@ -74,6 +85,8 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         if horizon is None:
             raise UserError(f"{env_id} is registered without max_episode_steps, so its episodes have no end")
         self.env_id, self.num_envs, self.horizon = env_id, num_envs, horizon
+        self.autoreset_mode = mode_of(autoreset_mode)
+        self.metadata = {"render_modes": ["rgb_array"], "autoreset_mode": self.autoreset_mode}
         self.bound_to_thread = obs == "pixels"  # an OpenGL context belongs to the thread that made it
         if obs == "pixels":
             _choose_opengl()
@@ -99,25 +112,37 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self._obs: Obs | None = None
         self._elapsed = np.zeros(num_envs, np.int64)
         self._success = np.zeros(num_envs, bool)
+        self._over = np.zeros(num_envs, bool)  # episodes that have ended and are still to be reset
         self._batched: bool | None = None
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Obs, dict[str, Any]]:
-        """Start new episodes in all environments; an int s seeds environment i with s + i.
+        """Start new episodes; an int s seeds environment i with s + i. The option `reset_mask` is `GoalVectorEnv`'s.
 
         Raises:
-            UserError: options are given; such environments draw their own goals, and are reset together.
+            UserError: another option is given; such environments draw their own goals.
         """
         for name, value in (options or {}).items():
-            if value is not None:
-                raise UserError(f"{self.env_id} draws its own goals and resets as a whole; it takes no {name}")
+            if value is not None and name != "reset_mask":
+                raise UserError(f"{self.env_id} draws its own goals; it takes no {name}")
         seeds = seed_each(seed, self.num_envs)
-        with blaming(f"{self.env_id} failed"):
-            rows = [self._row(env.reset(seed=own)[0]) for env, own in zip(self._envs, seeds, strict=True)]
-        self._obs = _stack(rows)
-        self._elapsed[:], self._success = 0, np.zeros(self.num_envs, bool)
-        return dict(self._obs), self._info()
+        mask = check_mask((options or {}).get("reset_mask"), self.num_envs, first=self._obs is None)
+        spaces: Any = self.observation_space
+        obs = self._obs if self._obs is not None else {key: np.zeros_like(spaces[key].low) for key in self._keys}
+        self._obs = self._restart(mask, obs, seeds)
+        return copied(self._obs), info_of(*np.zeros((2, self.num_envs), bool), mask)
+
+    def _restart(self, mask: NDArray[np.bool_], obs: Obs, seeds: Sequence[int | None] | None = None) -> Obs:
+        """Begin new episodes where `mask` (N,) is set; the rows of the others stay those of `obs`."""
+        obs = copied(obs)
+        for index in np.flatnonzero(mask):
+            with blaming(f"{self.env_id} failed"):
+                fresh = self._row(self._envs[index].reset(seed=None if seeds is None else seeds[index])[0])
+            for key in self._keys:
+                obs[key][index] = fresh[key]
+        self._elapsed[mask], self._success[mask], self._over[mask] = 0, False, False
+        return obs
 
     def step(
         self, actions: NDArray[Any]
@@ -127,30 +152,37 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         if actions.shape != self.action_space.shape or not np.isfinite(actions).all():
             raise UserError(f"actions must be finite, of shape {self.action_space.shape}, got {actions.shape}")
         own = self._low + (self._high - self._low) * 0.5 * (1 + np.clip(actions, -1, 1))
-        rows, rewards, said = [], np.zeros(self.num_envs, np.float32), []
+        if self._obs is None:
+            raise UserError("call reset() before step()")
+        check_begun(self._over, self.autoreset_mode)
+        obs, rewards = copied(self._obs), np.zeros(self.num_envs, np.float32)
+        begun = self._over.copy()  # next-step autoreset: to be reset now, instead of stepped
+        self._elapsed += 1
         with blaming(f"{self.env_id} failed"):
-            for i, (env, action) in enumerate(zip(self._envs, own.astype(np.float32), strict=True)):
-                obs, reward, _, _, info = env.step(action)
-                rows.append(self._row(obs))
+            for i in np.flatnonzero(~begun):
+                row, reward, _, _, said = self._envs[i].step(own[i].astype(np.float32))
+                for key, value in self._row(row).items():
+                    obs[key][i] = value
                 rewards[i] = float(reward)
-                said.append(bool(info.get("is_success", info.get("success", rewards[i] >= 0))))
+                self._success[i] = bool(said.get("is_success", said.get("success", rewards[i] >= 0)))
             if not np.isfinite(rewards).all():
                 raise ValueError("its reward is not finite")
-        obs = _stack(rows)
-        self._elapsed += 1
-        self._success = np.array(said)
+        obs = self._restart(begun, obs)
         info = self._info()
         truncated = self._elapsed >= self.horizon
-        if truncated.any():
+        if self.autoreset_mode != AutoresetMode.SAME_STEP:
+            self._over = truncated.copy()
+        elif truncated.any():
             info |= final_of(obs, info, truncated)
-            for index in np.flatnonzero(truncated):
-                with blaming(f"{self.env_id} failed"):
-                    fresh = self._row(self._envs[index].reset()[0])
-                for key in self._keys:
-                    obs[key][index] = fresh[key]
-            self._elapsed[truncated] = 0
+            obs = self._restart(truncated, obs)
         self._obs = obs
-        return dict(obs), rewards, np.zeros(self.num_envs, bool), truncated, info
+        return copied(obs), rewards, np.zeros(self.num_envs, bool), truncated, info
+
+    @property
+    def goal_keys(self) -> dict[str, str]:
+        """As in `GoalVectorEnv`."""
+        keys = {"desired_goal": "achieved_goal", IMAGES[1]: IMAGES[0]}
+        return {goal: frame for goal, frame in keys.items() if goal in self._keys}
 
     def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> NDArray[np.float32]:
         """The environment's own reward of goals (..., G), in one call where it takes batches; float32 (...)."""
@@ -236,7 +268,7 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             env.close()
 
     def _info(self) -> dict[str, Any]:
-        return info_of(self._success, np.zeros(self.num_envs, bool))
+        return info_of(self._success, np.zeros(self.num_envs, bool), np.ones(self.num_envs, bool))
 
 
 def adapt(env_id: str, num_envs: int, **options: Any) -> AdaptedVectorEnv:
@@ -248,7 +280,7 @@ def adapt(env_id: str, num_envs: int, **options: Any) -> AdaptedVectorEnv:
     for name, usual in OURS.items():
         if options.get(name) and options[name] != usual:
             raise UserError(f"{env_id} was made elsewhere and knows no {name}")
-    chosen = {name: options[name] for name in ("max_episode_steps", "obs") if name in options}
+    chosen = {name: options[name] for name in ("max_episode_steps", "obs", "autoreset_mode") if name in options}
     env = AdaptedVectorEnv(env_id, num_envs, **chosen)
     if options.get("obs") == "pixels":
         seen: Any = env.single_observation_space
@@ -304,10 +336,6 @@ def _check(env_id: str, env: "gym.Env[Any, Any]") -> None:
     actions = env.action_space
     if not isinstance(actions, gym.spaces.Box) or not actions.is_bounded() or len(actions.shape) != 1:
         raise UserError(f"{env_id} has no continuous, bounded actions in a row")
-
-
-def _stack(rows: list[Obs]) -> Obs:
-    return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
 
 
 def _square(frame: NDArray[Any], size: int) -> NDArray[np.uint8]:

@@ -1,0 +1,138 @@
+"""Goal channels: the ways in which an environment shows what has been achieved, and what shall be.
+
+All follow one rule: a goal is what would be observed in the goal state. So each channel has two keys of the
+observation, one for what is observed now (a frame) and one for the goal, in the same space; and a frame can take the
+goal's place, as it does in hindsight relabelling. A new channel is a class in a file of its own and a line in
+`CHANNELS`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from goalsight.base.registry import Registry
+
+if TYPE_CHECKING:
+    from goalsight.envs.config import EnvConfig
+    from goalsight.envs.rendering.pictures import Pictures
+    from goalsight.envs.simulation.simulator import GoalSimulator
+    from goalsight.envs.simulation.state import Observed
+
+CHANNELS = Registry(
+    "goal channel",
+    {
+        "numbers": "goalsight.envs.goals:Numbers",
+        "image": "goalsight.envs.goals:Image",
+    },
+)
+PIXELS = "pixels"  # key of the first camera's frames; a further camera adds its name
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What channels are made from: a batch of N simulations and how it is to be seen."""
+
+    config: "EnvConfig"
+    sim: "GoalSimulator"
+    pictures: "Pictures"
+    elapsed: NDArray[np.int64]  # steps of the episodes, (N,), kept current by the environment
+
+
+class GoalChannel(ABC):
+    """One way of showing what has been achieved and what shall be.
+
+    Attributes:
+        frame: key of the observation that shows the present.
+        goal: key of the observation that shows the goal.
+        space: of either, for one environment.
+    """
+
+    frame: str
+    goal: str
+    space: gym.spaces.Box
+
+    @classmethod
+    @abstractmethod
+    def of(cls, stage: Stage) -> Sequence[Self]:
+        """The channels of this kind: one, or one for each camera."""
+
+    @abstractmethod
+    def observe(self, seen: "Observed", ids: NDArray[np.int64]) -> NDArray[Any]:
+        """Frames of simulations `ids` as they are now, (n, ...); `seen` holds what their senses say, of all N."""
+
+    @abstractmethod
+    def show(self, ids: NDArray[np.int64]) -> NDArray[Any]:
+        """Goals of simulations `ids`, (n, ...): what would be observed in their goal states."""
+
+    def as_goal(self, frames: NDArray[Any]) -> NDArray[Any]:
+        """The goals that frames (n, ...) would be, for hindsight; as they are, unless a channel says otherwise."""
+        return frames
+
+
+class Numbers(GoalChannel):
+    """Goals as numbers, positions [m] in most tasks: `achieved_goal` and `desired_goal`, float32 (G,)."""
+
+    frame, goal = "achieved_goal", "desired_goal"
+
+    def __init__(self, sim: "GoalSimulator") -> None:
+        self._sim = sim
+        self.space = gym.spaces.Box(-np.inf, np.inf, (sim.task.goal_size,), np.float32)
+
+    @classmethod
+    def of(cls, stage: Stage) -> Sequence[Self]:
+        """One."""
+        return [cls(stage.sim)]
+
+    def observe(self, seen: "Observed", ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """What has been achieved, (n, G)."""
+        return seen.achieved[ids]
+
+    def show(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """What the goal states achieve, (n, G), as it was measured when they came to rest."""
+        return self._sim.desired[ids]
+
+
+class Image(GoalChannel):
+    """Goals as pictures by one camera, uint8 (size, size, 3).
+
+    The first camera gives `pixels` and `goal_pixels`, a further one adds its name: `pixels_wrist`, `goal_pixels_wrist`.
+    """
+
+    def __init__(self, stage: Stage, camera: str, *, suffix: str) -> None:
+        self.frame, self.goal = f"{PIXELS}{suffix}", f"goal_{PIXELS}{suffix}"
+        self._stage, self._camera, self._size = stage, camera, stage.config.image_size
+        self.space = gym.spaces.Box(0, 255, (self._size, self._size, 3), np.uint8)
+
+    @classmethod
+    def of(cls, stage: Stage) -> Sequence[Self]:
+        """One for each camera."""
+        cameras = stage.config.cameras
+        return [cls(stage, name, suffix=f"_{name}" if place else "") for place, name in enumerate(cameras)]
+
+    def observe(self, seen: "Observed", ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The views, (n, size, size, 3)."""
+        frames, variation = self._draw(ids), self._stage.sim.variation
+        return frames if variation is None else variation.filmed(frames, ids, self._stage.elapsed[ids])
+
+    def show(self, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Pictures of the goal states, (n, size, size, 3); without noise, which views may have."""
+        with self._stage.sim.show_goal(ids):
+            return self._draw(ids)
+
+    def _draw(self, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return self._stage.pictures.draw(self._size, self._camera, ids)
+
+
+def channels_of(stage: Stage) -> list[GoalChannel]:
+    """The channels that a configuration asks for, numbers first.
+
+    Raises:
+        UserError: there is no such channel.
+    """
+    names = dict.fromkeys(("numbers", *(["image"] if stage.config.obs == "pixels" else []), *stage.config.channels))
+    return [channel for name in names for channel in CHANNELS.load(name).of(stage)]
