@@ -148,7 +148,10 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             self.sim.model,
             self.sim.batch,
         )
-        self.config = replace(config, id=id_by_parts(self.arm, self.task))
+        own_length = max_episode_steps in (None, self.task.max_episode_steps)  # which Gymnasium names as well
+        self.config = replace(
+            config, id=id_by_parts(self.arm, self.task), max_episode_steps=None if own_length else max_episode_steps
+        )
         self.num_envs = num_envs
         self.pixels = obs == "pixels"
         # An OpenGL context belongs to the thread that made it.

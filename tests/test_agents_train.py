@@ -229,6 +229,7 @@ def test_the_command_line_takes_the_options_of_the_chosen_algorithm(words):
         ({"tune_blocks": 9}, "3 blocks; the head can take 0 to 3"),
         ({"device": "gpu"}, 'no device "gpu"'),
         ({"env": replace(TINY["env"], camera="frnt")}, "front"),
+        ({"env": replace(TINY["env"], camera=("front", "wrist"))}, "an agent sees through one camera"),
         ({"threads": -1}, "threads must be at least 1"),
         (STATE | {"steps": 2_000_000_000}, "store fewer steps"),
     ],
