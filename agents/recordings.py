@@ -9,6 +9,7 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 from goalsight.agents.algorithms.bc import Imitation
 from goalsight.base.errors import UserError
@@ -165,14 +166,17 @@ def _encoded(stores: Sequence["FrameStore"], features: Callable[[NDArray[np.uint
     count = sum(store.num_frames for store in stores)
     out: Tensor | None = None
     done = 0
-    for store in stores:
-        for start in range(0, store.num_frames, CHUNK):
-            part = torch.from_numpy(features(store.frames(np.arange(start, min(start + CHUNK, store.num_frames)))))
+    chunks = [(store, start) for store in stores for start in range(0, store.num_frames, CHUNK)]
+    with tqdm(total=count, desc="encode", unit="frame", disable=None) as bar:
+        for store, start in chunks:
+            rows = np.arange(start, min(start + CHUNK, store.num_frames))
+            part = torch.from_numpy(features(store.frames(rows)))
             if out is None:
                 size = count * part[0].numel() * part.element_size()
                 check_memory("the recording's features", size, "take fewer frames")
                 out = torch.empty((count, *part.shape[1:]), dtype=part.dtype)
             out[done : done + len(part)] = part
             done += len(part)
+            bar.update(len(part))
     assert out is not None
     return out

@@ -163,8 +163,10 @@ def train(config: Train) -> Path:
     return run.path
 
 
-def resume(run: "Run") -> None:
-    """Go on with a training where its newest checkpoint left it; on the CPU it ends as if it had never stopped.
+def resume(run: "Run") -> Path:
+    """Go on with a training where its newest checkpoint left it, and return the run's folder.
+
+    On the CPU it ends as if it had never stopped.
 
     Args:
         run: held by `Run.resume`.
@@ -179,6 +181,7 @@ def resume(run: "Run") -> None:
             if learner.sources.get(name) != value:
                 raise UserError(f"run {run.path} was made from {name} {value:.80}, which is another now; train anew")
         _learn(learner, run)
+    return run.path
 
 
 def _learn(learner: "Learner", run: "Run") -> None:
