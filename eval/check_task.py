@@ -157,8 +157,8 @@ def _arrays_agree(make: Callable[..., "GoalVectorEnv"]) -> str:
 
     with _made(make, 1) as env:
         task = env.task
-    u = np.random.default_rng(SEED).random((200, task.draws))
-    ours, theirs = task.draw(u, False), task.draw(torch.as_tensor(u), False)
+    u = np.random.default_rng(SEED).random((200, task.numbers))
+    ours, theirs = task.lay_out(u, False), task.lay_out(torch.as_tensor(u), False)
     pairs = [(ours.goal, theirs.goal), (ours.start.tool, theirs.start.tool)]
     worlds = ours.start.world(), theirs.start.world()
     pairs += [(task.achieved(worlds[0]), task.achieved(worlds[1]))]

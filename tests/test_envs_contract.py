@@ -19,7 +19,7 @@ from goalsight.envs.registration import env_ids, make_vector, register_task, res
 from goalsight.envs.single import GoalEnv
 from goalsight.envs.tasks import TASKS as TASKS_BY_NAME
 from goalsight.envs.tasks import PickPlace, Push, Reach
-from goalsight.envs.tasks.shared.base import Cube
+from goalsight.envs.tasks.shared.world import Cube
 from goalsight.envs.vector import GoalVectorEnv
 
 IDS = env_ids()

@@ -15,8 +15,8 @@ from goalsight.envs.registration import env_ids, make_vector
 from goalsight.envs.simulation.simulator import GoalSimulator
 from goalsight.envs.tasks import TASKS, Placement, Push, Reach, World
 from goalsight.envs.tasks.insert import Holes
-from goalsight.envs.tasks.push import ring
-from goalsight.envs.tasks.shared.base import distance
+from goalsight.envs.tasks.shared.pushing import ring
+from goalsight.envs.tasks.shared.world import distance
 from goalsight.envs.tasks.slide import FRICTION, SLOWING
 from goalsight.envs.variation import Friction
 from goalsight.envs.vector import GoalVectorEnv
@@ -50,8 +50,8 @@ def test_reward_of_one_equals_reward_in_a_batch(achieved, desired):
 @given(seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=20)
 def test_valid_layouts_are_never_solved_and_lie_in_their_regions(task, training, seed):
-    u = np.random.default_rng(seed).random((512, task.draws))
-    layout = task.draw(u, training)
+    u = np.random.default_rng(seed).random((512, task.numbers))
+    layout = task.lay_out(u, training)
     start = task.achieved(layout.start.world())
     valid = task.valid(layout, start)
     assert valid.any()
@@ -59,20 +59,20 @@ def test_valid_layouts_are_never_solved_and_lie_in_their_regions(task, training,
     assert layout.goal.shape == start.shape == (512, task.goal_size)
     if hasattr(task, "object_region"):
         assert all((task.object_region.clip(place) == place).all() for place in layout.start.objects.values())
-    torch_layout = task.draw(torch.as_tensor(u), training)
+    torch_layout = task.lay_out(torch.as_tensor(u), training)
     np.testing.assert_allclose(torch_layout.goal, layout.goal, atol=1e-9)
 
 
 def test_half_of_the_pick_place_goals_are_in_the_air():
-    layout = TASKS["pick_place"].draw(np.random.default_rng(0).random((4000, 16)), False)
+    layout = TASKS["pick_place"].lay_out(np.random.default_rng(0).random((4000, 16)), False)
     assert 0.47 < (layout.goal[:, 2] > 0.05).mean() < 0.53
 
 
 def test_training_pushes_start_near_the_cube():
     task = TASKS["push"]
-    u = np.random.default_rng(0).random((4000, task.draws))
+    u = np.random.default_rng(0).random((4000, task.numbers))
     for training, least in ((True, 0.6), (False, 0.0)):
-        layout = task.draw(u, training)
+        layout = task.lay_out(u, training)
         near = distance(layout.start.tool[:, :2], layout.start.objects["cube"][:, :2]) < task.training_near[1] + 1e-9
         assert near.mean() >= least
         assert training or near.mean() < 0.4
@@ -156,7 +156,7 @@ def test_expert_succeeds_on_at_least_95_of_100_fixed_episodes_with_every_other_a
 @pytest.mark.parametrize("task", ALL, ids=lambda task: task.name)
 def test_experts_agree_on_numpy_and_torch(task):
     rng = np.random.default_rng(0)
-    layout = task.draw(rng.random((200, task.draws)), True)
+    layout = task.lay_out(rng.random((200, task.numbers)), True)
     here = layout.start.world()
     tools = [here.tool, *(place + rng.uniform(-0.05, 0.05, (200, 3)) for place in here.objects.values())]
     opening = rng.uniform(0, 0.04, (200, 1))
@@ -411,7 +411,7 @@ def test_the_error_of_a_scene_is_that_of_its_worst_part_in_its_own_tolerance():
 
 def test_some_goals_of_a_scene_leave_a_part_as_it_is():
     scene = TASKS["scene"]
-    layout = scene.draw(np.random.default_rng(0).random((4000, scene.draws)), False)
+    layout = scene.lay_out(np.random.default_rng(0).random((4000, scene.numbers)), False)
     still = np.abs(scene.achieved(layout.start.world()) - layout.goal) == 0
     assert abs(still[:, :3].all(axis=1).mean() - 0.3) < 0.03
     assert abs(still[:, 3].mean() - 0.3) < 0.03

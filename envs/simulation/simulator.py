@@ -25,7 +25,7 @@ from goalsight.envs.simulation.control import CONTROLS, DOWN, JointControl, reac
 from goalsight.envs.simulation.scene import Touch, compose
 from goalsight.envs.simulation.state import Senses
 from goalsight.envs.tasks import TASKS, Layout, Placement, Task
-from goalsight.envs.tasks.shared.base import distance
+from goalsight.envs.tasks.shared.world import distance
 from goalsight.envs.variation import Cast, Factor, Variation, at_work, factors_of
 
 SUBSTEPS = 10  # physics steps per control step: 4 ms each, so control runs at 25 Hz
@@ -211,15 +211,15 @@ class GoalSimulator:
 
     def _draw(self, ids: Ids, goals: Floats | None) -> Layout:
         """Layouts that the task calls valid, from each simulation's own generator."""
-        u = np.empty((len(ids), self.task.draws))
+        u = np.empty((len(ids), self.task.numbers))
         todo = np.arange(len(ids))
         for _ in range(MAX_DRAWS):
             # The only loop over environments: each has its own stream, whatever the batch around it.
             for row in todo:
                 rng = self._rngs[ids[row]]
                 assert rng is not None
-                u[row] = rng.random(self.task.draws)
-            layout = self.task.draw(u, self.training_starts)
+                u[row] = rng.random(self.task.numbers)
+            layout = self.task.lay_out(u, self.training_starts)
             layout = layout if goals is None else replace(layout, goal=goals)
             todo = np.flatnonzero(~self.task.valid(layout, self.task.achieved(layout.start.world())))
             if not len(todo):

@@ -10,7 +10,9 @@ from goalsight.envs.tasks.push import Push
 from goalsight.envs.tasks.reach import Reach
 from goalsight.envs.tasks.reach_pose import ReachPose
 from goalsight.envs.tasks.scene import Scene
-from goalsight.envs.tasks.shared.base import Cube, Layout, Placement, Task, Thing, World
+from goalsight.envs.tasks.shared.base import Task
+from goalsight.envs.tasks.shared.draws import Drawn, Draws
+from goalsight.envs.tasks.shared.world import Cube, Layout, Placement, Thing, World
 from goalsight.envs.tasks.slide import Slide
 from goalsight.envs.tasks.switches import Switches
 
@@ -37,6 +39,8 @@ __all__ = [
     "Cube",
     "Door",
     "Drawer",
+    "Drawn",
+    "Draws",
     "Insert",
     "Layout",
     "PickPlace",

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 from array_api_compat import array_namespace
 
 from goalsight.envs.geometry.region import Array
-from goalsight.envs.tasks.shared.base import Thing, World
+from goalsight.envs.tasks.shared.draws import Draws
+from goalsight.envs.tasks.shared.moves import pass_over, until
 from goalsight.envs.tasks.shared.panel import Panel, Part
 from goalsight.envs.tasks.shared.parts import add_box, add_joint
 from goalsight.envs.tasks.shared.training import PRESSING, Training
+from goalsight.envs.tasks.shared.world import Thing, World
 
 if TYPE_CHECKING:
     import mujoco
@@ -69,6 +71,7 @@ class Buttons(Panel):
     objects: tuple[Thing, ...] = ROW
     end: float = TILT
     goal_size: int = len(ROW)
+    draws: Draws = Draws(tool=3, start=len(ROW), goal=len(ROW), _unused=13 - 2 * len(ROW))
     named_goals: tuple[tuple[str, tuple[float, ...]], ...] = (
         ("left", (TILT, TILT, TILT)),
         ("right", (-TILT, -TILT, -TILT)),
@@ -88,8 +91,4 @@ class Buttons(Panel):
         place, more, done = self.next_one(world, goal)
         to_end = xp.stack([place[:, 0] - tool[:, 0], place[:, 1] + PRESSED_AT * xp.sign(more) - tool[:, 1]], axis=-1)
         over = xp.linalg.vector_norm(to_end, axis=-1, keepdims=True) < 0.01
-        low = tool[:, 2:] < PASS - 0.02
-        sideways = xp.where(low & ~over, xp.zeros_like(to_end), to_end)
-        level = xp.where(over, xp.full_like(tool[:, 2:], PRESS), xp.full_like(tool[:, 2:], PASS)) - tool[:, 2:]
-        move = xp.concat([sideways, level], axis=-1)
-        return xp.where(done, xp.zeros_like(move), move), -xp.ones_like(world.opening)
+        return until(done, pass_over(tool, to_end, over, low=PRESS, high=PASS), world)

@@ -8,9 +8,12 @@ from operator import and_
 from array_api_compat import array_namespace
 
 from goalsight.envs.geometry.region import Array, Region
-from goalsight.envs.tasks.shared.base import Cube, Layout, Placement, Task, Thing, World, distance
+from goalsight.envs.tasks.shared.base import Task
+from goalsight.envs.tasks.shared.draws import Drawn, Draws
 from goalsight.envs.tasks.shared.grasping import fetch, holding
+from goalsight.envs.tasks.shared.moves import rise_first
 from goalsight.envs.tasks.shared.training import REARRANGING, Training
+from goalsight.envs.tasks.shared.world import Cube, Layout, Placement, Thing, World, distance
 
 HALF = 0.025  # of a cube's edge [m]
 CUBES = (
@@ -19,6 +22,7 @@ CUBES = (
     Cube("yellow", HALF, rgba=(0.96, 0.77, 0.10, 1.0)),
     Cube("green", HALF, rgba=(0.16, 0.62, 0.27, 1.0)),
 )
+EACH = Draws(start=2, goal=2, yaw=1)  # of every cube
 APART = 0.1  # between the centres of cubes, so that open fingers fit between them [m]
 OVER = 2 * HALF + 0.03  # from the centre of the highest cube to that of one that is carried over it [m]
 LET_GO = 0.008  # a cube is let go when it is this near to its place [m]
@@ -37,7 +41,7 @@ class Sort(Task):
     objects: tuple[Thing, ...] = CUBES[:2]
     uses_gripper: bool = True
     goal_size: int = 6
-    draws: int = 13
+    draws: Draws = Draws(tool=3, cubes=2 * EACH.total)
     tolerance: float = 0.03
     settle_steps: int = 50
 
@@ -46,23 +50,23 @@ class Sort(Task):
     yaw: float = 0.3  # the cubes' edges are at most so far from the hand's [rad]
     tower: bool = False  # the goal is a tower, its order that of the cubes
 
-    def draw(self, u: Array, training: bool) -> Layout:
+    def draw(self, u: Drawn, training: bool) -> Layout:
         """See `Task.draw`; a goal is the cubes' positions side by side."""
-        xp = array_namespace(u)
+        xp = array_namespace(u.tool)
         count = len(self.objects)
         names = [thing.name for thing in self.objects]
-        parts = xp.reshape(u[:, 3 : 3 + 5 * count], (-1, count, 5))
-        flat = xp.zeros_like(parts[:, :, :1])
-        start = self.object_region.at(xp.concat([parts[:, :, 0:2], flat], axis=-1))  # (n, K, 3)
-        goal = self.object_region.at(xp.concat([parts[:, :, 2:4], flat], axis=-1))
+        each = EACH.named(xp.reshape(u.cubes, (-1, count, EACH.total)))
+        flat = xp.zeros_like(each.yaw)
+        start = self.object_region.at(xp.concat([each.start, flat], axis=-1))  # (n, K, 3)
+        goal = self.object_region.at(xp.concat([each.goal, flat], axis=-1))
         if self.tower:
-            level = 2 * HALF * xp.astype(xp.arange(count), u.dtype)
+            level = 2 * HALF * xp.astype(xp.arange(count), goal.dtype)
             rise = xp.stack([xp.zeros_like(level), xp.zeros_like(level), level], axis=-1)  # (K, 3)
             goal = goal[:, :1, :] + rise
         placement = Placement(
-            tool=self.start_region.at(u[:, 0:3]),
+            tool=self.start_region.at(u.tool),
             objects={name: start[:, i] for i, name in enumerate(names)},
-            yaw={name: self.yaw * (2 * parts[:, i, 4] - 1) for i, name in enumerate(names)},
+            yaw={name: self.yaw * (2 * each.yaw[:, i, 0] - 1) for i, name in enumerate(names)},
         )
         return Layout(placement, xp.reshape(goal, (-1, 3 * count)))
 
@@ -117,8 +121,7 @@ class Sort(Task):
         low = world.tool[:, 2:] < xp.max(cubes[:, :, 2], axis=-1, keepdims=True) + 0.05
         beside = xp.linalg.vector_norm((cube - world.tool)[:, :2], axis=-1, keepdims=True) > 0.02
         rise = low & ~held & (beside | ~busy)
-        up = xp.concat([xp.zeros_like(move[:, :2]), xp.full_like(move[:, 2:], 0.04)], axis=-1)
-        move = xp.where(rise, up, xp.where(arrived | ~busy, xp.zeros_like(move), move))
+        move = rise_first(rise, xp.where(arrived | ~busy, xp.zeros_like(move), move), 0.04)
         return move, xp.where(rise | arrived | ~busy, xp.ones_like(gripper), gripper)
 
     def _choose(self, world: World, cubes: Array, goals: Array) -> tuple[Array, Array]:
@@ -218,7 +221,7 @@ def _of(kind: type[Sort], count: int, steps: int) -> Sort:
         objects=CUBES[:count],
         named_goals=tuple(_towers(count) if kind is Stack else _rows(count)),
         goal_size=3 * count,
-        draws=3 + 5 * count,
+        draws=Draws(tool=3, cubes=count * EACH.total),
         max_episode_steps=steps * count,
     )
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from array_api_compat import array_namespace
 
 from goalsight.envs.geometry.region import Array
-from goalsight.envs.tasks.shared.base import Thing
 from goalsight.envs.tasks.shared.opening import Furniture, Opening
 from goalsight.envs.tasks.shared.parts import TOUCHED, add_box, add_joint
 from goalsight.envs.tasks.shared.training import OPENING, Training
+from goalsight.envs.tasks.shared.world import Thing
 
 if TYPE_CHECKING:
     import mujoco

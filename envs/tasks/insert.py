@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 from array_api_compat import array_namespace
 
 from goalsight.envs.geometry.region import Array, Region
-from goalsight.envs.tasks.shared.base import Layout, Placement, Task, Thing, World
+from goalsight.envs.tasks.shared.base import Task
+from goalsight.envs.tasks.shared.draws import Drawn, Draws
 from goalsight.envs.tasks.shared.grasping import fetch
 from goalsight.envs.tasks.shared.parts import add_box
 from goalsight.envs.tasks.shared.training import GRASPING, Training
+from goalsight.envs.tasks.shared.world import Layout, Placement, Thing, World
 
 if TYPE_CHECKING:
     import mujoco
@@ -99,6 +101,7 @@ class Insert(Task):
     max_episode_steps: int = 75
     settle_steps: int = 50
 
+    draws: Draws = Draws(tool=3, peg=3, whether_over=1, height=1, hole=1, _unused=3, yaw=1, _rest=3)
     start_region: Region = Region((0.38, -0.16, 0.16), (0.50, 0.02, 0.22))  # of the tool
     object_region: Region = Region((0.37, -0.18, TALL), (0.52, -0.04, TALL))
     yaw: float = 0.2  # the peg's edges are at most so far from the hand's [rad]
@@ -108,18 +111,18 @@ class Insert(Task):
         """The board."""
         self.holes.add_to(spec)
 
-    def draw(self, u: Array, training: bool) -> Layout:
+    def draw(self, u: Drawn, training: bool) -> Layout:
         """See `Task.draw`. Training starts often have the hand over the peg, so that grasps happen."""
-        xp = array_namespace(u)
-        tool = self.start_region.at(u[:, 0:3])
-        peg = self.object_region.at(u[:, 3:6])
+        xp = array_namespace(u.tool)
+        tool = self.start_region.at(u.tool)
+        peg = self.object_region.at(u.peg)
         if training:
-            over = peg + xp.asarray((0.0, 0.0, 1.0), dtype=u.dtype) * (GRIP + 0.09 * u[:, 7:8])
-            tool = xp.where(u[:, 6:7] < self.training_below_share, over, tool)
-        centres = xp.asarray(self.holes.centres, dtype=u.dtype)  # (K, 2)
-        which = xp.astype(xp.floor(u[:, 8] * centres.shape[0]), xp.int64)
+            over = peg + xp.asarray((0.0, 0.0, 1.0), dtype=peg.dtype) * (GRIP + 0.09 * u.height)
+            tool = xp.where(u.whether_over < self.training_below_share, over, tool)
+        centres = xp.asarray(self.holes.centres, dtype=peg.dtype)  # (K, 2)
+        which = xp.astype(xp.floor(u.hole[:, 0] * centres.shape[0]), xp.int64)
         goal = xp.concat([xp.take(centres, which, axis=0), xp.full_like(peg[:, 2:], TALL)], axis=-1)
-        yaw = self.yaw * (2 * u[:, 12] - 1)
+        yaw = self.yaw * (2 * u.yaw[:, 0] - 1)
         return Layout(Placement(tool, objects={PEG.name: peg}, yaw={PEG.name: yaw}), goal)
 
     def goal_placement(self, layout: Layout) -> Placement:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from array_api_compat import array_namespace
 
 from goalsight.envs.geometry.region import Array, Region
-from goalsight.envs.tasks.shared.base import Layout, Placement, Task, World
+from goalsight.envs.tasks.shared.base import Task
+from goalsight.envs.tasks.shared.draws import Drawn, Draws
 from goalsight.envs.tasks.shared.training import REACHING, Training
+from goalsight.envs.tasks.shared.world import Layout, Placement, World
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,13 @@ class Reach(Task):
         ("high", (0.45, 0.0, 0.33)),
     )
 
+    draws: Draws = Draws(tool=3, goal=3, _unused=10)
     start_region: Region = Region((0.40, -0.10, 0.10), (0.50, 0.10, 0.25))
     goal_region: Region = Region((0.32, -0.24, 0.04), (0.60, 0.24, 0.34))
 
-    def draw(self, u: Array, training: bool) -> Layout:
+    def draw(self, u: Drawn, training: bool) -> Layout:
         """See `Task.draw`."""
-        return Layout(Placement(tool=self.start_region.at(u[:, 0:3])), self.goal_region.at(u[:, 3:6]))
+        return Layout(Placement(tool=self.start_region.at(u.tool)), self.goal_region.at(u.goal))
 
     def goal_placement(self, layout: Layout) -> Placement:
         """The tool at the goal."""

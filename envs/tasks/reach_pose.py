@@ -7,8 +7,10 @@ from array_api_compat import array_namespace
 from goalsight.envs.geometry.region import Array, Region
 from goalsight.envs.geometry.rotations import angle_between, rotation_matrix, rotation_vector
 from goalsight.envs.simulation.control import DOWN
-from goalsight.envs.tasks.shared.base import Layout, Placement, Task, World, distance
+from goalsight.envs.tasks.shared.base import Task
+from goalsight.envs.tasks.shared.draws import Drawn, Draws
 from goalsight.envs.tasks.shared.training import REACHING, Training
+from goalsight.envs.tasks.shared.world import Layout, Placement, World, distance
 
 TRAINING = replace(REACHING, steps=60_000)
 
@@ -32,16 +34,17 @@ class ReachPose(Task):
         ("tilted_back", (0.45, 0.0, 0.28, 0.0, 0.45, 0.0)),
     )
 
+    draws: Draws = Draws(tool=3, goal=3, turn=3, _unused=7)
     start_region: Region = Region((0.40, -0.10, 0.10), (0.50, 0.10, 0.25))
     goal_region: Region = Region((0.36, -0.20, 0.10), (0.54, 0.20, 0.30))
     goal_turns: Region = Region((-0.5, -0.5, -0.8), (0.5, 0.5, 0.8))  # of rotation vectors [rad]
     metres_per_radian: float = 0.25  # being turned a radian wrong counts as being so far off
 
-    def draw(self, u: Array, training: bool) -> Layout:
+    def draw(self, u: Drawn, training: bool) -> Layout:
         """See `Task.draw`."""
-        xp = array_namespace(u)
-        goal = xp.concat([self.goal_region.at(u[:, 3:6]), self.goal_turns.at(u[:, 6:9])], axis=-1)
-        return Layout(Placement(tool=self.start_region.at(u[:, 0:3])), goal)
+        xp = array_namespace(u.goal)
+        goal = xp.concat([self.goal_region.at(u.goal), self.goal_turns.at(u.turn)], axis=-1)
+        return Layout(Placement(tool=self.start_region.at(u.tool)), goal)
 
     def goal_placement(self, layout: Layout) -> Placement:
         """The tool at the goal."""

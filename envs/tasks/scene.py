@@ -7,9 +7,12 @@ from array_api_compat import array_namespace
 from goalsight.envs.geometry.region import Array, Region
 from goalsight.envs.tasks.buttons import TILT, Buttons, Rocker
 from goalsight.envs.tasks.drawer import Chest, Drawer
-from goalsight.envs.tasks.shared.base import Cube, Layout, Placement, Task, Thing, World, distance
+from goalsight.envs.tasks.shared.base import Task
+from goalsight.envs.tasks.shared.draws import Drawn, Draws
 from goalsight.envs.tasks.shared.grasping import fetch, holding
+from goalsight.envs.tasks.shared.moves import rise_first
 from goalsight.envs.tasks.shared.training import REARRANGING, Training
+from goalsight.envs.tasks.shared.world import Cube, Layout, Placement, Thing, World, distance
 
 CUBE = Cube("cube", rgba=(0.12, 0.35, 0.78, 1.0))
 CHEST = Chest(handle=(0.45, 0.17, 0.06))
@@ -24,6 +27,12 @@ CLEAR = 0.115  # tool height from which to cross the table [m]
 
 def _goal(x: float, y: float, opening: float, green: float, red: float) -> tuple[float, ...]:
     return x, y, CUBE.half, opening, green * TILT, red * TILT
+
+
+def _ends(u: Array) -> Array:
+    """One tilt or the other [rad], by uniform numbers (n, K)."""
+    xp = array_namespace(u)
+    return xp.where(u < 0.5, xp.full_like(u, -TILT), xp.full_like(u, TILT))
 
 
 @dataclass(frozen=True)
@@ -59,25 +68,26 @@ class Scene(Task):
     button_within: float = BUTTONS.tolerance  # [rad]
     kept_share: float = 0.3  # of the goals leave the cube where it is, and as many the drawer
     yaw: float = 0.3  # the cube's edges are at most so far from the hand's [rad]
+    draws: Draws = Draws(
+        tool=3, cube=2, yaw=1, goal_cube=2, _unused=1, opening=1, goal_opening=1, kept=1, buttons=2, goal_buttons=2
+    )
     start_region: Region = Region((0.38, -0.12, 0.13), (0.52, 0.12, 0.20))  # of the tool
     cube_region: Region = Region((0.37, -0.09, CUBE.half), (0.55, -0.02, CUBE.half))
     passing_region: Region = Region((0.45, 0.15, 0.2), (0.45, 0.15, 0.2))  # an arm must reach over the drawer
 
-    def draw(self, u: Array, training: bool) -> Layout:
+    def draw(self, u: Drawn, training: bool) -> Layout:
         """See `Task.draw`. Some goals leave a part as it is."""
-        xp = array_namespace(u)
+        xp = array_namespace(u.tool)
         low, high = DRAWER.openings
-        cubes = self.cube_region.at(u[:, 3:6]), self.cube_region.at(u[:, 6:9])
-        openings = low + (high - low) * u[:, 9:10], low + (high - low) * u[:, 10:11]
-        ends = xp.where(u[:, 12:16] < 0.5, xp.full_like(u[:, 12:16], -TILT), xp.full_like(u[:, 12:16], TILT))
-        kept = u[:, 11:12]
-        cube = xp.where(kept < self.kept_share, cubes[0], cubes[1])
-        opening = xp.where(kept > 1 - self.kept_share, openings[0], openings[1])
-        start = xp.concat([cubes[0], openings[0], ends[:, :2]], axis=-1)
-        yaw = self.yaw * (2 * u[:, 5] - 1)
+        flat = xp.zeros_like(u.yaw)
+        cubes = [self.cube_region.at(xp.concat([each, flat], axis=-1)) for each in (u.cube, u.goal_cube)]
+        openings = low + (high - low) * u.opening, low + (high - low) * u.goal_opening
+        cube = xp.where(u.kept < self.kept_share, cubes[0], cubes[1])
+        opening = xp.where(u.kept > 1 - self.kept_share, openings[0], openings[1])
+        start = xp.concat([cubes[0], openings[0], _ends(u.buttons)], axis=-1)
         return Layout(
-            self._placement(self.start_region.at(u[:, 0:3]), start, yaw),
-            xp.concat([cube, opening, ends[:, 2:]], axis=-1),
+            self._placement(self.start_region.at(u.tool), start, self.yaw * (2 * u.yaw[:, 0] - 1)),
+            xp.concat([cube, opening, _ends(u.goal_buttons)], axis=-1),
         )
 
     def goal_placement(self, layout: Layout) -> Placement:
@@ -122,8 +132,7 @@ class Scene(Task):
         # Straight up from among the furniture before the hand crosses over to the cube.
         apart = xp.linalg.vector_norm((cube - world.tool)[:, :2], axis=-1, keepdims=True) > 0.04
         rise = apart & (world.tool[:, 2:] < CLEAR - 0.02) & ~holding(world, cube, CUBE.half)[1]
-        up = xp.concat([xp.zeros_like(carry[:, :2]), CLEAR - world.tool[:, 2:]], axis=-1)
-        carry = xp.where(rise, up, carry)
+        carry = rise_first(rise, carry, CLEAR - world.tool[:, 2:])
         buttons_wrong = (BUTTONS.error(BUTTONS.achieved(world), goal[:, 4:]) > 0.5 * self.button_within)[:, None]
         drawer_wrong = (DRAWER.error(DRAWER.achieved(world), goal[:, 3:4]) > 0.5 * self.drawer_within)[:, None]
         move = xp.where(buttons_wrong, push, xp.where(drawer_wrong, pull, carry))

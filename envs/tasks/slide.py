@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 from array_api_compat import array_namespace
 
 from goalsight.envs.geometry.region import Array, Region
-from goalsight.envs.tasks.push import ring, unit
-from goalsight.envs.tasks.shared.base import Layout, Placement, Task, Thing, World, distance
+from goalsight.envs.tasks.shared.draws import Drawn, Draws
+from goalsight.envs.tasks.shared.moves import until
+from goalsight.envs.tasks.shared.pushing import Pushing, get_behind, unit
 from goalsight.envs.tasks.shared.training import Training
+from goalsight.envs.tasks.shared.world import Layout, Placement, Thing, World
 
 if TYPE_CHECKING:
     import mujoco
@@ -63,7 +65,7 @@ TILE = Tile()
 
 
 @dataclass(frozen=True)
-class Slide(Task):
+class Slide(Pushing):
     """The goal is a position of the tile on the table, farther than the hand may follow."""
 
     name: str = "slide"
@@ -84,64 +86,46 @@ class Slide(Task):
     object_region: Region = Region((0.42, -0.08, HALF), (0.49, 0.08, HALF))
     nearest_goal: tuple[float, float, float] = (0.64, -0.12, HALF)  # the corners of the goals' region [m]
     farthest_goal: tuple[float, float, float] = (0.75, 0.12, HALF)
-    clearance: float = 0.055  # between tool and tile at the start, at least [m]
-    training_near_share: float = 0.7  # of the training episodes start with the tile near the tool, before the goal
-    training_near: tuple[float, float] = (0.055, 0.09)  # how near [m]
+    draws: Draws = Draws(tool=3, thing=3, near=2, whether_near=1, goal=3, _unused=4)
 
-    def draw(self, u: Array, training: bool) -> Layout:
-        """See `Task.draw`. As in Push, most training starts are near the tile."""
-        xp = array_namespace(u)
-        tool = self.start_region.at(u[:, 0:3])
-        tile = self.object_region.at(u[:, 3:6])
-        goal = Region(self.nearest_goal, self.farthest_goal).at(u[:, 9:12])
-        if training:
-            near = ring(tool[:, :2], goal[:, :2], u[:, 6:8], *self.training_near)
-            near = self.object_region.clip(xp.concat([near, tile[:, 2:]], axis=-1))
-            tile = xp.where(u[:, 8:9] < self.training_near_share, near, tile)
-        return Layout(Placement(tool, objects={TILE.name: tile}, yaw={TILE.name: xp.zeros_like(u[:, 0])}), goal)
+    @property
+    def goals_region(self) -> Region:
+        """Beyond the hand's reach, so it is not cut to that."""
+        return Region(self.nearest_goal, self.farthest_goal)
+
+    def yaw(self, u: Drawn) -> Array:
+        """As the table is."""
+        xp = array_namespace(u.tool)
+        return xp.zeros_like(u.tool[:, 0])
 
     def goal_placement(self, layout: Layout) -> Placement:
         """The tile at the goal, the hand where it started."""
         return replace(layout.start, objects={TILE.name: layout.goal})
 
-    def valid(self, layout: Layout, achieved: Array) -> Array:
-        """Not solved at the start, and the fingers beside the tile rather than in it."""
-        apart = distance(layout.start.tool[:, :2], layout.start.objects[TILE.name][:, :2]) >= self.clearance
-        return super().valid(layout, achieved) & apart
-
-    def achieved(self, world: World) -> Array:
-        """The tile's position."""
-        return world.objects[TILE.name]
-
     def expert(self, world: World, goal: Array) -> tuple[Array, Array]:
         """Go behind the tile, touch it, and give it the speed with which it slides to the goal."""
         xp = array_namespace(goal)
-        tile, tool = world.objects[TILE.name], world.tool
-        to_goal = (goal - tile)[:, :2]
-        direction = unit(to_goal)
-        gap = xp.linalg.vector_norm(to_goal, axis=-1, keepdims=True)
+        tool = world.tool
+        hand = get_behind(
+            tool,
+            world.objects[TILE.name],
+            goal,
+            low=LOW,
+            high=HIGH,
+            behind=BEHIND,
+            there=0.015,
+            clear=0.05,
+            straight=0.01,
+        )
+        direction, along = hand.direction, hand.along
         speed = xp.sum(world.velocities[TILE.name][:, :2] * direction, axis=-1, keepdims=True)
-        wanted = xp.sqrt(2 * SLOWING * gap)
-
-        from_tile = tool[:, :2] - tile[:, :2]
-        along = xp.sum(from_tile * direction, axis=-1, keepdims=True)
-        aside = from_tile - along * direction
-        low = tool[:, 2:] < LOW + 0.02
-        striking = low & (along < -0.02) & (xp.linalg.vector_norm(aside, axis=-1, keepdims=True) < 0.01)
-        to_behind = tile[:, :2] - BEHIND * direction - tool[:, :2]
-        there = xp.linalg.vector_norm(to_behind, axis=-1, keepdims=True) < 0.015
-        clear = low & (along < -0.05)
-
+        wanted = xp.sqrt(2 * SLOWING * hand.gap)
         # A tile that is hit springs off at a speed of its own: the fingers touch it first.
         kick = xp.clip(PERIOD * wanted / world.response, 0.0, 0.04)
         pace = xp.where((along < -TOUCH) & (speed < 0.1), SOFT - 0.3 * (along + TOUCH - 0.003), kick)
         # It follows turned fingers less than they are turned.
         bend = xp.clip(0.5 * direction[:, 1:], -0.1, 0.1)
         aim = unit(xp.concat([direction[:, :1], direction[:, 1:] + bend], axis=-1))
-        strike = xp.concat([pace * aim - aside, LOW - tool[:, 2:]], axis=-1)
-        level = xp.where(there | clear, xp.full_like(gap, LOW), xp.full_like(gap, HIGH)) - tool[:, 2:]
-        blocked = ~there & ~clear & (tool[:, 2:] < HIGH - 0.02)
-        approach = xp.concat([xp.where(blocked, xp.zeros_like(to_behind), to_behind), level], axis=-1)
-        move = xp.where(striking, strike, approach)
-        gone = (speed >= 0.93 * wanted) | (speed > 0.1) & ~striking
-        return xp.where(gone, xp.zeros_like(move), move), -xp.ones_like(world.opening)
+        strike = xp.concat([pace * aim - hand.aside, LOW - tool[:, 2:]], axis=-1)
+        gone = (speed >= 0.93 * wanted) | (speed > 0.1) & ~hand.ready
+        return until(gone, xp.where(hand.ready, strike, hand.approach), world)

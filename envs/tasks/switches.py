@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 from array_api_compat import array_namespace
 
 from goalsight.envs.geometry.region import Array
-from goalsight.envs.tasks.shared.base import Thing, World
+from goalsight.envs.tasks.shared.draws import Draws
+from goalsight.envs.tasks.shared.moves import pass_over, until
 from goalsight.envs.tasks.shared.panel import Panel, Part
 from goalsight.envs.tasks.shared.parts import SEEN, TOUCHED, add_box, add_joint
 from goalsight.envs.tasks.shared.training import PRESSING, Training
+from goalsight.envs.tasks.shared.world import Thing, World
 
 if TYPE_CHECKING:
     import mujoco
@@ -74,6 +76,7 @@ class Switches(Panel):
     objects: tuple[Thing, ...] = ROW
     end: float = TRAVEL
     goal_size: int = len(ROW)
+    draws: Draws = Draws(tool=3, start=len(ROW), goal=len(ROW), _unused=13 - 2 * len(ROW))
     named_goals: tuple[tuple[str, tuple[float, ...]], ...] = (
         ("left", (TRAVEL, TRAVEL, TRAVEL)),
         ("right", (-TRAVEL, -TRAVEL, -TRAVEL)),
@@ -96,12 +99,8 @@ class Switches(Panel):
         )
         behind = (knob[:, 1] - tool[:, 1]) * side
         ready = low & (xp.abs(to_place[:, 0]) < 0.012) & (behind > 0.01) & (behind < BESIDE + 0.015)
-        over = xp.linalg.vector_norm(to_place[:, :2], axis=-1) < 0.012
-        blocked = ~over & (tool[:, 2] < PASS - 0.02)
-        sideways = xp.where(blocked[:, None], xp.zeros_like(to_place[:, :2]), to_place[:, :2])
-        level = xp.where(over, to_place[:, 2], PASS - tool[:, 2])
-        approach = xp.concat([sideways, level[:, None]], axis=-1)
+        over = xp.linalg.vector_norm(to_place[:, :2], axis=-1, keepdims=True) < 0.012
+        approach = pass_over(tool, to_place[:, :2], over, low=PUSH, high=PASS)
         lead = side * (xp.minimum(xp.abs(more), xp.full_like(more, 0.02)) + 0.012)
         push = xp.stack([to_place[:, 0], lead, to_place[:, 2]], axis=-1)
-        move = xp.where(ready[:, None], push, approach)
-        return xp.where(done, xp.zeros_like(move), move), -xp.ones_like(world.opening)
+        return until(done, xp.where(ready[:, None], push, approach), world)

@@ -1,9 +1,12 @@
 """What experts that grasp have in common: come down on a cube with the hand open, close it, carry the cube."""
 
+from math import inf
+
 from array_api_compat import array_namespace
 
 from goalsight.envs.geometry.region import Array
-from goalsight.envs.tasks.shared.base import World, distance
+from goalsight.envs.tasks.shared.moves import pass_over
+from goalsight.envs.tasks.shared.world import World, distance
 
 HOVER = 0.09  # height above the cube from which the open hand comes down [m]
 
@@ -47,8 +50,8 @@ def fetch(
     sideways = xp.linalg.vector_norm(to_cube[:, :2], axis=-1, keepdims=True)
     above = sideways > xp.where(world.tool[:, 2:] < cube[:, 2:] + 0.06, 0.015, 0.03)
     over = over + xp.zeros_like(sideways)
-    height = xp.where(above, xp.maximum(cube[:, 2:] + HOVER, over), cube[:, 2:]) - world.tool[:, 2:]
-    approach = xp.concat([to_cube[:, :2], height], axis=-1)
+    hover = xp.maximum(cube[:, 2:] + HOVER, over)
+    approach = pass_over(world.tool, to_cube[:, :2], ~above, low=cube[:, 2:], high=hover, slack=inf)
 
     carry = target - cube
     far = xp.linalg.vector_norm(carry[:, :2], axis=-1, keepdims=True) > near

@@ -6,7 +6,10 @@ from typing import Protocol
 from array_api_compat import array_namespace
 
 from goalsight.envs.geometry.region import Array, Region
-from goalsight.envs.tasks.shared.base import Layout, Placement, Task, Thing, World
+from goalsight.envs.tasks.shared.base import Task
+from goalsight.envs.tasks.shared.draws import Drawn, Draws
+from goalsight.envs.tasks.shared.moves import pass_over, until
+from goalsight.envs.tasks.shared.world import Layout, Placement, Thing, World
 
 HOOK, PASS = 0.055, 0.115  # tool heights at the handle, and for passing over it [m]
 OUTSIDE = 0.024  # from the handle to the middle of fingers that shut it [m]
@@ -38,17 +41,18 @@ class Opening(Task):
     goal_size: int = 1
     openings: tuple[float, float]
 
+    draws: Draws = Draws(tool=3, start=1, goal=1, whether_near=1, _unused=10)
     start_region: Region = Region((0.38, -0.12, 0.13), (0.52, 0.12, 0.20))  # of the tool
     training_near_share: float = 0.5  # of the training episodes start with the tool at the handle
 
-    def draw(self, u: Array, training: bool) -> Layout:
+    def draw(self, u: Drawn, training: bool) -> Layout:
         """See `Task.draw`. Training starts often have the fingers on the side of the handle from which it is moved."""
-        xp = array_namespace(u)
+        xp = array_namespace(u.tool)
         low, high = self.openings
-        start, goal = low + (high - low) * u[:, 3], low + (high - low) * u[:, 4]
-        tool = self.start_region.at(u[:, 0:3])
+        start, goal = low + (high - low) * u.start[:, 0], low + (high - low) * u.goal[:, 0]
+        tool = self.start_region.at(u.tool)
         if training:
-            tool = xp.where(u[:, 5:6] < self.training_near_share, self._beside(start, goal - start), tool)
+            tool = xp.where(u.whether_near < self.training_near_share, self._beside(start, goal - start), tool)
         return Layout(self._placement(tool, start), goal[:, None])
 
     def goal_placement(self, layout: Layout) -> Placement:
@@ -90,15 +94,10 @@ class Opening(Task):
         across = to_place[:, :2] - along[:, None] * way
         off = xp.linalg.vector_norm(across, axis=-1)
         ready = (tool[:, 2] < HOOK + 0.015) & (off < 0.03) & (xp.abs(along) < 0.02)
-        over = xp.linalg.vector_norm(to_place[:, :2], axis=-1) < 0.01
+        over = xp.linalg.vector_norm(to_place[:, :2], axis=-1, keepdims=True) < 0.01
+        approach = pass_over(tool, to_place[:, :2], over, low=HOOK, high=PASS, slack=0.03)
 
         # The handle gives way only once the fingers touch it, so the wish leads it a little.
         lead = xp.clip(0.5 * more, -0.02, 0.02) + 0.012 * xp.sign(more)
         pull = xp.concat([across + lead[:, None] * way, to_place[:, 2:]], axis=-1)
-        level = xp.where(over, to_place[:, 2], PASS - tool[:, 2])
-        blocked = ~over & (tool[:, 2] < PASS - 0.03)
-        sideways = xp.where(blocked[:, None], xp.zeros_like(across), to_place[:, :2])
-        approach = xp.concat([sideways, level[:, None]], axis=-1)
-        move = xp.where(ready[:, None], pull, approach)
-        done = xp.abs(more) < 0.006
-        return xp.where(done[:, None], xp.zeros_like(move), move), -xp.ones_like(world.opening)
+        return until((xp.abs(more) < 0.006)[:, None], xp.where(ready[:, None], pull, approach), world)

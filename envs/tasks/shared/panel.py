@@ -6,7 +6,9 @@ from typing import Protocol
 from array_api_compat import array_namespace
 
 from goalsight.envs.geometry.region import Array, Region
-from goalsight.envs.tasks.shared.base import Layout, Placement, Task, Thing, World
+from goalsight.envs.tasks.shared.base import Task
+from goalsight.envs.tasks.shared.draws import Drawn
+from goalsight.envs.tasks.shared.world import Layout, Placement, Thing, World
 
 
 class Part(Thing, Protocol):
@@ -26,13 +28,14 @@ class Panel(Task):
 
     start_region: Region = Region((0.38, -0.14, 0.12), (0.52, 0.14, 0.20))  # of the tool
 
-    def draw(self, u: Array, training: bool) -> Layout:
+    def draw(self, u: Drawn, training: bool) -> Layout:
         """See `Task.draw`."""
+        return Layout(self._placement(self.start_region.at(u.tool), self._ends(u.start)), self._ends(u.goal))
+
+    def _ends(self, u: Array) -> Array:
+        """One end or the other for each part, (n, K), by uniform numbers (n, K)."""
         xp = array_namespace(u)
-        count = len(self.row)
-        ends = xp.where(u[:, 3 : 3 + 2 * count] < 0.5, xp.asarray(-self.end, dtype=u.dtype), self.end)
-        start, goal = ends[:, :count], ends[:, count:]
-        return Layout(self._placement(self.start_region.at(u[:, 0:3]), start), goal)
+        return xp.where(u < 0.5, xp.asarray(-self.end, dtype=u.dtype), self.end)
 
     def goal_placement(self, layout: Layout) -> Placement:
         """The parts in the pattern, the hand where it started."""
