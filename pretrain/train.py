@@ -2,8 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,19 +94,6 @@ class Pretrain:
         """
         return settled(self, Pretrain, *_registries())
 
-    @classmethod
-    def of_json(cls, values: Mapping[str, Any]) -> "Pretrain":
-        """Read back what a run recorded.
-
-        Raises:
-            UserError: an option does not exist.
-        """
-        unknown = sorted(set(values) - {option.name for option in fields(cls)})
-        if unknown:
-            raise UserError(f"pretrain has no option {', '.join(unknown)}")
-        paths = {name: Path(values[name]) for name in ("out", "cache") if values.get(name) is not None}
-        return cls(**{**values, **paths, "data": tuple(Path(path) for path in values["data"])}).settled()
-
 
 def pretrain(config: Pretrain) -> Path:
     """Decode the data, train, and keep everything in a run.
@@ -133,24 +119,26 @@ def pretrain(config: Pretrain) -> Path:
             return _train(trainer, store, run)
 
 
-def resume(run: "Run") -> Path:
+def go_on(path: Path) -> Path:
     """Go on with a pretraining that was stopped, to the bit where its budget is in steps and it runs on the processor.
 
     Args:
-        run: held by `Run.resume`.
+        path: the run's folder.
 
     Returns:
         the run's folder.
 
     Raises:
-        UserError: when the data are not those that the run began with, or as of `pretrain`.
+        UserError: if it is no such run, is finished, or a process still writes it; when the data are not those that
+            it began with; or as of `pretrain`.
     """
+    from goalsight.base.options import options_from
+    from goalsight.base.runs import Run
     from goalsight.pretrain.trainer import Trainer
 
-    with Trainer(Pretrain.of_json(run.config)) as trainer:
+    with Run.resume(path) as run, Trainer(options_from(Pretrain, run.config)) as trainer:
         store = _read(trainer.config)
-        began_with = run.manifest["sources"].get("data")
-        if store.content_hash != began_with:
+        if store.content_hash != run.manifest["sources"].get("data"):
             raise UserError(f"{store.path} has changed since {run.path} began, so it cannot go on; train anew")
         state = run.load_state()
         if state is not None:

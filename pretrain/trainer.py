@@ -135,18 +135,18 @@ class Trainer:
             its metrics.
 
         Raises:
-            UserError: when the loss is no number any more.
+            UserError: when the loss or its gradient is no number any more; the weights are then as they were.
         """
         rate = learning_rate(spent, self.lr)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         parts = self.gradients(batch)
-        if not math.isfinite(parts["pretrain/loss"]):
-            raise UserError(
-                f"the loss became {parts['pretrain/loss']} at step {self.steps} with --lr {self.lr:g}; "
-                "try a smaller one"
-            )
-        nn.utils.clip_grad_norm_(self.objective.parameters(), CLIP_NORM)
+        norm = float(nn.utils.clip_grad_norm_(self.objective.parameters(), CLIP_NORM))
+        for name, value in (("loss", parts["pretrain/loss"]), ("gradient", norm)):
+            if not math.isfinite(value):  # before the weights are touched: what is saved stays good
+                raise UserError(
+                    f"the {name} became {value} at step {self.steps} with --lr {self.lr:g}; try a smaller one"
+                )
         self.optimiser.step()
         self.optimiser.zero_grad()
         self.objective.after_step(spent)

@@ -14,7 +14,7 @@ from goalsight.pretrain import trainer as trainers
 from goalsight.pretrain.data.store import FrameStoreWriter
 from goalsight.pretrain.encoders import vit as encoders
 from goalsight.pretrain.encoders.vit import EncoderConfig
-from goalsight.pretrain.train import Pretrain, pretrain, resume
+from goalsight.pretrain.train import Pretrain, go_on, pretrain
 
 SIZE, STEPS = 16, 12
 
@@ -80,8 +80,7 @@ def test_what_was_stopped_and_resumed_is_what_was_never_stopped(data, monkeypatc
         path = pretrain(asked(data, "halved", objective=objective))
     assert Run.open(path).manifest["status"] == "interrupted"
     assert Run.open(path).summary["steps"] == 5
-    with Run.resume(path) as run:
-        assert resume(run) == path
+    assert go_on(path) == path
     halved = Run.open(path)
     assert halved.manifest["status"] == "finished"
     assert halved.summary["encoder"] == whole.summary["encoder"]
@@ -101,8 +100,7 @@ def test_the_clock_of_a_budget_goes_on(data, monkeypatch):
         stopped_before(patch, 2)
         path = pretrain(asked(data, "run", steps=None, seconds=3.0))
     before = Run.open(path).summary["seconds"]
-    with Run.resume(path) as run:
-        resume(run)
+    go_on(path)
     assert 0 < before < 3.0 <= Run.open(path).summary["seconds"] < 4.0
 
 
@@ -111,23 +109,25 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(data):
     run = Run.create("pretrain", asked(data, "dead").settled(), out=data.parent / "dead", seed=3)
     run.manifest["sources"] = whole.manifest["sources"]
     run.set_status("interrupted")
-    with Run.resume(run.path) as again:
-        resume(again)
+    go_on(run.path)
     assert Run.open(run.path).summary["encoder"] == whole.summary["encoder"]
 
 
-def test_other_data_or_options_that_do_not_exist_are_one_line(data, monkeypatch):
+def test_other_data_and_options_that_cannot_be_are_one_line(data, monkeypatch):
     with monkeypatch.context() as patch:
         stopped_before(patch, 2)
         path = pretrain(asked(data, "run"))
     manifest = json.loads((path / "manifest.json").read_text())
     (path / "manifest.json").write_text(json.dumps(manifest | {"sources": {"data": "0" * 64}}))
-    with pytest.raises(UserError, match="has changed since"), Run.resume(path) as run:
-        resume(run)
+    with pytest.raises(UserError, match="has changed since"):
+        go_on(path)
     config = json.loads((path / "config.json").read_text())
-    (path / "config.json").write_text(json.dumps(config | {"colour": "red"}))
-    with pytest.raises(UserError, match="pretrain has no option colour"), Run.resume(path) as run:
-        resume(run)
+    (path / "config.json").write_text(json.dumps(config | {"objective_options": {"colour": "red"}}))
+    with pytest.raises(UserError, match='the objective "masked" has no option colour'):
+        go_on(path)
+    (path / "config.json").write_text(json.dumps(config | {"objective_options": {"hide_next": "most"}}))
+    with pytest.raises(UserError, match="hide_next cannot be 'most'"):
+        go_on(path)
 
 
 def test_the_first_checkpoint_comes_early(data, monkeypatch):

@@ -12,6 +12,7 @@ from PIL import Image
 
 from goalsight.base.budgets import Budget, learning_rate
 from goalsight.base.errors import UserError
+from goalsight.base.options import options_from
 from goalsight.base.runs import Run
 from goalsight.commands import cli
 from goalsight.pretrain import trainer as trainers
@@ -198,7 +199,7 @@ def test_options_of_parts_are_shown_recorded_and_used(tmp_path, squares, small, 
     assert run.config["tokeniser_options"] == {"side": 4}
     assert run.load()[1]["objective_options"] == run.config["objective_options"]
     assert load_encoder(run.path).tokens == 16
-    assert Pretrain.of_json(run.config).objective_options == Latent(momentum=0.5)
+    assert options_from(Pretrain, run.config).settled().objective_options == Latent(momentum=0.5)
     capsys.readouterr()
     assert cli.run(["pretrain", "--help"]) == 0
     told = capsys.readouterr().out

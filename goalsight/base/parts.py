@@ -9,6 +9,7 @@ from dataclasses import asdict, field, fields, make_dataclass
 from typing import Annotated, Any, TypeVar
 
 from goalsight.base.errors import UserError
+from goalsight.base.options import options_from
 from goalsight.base.registry import Registry
 
 Config = TypeVar("Config")
@@ -33,7 +34,7 @@ def options_of(registry: Registry, name: str, given: Any = None) -> Any:
     if isinstance(given, Mapping):
         unknown = sorted(set(given) - {option.name for option in fields(kind)})
         if not unknown:
-            return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+            return options_from(kind, dict(given), where=f'{registry.kind} "{name}"')
         raise UserError(f'the {registry.kind} "{name}" has no option {", ".join(unknown)}')
     raise UserError(f'the {registry.kind} "{name}" takes {kind.__name__}, got {type(given).__name__}')
 
