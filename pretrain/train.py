@@ -119,24 +119,22 @@ def pretrain(config: Pretrain) -> Path:
             return _train(trainer, store, run)
 
 
-def go_on(path: Path) -> Path:
+def resume(run: "Run") -> Path:
     """Go on with a pretraining that was stopped, to the bit where its budget is in steps and it runs on the processor.
 
     Args:
-        path: the run's folder.
+        run: held by `Run.resume`.
 
     Returns:
         the run's folder.
 
     Raises:
-        UserError: if it is no such run, is finished, or a process still writes it; when the data are not those that
-            it began with; or as of `pretrain`.
+        UserError: when the data are not those that it began with; or as of `pretrain`.
     """
     from goalsight.base.options import options_from
-    from goalsight.base.runs import Run
     from goalsight.pretrain.trainer import Trainer
 
-    with Run.resume(path) as run, Trainer(options_from(Pretrain, run.config)) as trainer:
+    with Trainer(options_from(Pretrain, run.config)) as trainer:
         store = _read(trainer.config)
         if store.content_hash != run.manifest["sources"].get("data"):
             raise UserError(f"{store.path} has changed since {run.path} began, so it cannot go on; train anew")

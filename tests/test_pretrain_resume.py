@@ -14,7 +14,7 @@ from goalsight.pretrain import trainer as trainers
 from goalsight.pretrain.data.store import FrameStoreWriter
 from goalsight.pretrain.encoders import vit as encoders
 from goalsight.pretrain.encoders.vit import EncoderConfig
-from goalsight.pretrain.train import Pretrain, go_on, pretrain
+from goalsight.pretrain.train import Pretrain, pretrain, resume
 
 SIZE, STEPS = 16, 12
 
@@ -46,6 +46,12 @@ def stopped_before(monkeypatch, number):
         return step(self, *arguments)
 
     monkeypatch.setattr(trainers.Trainer, "step", interrupted)
+
+
+def go_on(path):
+    """Hold a run that was stopped, and go on with it."""
+    with Run.resume(path) as run:
+        return resume(run)
 
 
 def everything(run):
