@@ -452,12 +452,12 @@ def forget(name: str) -> None:
     """Undo `register_arm`."""
     import gymnasium
 
-    from goalsight.envs import registration
+    from goalsight.envs import ids
 
     ARMS.pop(name, None)
-    for env_id in [key for key, spec in registration._SPECS.items() if spec["arm"] == name]:
-        del registration._SPECS[env_id], gymnasium.registry[env_id]
-        registration._SOURCES.pop(env_id, None)
+    for env_id in [key for key, spec in ids._ARGUMENTS.items() if spec["arm"] == name]:
+        del ids._ARGUMENTS[env_id], gymnasium.registry[env_id]
+        ids._SOURCES.pop(env_id, None)
 
 
 def test_a_tool_upside_down_is_no_home(folder: Path) -> None:

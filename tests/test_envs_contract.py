@@ -1,7 +1,7 @@
 """The contracts of Gymnasium, Stable-Baselines3 and our own: determinism, goals, autoreset, divergence."""
 
-import warnings
 from dataclasses import replace
+from functools import partial
 
 import gymnasium as gym
 import mujoco
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goalsight.base.errors import UserError
-from goalsight.envs import registration
+from goalsight.envs import ids
 from goalsight.envs.arms.catalogue import ARMS
 from goalsight.envs.geometry.region import Region
 from goalsight.envs.registration import env_ids, make_vector, register_task, resolve
@@ -21,9 +21,12 @@ from goalsight.envs.tasks import TASKS as TASKS_BY_NAME
 from goalsight.envs.tasks import PickPlace, Push, Reach
 from goalsight.envs.tasks.shared.world import Cube
 from goalsight.envs.vector import GoalVectorEnv
+from goalsight.eval.contract import CONTRACT, keeps
 
 IDS = env_ids()
 TASKS = ("reach", "push", "pick_place")
+LONG = {"survives extreme actions", "goal states hold", "not solved by doing nothing"}  # seconds for each id
+QUICK = [name for name in CONTRACT if name not in LONG]
 
 
 def run(env, seed, steps=60, action_seed=0):
@@ -43,23 +46,18 @@ def same(a, b, row_a=slice(None), row_b=slice(None)):
 
 
 @pytest.mark.parametrize("env_id", IDS)
-@pytest.mark.parametrize("kwargs", [{}, {"control": "joint"}, {"obs": "pixels"}, {"reward": "dense"}], ids=str)
-def test_gymnasium_check_env(env_id, kwargs):
-    env = gym.make(env_id, **kwargs)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*(deprecat|different|not).*")
-        check_env(env.unwrapped, skip_render_check=True)
-    env.close()
+@pytest.mark.parametrize("name", QUICK)
+def test_every_environment_keeps_the_contract(name, env_id):
+    outcome = keeps(name, partial(make_vector, env_id, num_threads=1))
+    assert outcome.passed, outcome.said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env_id", IDS)
-def test_sb3_check_env(env_id):
-    from stable_baselines3.common.env_checker import check_env as sb3_check_env
-
-    for kwargs in ({}, {"obs": "pixels"}):
-        env = gym.make(env_id, **kwargs)
-        sb3_check_env(env.unwrapped, skip_render_check=True)
-        env.close()
+@pytest.mark.parametrize("name", sorted(LONG))
+def test_every_environment_keeps_the_long_part_of_the_contract(name, env_id):
+    outcome = keeps(name, partial(make_vector, env_id))
+    assert outcome.passed, outcome.said
 
 
 def test_make_with_the_module_in_the_id_and_the_time_limit_of_gymnasium():
@@ -243,7 +241,7 @@ def test_ids_resolve_with_and_without_namespace():
 
 @pytest.fixture
 def registries():
-    known = [(registry, dict(registry)) for registry in (TASKS_BY_NAME, registration._SPECS, gym.registry)]
+    known = [(registry, dict(registry)) for registry in (TASKS_BY_NAME, ids._ARGUMENTS, gym.registry)]
     yield
     for registry, before in known:
         registry.clear()

@@ -17,7 +17,7 @@ from goalsight.commands.new_task import NewTask, new_task
 from goalsight.envs.registration import env_ids, register_task
 from goalsight.envs.tasks import TASKS, Layout, Push, Reach
 from goalsight.envs.vector import GoalVectorEnv
-from goalsight.eval.check_task import check
+from goalsight.eval.contract import check
 
 
 def install(folder: Path, name: str, entry: str) -> None:
@@ -215,8 +215,8 @@ def test_what_breaks_the_contract_is_named(task, failing, why):
 def test_check_task_prints_each_check_and_draws(tmp_path, capsys):
     assert run(["check-task", "PandaReach-v1", "--episodes", "10", "--picture", str(tmp_path / "new" / "p.png")]) == 0
     out = capsys.readouterr().out
-    assert out.count("ok     ") == 11
-    assert "11 of 11 checks passed" in out
+    assert out.count("ok     ") == 12
+    assert "12 of 12 checks passed" in out
     assert (tmp_path / "new" / "p.png").stat().st_size > 10_000
     assert run(["check-task", "PandaReech-v1"]) == 2
     assert 'did you mean "PandaReach-v1"' in capsys.readouterr().err
