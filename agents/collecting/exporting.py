@@ -31,7 +31,7 @@ def export_store(store: FrameStore, name: str, out: Path, env: EnvConfig | None,
     Raises:
         UserError: there is no such format, or the exporter refuses.
     """
-    origin = Origin(fps=fps) if env is None else Origin(env.camera, _arm(env.id), fps)
+    origin = Origin(fps=fps) if env is None else Origin(env.cameras[0], _arm(env.id), fps)
     EXPORTERS.load(name)().export(store, out, origin)
 
 
