@@ -40,7 +40,7 @@ class Everything:
         Everything(()),
         Collect(env=PlayEnv(camera="wrist", vary=("colour", "mass")), frames=100, out=Path("run")),
         Pretrain(data=(Path("play"),), flops=1e14, seconds=None),
-        Train(env=EnvConfig("goalsight/PandaPush-v1", max_episode_steps=9), steps=1000, learning_rate=1e-3),
+        Train(env=EnvConfig("goalsight/PandaPush-v1", max_episode_steps=9), steps=1000),
     ],
 )
 def test_options_come_back_from_json(options) -> None:
