@@ -10,6 +10,7 @@ import tyro
 
 from goalsight.agents.plan import Plan
 from goalsight.base.errors import UserError, choose
+from goalsight.base.trackers import check_trackers
 from goalsight.envs.config import EnvConfig
 
 if TYPE_CHECKING:
@@ -57,8 +58,13 @@ class Train:
     """Where the networks are: cpu or cuda."""
     out: Path | None = None
     """Folder of the run; runs/train-<task>-<date> unless given."""
+    track: tuple[str, ...] = ()
+    """Where measurements are shown too: tensorboard, trackio, wandb, mlflow; metrics.jsonl is always written."""
     json: bool = False
     """Print the summary as JSON."""
+
+    def __post_init__(self) -> None:
+        check_trackers(self.track)
 
     @classmethod
     def for_command_line(cls, arguments: list[str]) -> type["Train"]:
@@ -88,7 +94,7 @@ class Train:
         names = [each.name for each in fields(cls)]
         asked: dict[str, Any] = {name: config[name] for name in names if config.get(name) is not None}
         chosen = {name: tuple(v) if isinstance(v, list) else v for name, v in asked.get("options", {}).items()}
-        for name, read in (("out", Path), ("data", lambda paths: tuple(map(Path, paths)))):
+        for name, read in (("out", Path), ("data", lambda paths: tuple(map(Path, paths))), ("track", tuple)):
             if name in asked:
                 asked[name] = read(asked[name])
         try:

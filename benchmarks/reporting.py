@@ -2,28 +2,22 @@
 
 import importlib.util
 import os
-import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from goalsight.base.errors import UserError
-from goalsight.base.machine import describe_machine, versions
+from goalsight.base.provenance import provenance as base_provenance
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def provenance() -> dict[str, Any]:
     """Return what a result needs to be repeated and judged."""
-    return {
-        "command": ["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]],
-        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "machine": describe_machine(),
-        # Other work on the machine, before the measurement began: figures taken above about 0.5 are worth little.
-        "load_average_1min": round(os.getloadavg()[0], 2),
-        "versions": versions(),
-    }
+    about = base_provenance()
+    about["command"] = ["python", f"benchmarks/{about['command'][0]}", *about["command"][1:]]
+    # Other work on the machine, before the measurement began: figures taken above about 0.5 are worth little.
+    return about | {"load_average_1min": round(os.getloadavg()[0], 2)}
 
 
 def check_plotting() -> None:

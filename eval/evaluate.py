@@ -11,6 +11,7 @@ import numpy as np
 import tyro
 
 from goalsight.base.errors import UserError
+from goalsight.base.provenance import provenance
 from goalsight.envs.config import EnvChanges
 from goalsight.eval.stats import Proportion, wilson
 from goalsight.eval.subject import BASELINES, Subject, baseline, resolve_subject
@@ -150,13 +151,6 @@ def summarise(episodes: "Episodes", seconds: float) -> dict[str, Any]:
         "diverged": int(episodes.diverged.sum()),
         "seconds": round(seconds, 3),
     }
-
-
-def provenance() -> dict[str, Any]:
-    """The versions and the machine that a result came from."""
-    from goalsight.base.machine import describe_machine, versions
-
-    return {"versions": versions(), "machine": describe_machine()}
 
 
 def table(result: dict[str, Any]) -> str:

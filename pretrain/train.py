@@ -10,6 +10,7 @@ import tyro
 
 from goalsight.base.errors import UserError
 from goalsight.base.parts import settled, with_every_option
+from goalsight.base.trackers import check_trackers
 
 if TYPE_CHECKING:
     from goalsight.base.registry import Registry
@@ -67,6 +68,8 @@ class Pretrain:
     """Time between pictures of what the model sees [s]."""
     save_every: float = 60.0
     """Time between checkpoints [s]; the first comes within seconds, and the last step is always saved."""
+    track: tuple[str, ...] = ()
+    """Where measurements are shown too: tensorboard, trackio, wandb, mlflow; metrics.jsonl is always written."""
     json: bool = False
     """Print the summary as JSON."""
 
@@ -78,6 +81,7 @@ class Pretrain:
         for name in ("fps", "threads", "seed", "picture_every", "save_every"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"{name} must not be negative, got {getattr(self, name)}")
+        check_trackers(self.track)
         if self.lr is not None and not 0 < self.lr < 1:
             raise UserError(f"lr must lie in (0, 1), got {self.lr}")
 

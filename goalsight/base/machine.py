@@ -35,11 +35,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def command_line() -> list[str]:
-    """Return the command that this process was started with, without the folder of the program."""
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]
-
-
 def usable_cores() -> int:
     """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):

@@ -4,7 +4,7 @@ A run is a folder::
 
     config.json       what was asked for
     manifest.json     kind, status, seed, versions, machine, command line, and the sources with their hashes
-    metrics.jsonl     one line a measurement, also under tensorboard/
+    metrics.jsonl     one line a measurement; trackers show it elsewhere too
     checkpoints/      NNNNNN/{weights.safetensors, meta.json}, and the pointers last and best
     pictures/, videos/, summary.json
 
@@ -12,10 +12,10 @@ Weights are safetensors and everything else is JSON, so loading a stranger's run
 """
 
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,15 +33,17 @@ from goalsight.base.files import (
 )
 from goalsight.base.interruption import Stop, interrupted, stopped_by
 from goalsight.base.life import FolderLock, is_same_process_alive, is_written, this_process
-from goalsight.base.machine import command_line, describe_machine, versions
+from goalsight.base.machine import describe_machine, versions
 from goalsight.base.metrics import append_row, drop_after, end_torn_line, read_rows
+from goalsight.base.provenance import now, provenance
+from goalsight.base.trackers import Trackers, check_trackers
+from goalsight.base.trackers.contract import About
 from goalsight.base.training_state import State
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
-    from torch.utils.tensorboard import SummaryWriter
 
 __all__ = [
     "KINDS",
@@ -81,7 +83,8 @@ class Run:
         self.differences: list[str] = []
         self._began = time.monotonic()
         self._seconds_before: float | None = None
-        self._board: SummaryWriter | None = None
+        self._step_before: int | None = None  # that a resumed run goes on from
+        self._open_trackers: Trackers | None = None
 
     @classmethod
     @contextmanager
@@ -138,14 +141,15 @@ class Run:
         if not (isinstance(config, dict) or is_dataclass(config)):
             raise TypeError(f"config must be a dataclass or a dictionary, got {type(config).__name__}")
         config = to_json(config)
+        check_trackers(config.get("track", ()))
+        about = provenance()
         manifest = {
             "kind": kind,
+            "id": uuid.uuid4().hex,
             "status": "running",
             "seed": seed,
-            "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "command": command_line(),
-            "versions": versions(),
-            "machine": describe_machine(),
+            "started": about.pop("date"),
+            **about,
             "sources": dict(sources or {}),
             "process": this_process(),
             "asked": config,  # as it was, should someone edit config.json
@@ -197,8 +201,7 @@ class Run:
         ]
         run_folders.clear_leftovers(self.path)
         checkpoints.remove_leftovers(self.path / "checkpoints")
-        now = datetime.now().astimezone().isoformat(timespec="seconds")
-        self.manifest.setdefault("resumed", []).append({"date": now, "differences": self.differences})
+        self.manifest.setdefault("resumed", []).append({"date": now(), "differences": self.differences})
         self.manifest.pop("error", None)
         self.manifest["process"] = this_process()
         self.set_status("running")
@@ -221,7 +224,7 @@ class Run:
             lock.release()
 
     def _end(self, status: Status) -> None:
-        self._close_board()
+        self._close_trackers(status)
         if self.manifest["status"] == "running":  # `finish` has not been called
             self.set_status(status)
 
@@ -281,7 +284,7 @@ class Run:
         return self.path / "metrics.jsonl"
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        """Append one measurement to metrics.jsonl and to TensorBoard.
+        """Append one measurement to metrics.jsonl, and hand it to the trackers that `config` names as "track".
 
         Args:
             step: the run's own step count.
@@ -289,12 +292,10 @@ class Run:
         """
         numbers = {name: float(value) for name, value in metrics.items()}
         append_row(self._metrics_file, {"step": int(step), "wall_s": round(self.seconds, 3), **numbers})
-        with writing(self._metrics_file):
-            for name, value in numbers.items():
-                self._tensorboard().add_scalar(name, value, step)
+        self._trackers().log(int(step), numbers)
 
     def log_image(self, step: int, name: str, image: "NDArray[np.uint8]") -> Path:
-        """Keep a picture as pictures/<name>-<step>.png and in TensorBoard.
+        """Keep a picture as pictures/<name>-<step>.png, and hand it to the trackers.
 
         Args:
             step: the run's own step count.
@@ -309,21 +310,21 @@ class Run:
         path = self.pictures / f"{name.replace('/', '-')}-{step:06d}.png"
         with writing(path):
             Image.fromarray(image).save(path)
-            self._tensorboard().add_image(name, image, step, dataformats="HWC")
+        self._trackers().log_image(int(step), name, image)
         return path
 
-    def _tensorboard(self) -> "SummaryWriter":
-        if self._board is None:
-            from torch.utils.tensorboard import SummaryWriter
+    def _trackers(self) -> Trackers:
+        """Those that the run was asked to use, opened when the first measurement comes."""
+        if self._open_trackers is None:
+            identity = str(self.manifest.get("id", self.path.resolve().name))
+            about = About(self.path, self.kind, identity, self.config, self._step_before)
+            self._open_trackers = Trackers(self.config.get("track", ()), about)
+        return self._open_trackers
 
-            self._board = SummaryWriter(str(self.path / "tensorboard"))
-        return self._board
-
-    def _close_board(self) -> None:
-        if self._board is not None:
-            with writing(self.path / "tensorboard"):
-                self._board.close()
-            self._board = None
+    def _close_trackers(self, status: str) -> None:
+        if self._open_trackers is not None:
+            self._open_trackers.finish(status)
+            self._open_trackers = None
 
     def metrics(self) -> list[dict[str, float]]:
         """Return what was logged, oldest first; a line cut off by a crash is left out."""
@@ -387,6 +388,7 @@ class Run:
 
     def _go_back(self, step: int, seconds: float) -> None:
         drop_after(self._metrics_file, step)
+        self._step_before = step
         self._seconds_before, self._began = seconds, time.monotonic()
 
     def checkpoint(self, which: str | int = "last") -> Path:
@@ -427,9 +429,10 @@ class Run:
 
     def finish(self, summary: dict[str, Any], *, status: Status | None = None) -> None:
         """Write summary.json and the final status: "interrupted" if `stopped`, else "finished", unless given."""
-        self._close_board()
+        status = status or ("interrupted" if self.stopped else "finished")
+        self._close_trackers(status)
         atomic_write_json(self.path / "summary.json", summary)
-        self.set_status(status or ("interrupted" if self.stopped else "finished"))
+        self.set_status(status)
 
     def set_status(self, status: Status) -> None:
         """Record in the manifest how far the run is."""

@@ -2,16 +2,14 @@
 
 import json
 import statistics
-import sys
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
 from goalsight.base.errors import UserError
-from goalsight.base.machine import describe_machine, versions
+from goalsight.base.provenance import provenance
 from goalsight.envs.config import EnvConfig
 
 if TYPE_CHECKING:
@@ -66,9 +64,7 @@ def bench(config: Bench) -> dict[str, Any]:
         "steps_per_second": round(statistics.median(rates), 1),
         "of_windows": [round(rate, 1) for rate in rates],
         "config": asdict(config),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "machine": describe_machine(),
-        "versions": versions(),
+        **provenance(),
     }
     if config.json:
         print(json.dumps(result, indent=2))

@@ -45,6 +45,7 @@ COMMANDS = {
     "export": Command("goalsight.commands.export", "Export", "export", "write a recording as a LeRobot data set"),
     "pretrain": Command("goalsight.pretrain.train", "Pretrain", "pretrain", "train an encoder on video"),
     "train": Command("goalsight.agents.train", "Train", "train", "train an agent to reach goals it is shown"),
+    "resume": Command("goalsight.commands.resume", "Resume", "resume", "go on with a run that was stopped or killed"),
     "eval": Command("goalsight.eval.evaluate", "Eval", "evaluate", "measure success beside the baselines"),
     "record": Command("goalsight.eval.films.record", "Record", "record", "film an agent beside its goal"),
     "probe": Command("goalsight.eval.probes.probe", "Probe", "probe", "measure what an encoder knows, in cm"),

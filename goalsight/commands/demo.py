@@ -125,7 +125,7 @@ def _run_stages(stages: Iterator[Stage]) -> dict[str, Any]:
 
 def _conclude(result: dict[str, Any], out: Path) -> None:
     """Put the verdict and the places of the results in order, and write them to demo.json."""
-    from goalsight.base.machine import describe_machine, versions
+    from goalsight.base.provenance import provenance
     from goalsight.base.runs import atomic_write_json
 
     results = result.pop("results")
@@ -141,8 +141,7 @@ def _conclude(result: dict[str, Any], out: Path) -> None:
             "film": str(results["record"]),
             "report": str(results["report"][0]),
         },
-        "machine": describe_machine(),
-        "versions": versions(),
+        **provenance(),
     }
     atomic_write_json(out / RESULT, result)
 
