@@ -8,7 +8,9 @@ from goalsight.agents.calibration import LEAST_SPREAD, calibrate
 from goalsight.agents.networks.features import COMPONENTS, Eye, FrozenFeatures, Reduction, find_encoder
 from goalsight.base.errors import UserError
 from goalsight.envs.vector import GoalVectorEnv
+from goalsight.pretrain.encoders.features import EncoderFeatures
 from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder, random_encoder
+from goalsight.pretrain.tokenisers.patches import Patches
 
 SMALL = EncoderConfig(image_size=16, width=32, depth=2, heads=2)
 
@@ -43,6 +45,23 @@ def test_what_is_stored_is_the_reduced_encoder():
         by_hand = features.reduction(encoder(torch.from_numpy(frames(5, seed=1))))
     # bfloat16, where the processor has it, and float16 in between
     assert np.abs(stored - by_hand.numpy()).max() < 0.1
+
+
+def test_any_grid_of_tokens_can_be_stored():
+    encoder = VideoEncoder(EncoderConfig(16, 32, 2, 2, "patches", Patches(side=4)))
+    for tune_blocks, width in ((0, COMPONENTS), (1, 32)):
+        features = FrozenFeatures(encoder, tune_blocks)
+        features.fit(frames(40))
+        assert features.shape == (16, width)
+        assert features(frames(5)).shape == (5, 16, width)
+
+
+def test_agents_and_probes_see_the_same_features():
+    encoder = VideoEncoder(SMALL, seed=1)
+    features = FrozenFeatures(encoder)
+    features.fit(frames(40))
+    tokens = torch.from_numpy(EncoderFeatures(encoder)(frames(5, seed=1)))
+    assert np.array_equal(features(frames(5, seed=1)), features.reduction(tokens).half().numpy())
 
 
 def test_features_do_not_depend_on_how_many_frames_are_encoded_at_once():

@@ -104,10 +104,17 @@ def test_what_was_stopped_and_resumed_is_what_was_never_stopped(data, monkeypatc
 def test_the_clock_of_a_budget_goes_on(data, monkeypatch):
     with monkeypatch.context() as patch:
         stopped_before(patch, 2)
-        path = pretrain(asked(data, "run", steps=None, seconds=3.0))
-    before = Run.open(path).summary["seconds"]
+        path = pretrain(asked(data, "run", steps=None, seconds=300.0))
+    run = Run.open(path)
+    trainer = trainers.Trainer(asked(data, "run", steps=None, seconds=300.0))
+    trainer.load(run.load_state())
+    assert trainer.seconds == pytest.approx(run.summary["seconds"], abs=0.01)
+    assert trainer.steps == 3
+    # With nothing left of the budget not a step is taken.
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | {"seconds": trainer.seconds}))
     go_on(path)
-    assert 0 < before < 3.0 <= Run.open(path).summary["seconds"] < 4.0
+    assert Run.open(path).summary["steps"] == 3
 
 
 def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(data):
