@@ -7,6 +7,7 @@ import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,21 @@ def test_pages_of_one_environment_are_made_with_their_pictures(pages: ModuleType
         assert (tmp_path / "environments" / shot).stat().st_size > 100
     for command in COMMANDS:
         assert f"## {command}\n" in (tmp_path / "command_line.md").read_text()
+
+
+def test_what_the_page_about_observations_shows_runs() -> None:
+    text = (DOCS / "pages" / "observing.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert names["spec"].horizon == 50
+    keys = set(re.findall(r"`(\w*(?:goal|pixels)\w*)`", text.partition("Each row is a goal channel")[0]))
+    assert set(names["obs"]) == {"observation"} | keys
+    assert dict(names["envs"].goal_keys) == {
+        "desired_goal": "achieved_goal",
+        "goal_pixels": "pixels",
+        "goal_pixels_wrist": "pixels_wrist",
+    }
 
 
 @pytest.mark.slow
