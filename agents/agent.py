@@ -10,7 +10,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from goalsight.agents.algorithms.base import Algorithm
-from goalsight.agents.networks.features import Eye, FrozenFeatures, Reduction
+from goalsight.agents.networks.features import Eye, FrozenFeatures, Reduction, encode
 from goalsight.agents.networks.inputs import Sight
 from goalsight.agents.networks.policy import GoalActor
 from goalsight.agents.policies import Actions, Mask, Observation
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 KIND = "agent"  # of a checkpoint, in its meta
 ACTOR, ENCODER = "actor.", "encoder."  # prefixes of weights
 MEAN, BASIS = "reduction.mean", "reduction.basis"
+
+
+def views_of(env_kwargs: dict[str, Any]) -> list[str]:
+    """Return the keys of what each camera shows, the first camera's first."""
+    cameras = env_kwargs.get("camera", "front")
+    return ["pixels", *(f"pixels_{name}" for name in (() if isinstance(cameras, str) else cameras[1:]))]
 
 
 class Agent:
@@ -54,6 +60,7 @@ class Agent:
         self.run = run
         self.description = ", ".join(f"{key}: {value}" for key, value in facts.items() if value is not None)
         self._features = features
+        self._views = views_of(env_kwargs)
         self._goals = np.zeros((0,), np.float16)
 
     def reset(self, obs: Observation, mask: Mask) -> None:
@@ -64,7 +71,7 @@ class Agent:
             # Environments that nobody counts begin without a reset; their goal is all zeros.
             self._goals = np.zeros((len(mask), *self._features.shape), np.float16)
         if mask.any():
-            self._goals[mask] = self._features(obs["goal_pixels"][mask])
+            self._goals[mask] = encode(self._features, [obs[f"goal_{view}"][mask] for view in self._views])
 
     @torch.inference_mode()
     def act(self, obs: Observation, env: "GoalEnvs | None" = None) -> Actions:
@@ -72,7 +79,7 @@ class Agent:
         device = next(self.actor.parameters()).device
         seen = {key: torch.as_tensor(obs[key], device=device) for key in self.actor.first.sight.vectors}
         if self._features is not None:
-            seen["features"] = torch.from_numpy(self._features(obs["pixels"])).to(device)
+            seen["features"] = torch.from_numpy(encode(self._features, [obs[view] for view in self._views])).to(device)
             seen["goal_features"] = torch.from_numpy(self._goals).to(device)
         return self.actor(seen, deterministic=True).cpu().numpy()
 
@@ -156,7 +163,8 @@ def _features(tensors: dict[str, Tensor], meta: dict[str, Any]) -> FrozenFeature
 
     encoder = VideoEncoder(EncoderConfig(**meta["encoder"]))
     encoder.load_state_dict(_under(ENCODER, tensors))
-    return FrozenFeatures(encoder, meta["tune_blocks"], Reduction(tensors[MEAN], tensors[BASIS]))
+    cameras = len(views_of(meta["env_kwargs"]))
+    return FrozenFeatures(encoder, meta["tune_blocks"], Reduction(tensors[MEAN], tensors[BASIS]), cameras=cameras)
 
 
 def _actor(tensors: dict[str, Tensor], meta: dict[str, Any], features: FrozenFeatures | None) -> GoalActor:

@@ -8,13 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from goalsight.agents.vec_env import image_keys
+
 if TYPE_CHECKING:
     from goalsight.envs.making import GoalEnvs
 
 EPISODES = 128  # begun; starts and goals differ more than what random play makes of them
 STEPS = 8  # of each
 LEAST_SPREAD = 0.1  # a number that hardly varies in random play may vary later [its own unit]
-PER_FRAME, GOAL = "pixels", "goal_pixels"
 # Positions of one kind: they must stay comparable.
 TOGETHER = ("achieved_goal", "desired_goal")
 
@@ -39,13 +40,15 @@ def calibrate(env: "GoalEnvs", seed: int) -> Calibration:
     vectors: dict[str, list[NDArray[Any]]] = {}
     frames: list[NDArray[np.uint8]] = []
     rounds = max(1, EPISODES // env.num_envs)
+    views = image_keys(env)
+    images = {key for pair in views for key in pair}
     for number in range(rounds):
         obs, _ = env.reset(seed=seed + number * env.num_envs)
-        frames += [obs[GOAL]] if GOAL in obs else []
+        frames += [obs[goal] for _, goal in views]
         for _ in range(STEPS):
-            for key in obs.keys() - {PER_FRAME, GOAL}:
+            for key in obs.keys() - images:
                 vectors.setdefault(key, []).append(obs[key])
-            frames += [obs[PER_FRAME]] if PER_FRAME in obs else []
+            frames += [obs[frame] for frame, _ in views]
             actions = rng.uniform(-1, 1, env.action_space.shape).astype(np.float32)
             obs, *_ = env.step(actions)
     seen = {key: np.concatenate(parts) for key, parts in vectors.items()}

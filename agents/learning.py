@@ -113,7 +113,9 @@ class Learner:
         self.task = spec.name
         self.options = self.options.completed(training)
         self.plan = config.plan(self.options, training)
-        self.features = None if encoder is None else FrozenFeatures(encoder, config.tune_blocks)
+        self.features = (
+            None if encoder is None else FrozenFeatures(encoder, config.tune_blocks, cameras=len(self.env.cameras))
+        )
         if self.features is not None and self.state is not None:
             self.features.reduction = Reduction(**self.state["reduction"])
         self.loop: Loop = self._make_online(training.horizon) if self._kind.online else self._make_offline()
@@ -168,6 +170,7 @@ class Learner:
             actions,
             config.device,
             self.plan.num_envs,
+            goal_keys=self._env.goal_keys,
             compute_reward=env.compute_reward,
             horizon=env.horizon,
             relabelled=options.relabelled,
@@ -180,6 +183,8 @@ class Learner:
     def _make_offline(self) -> Offline:
         """Read the recordings, and make an algorithm that imitates them."""
         config, options = self.config, self.options
+        if len(self.env.cameras) > 1:
+            raise UserError(f"a recording is by one camera, got {', '.join(self.env.cameras)}")
         if self.features is not None and self.state is None:
             self.features.fit(some_frames(self._stores, FIT_FRAMES))
         recording = Recording(

@@ -6,7 +6,7 @@ relabelled goal image is an index and not a copy. Episodes are overwritten as wh
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +18,6 @@ from stable_baselines3.common.type_aliases import DictReplayBufferSamples
 
 from goalsight.base.memory import MB, check_memory
 from goalsight.base.training_state import State, load_rng, rng_state
-
-# A goal is what a frame of the right kind would look like: key of the goal -> key of the frames it is drawn from.
-GOAL_KEYS = {"desired_goal": "achieved_goal", "goal_features": "features"}
 
 ComputeReward = Callable[[NDArray[np.float32], NDArray[np.float32], Any], NDArray[np.float32]]
 
@@ -42,11 +39,12 @@ class GoalReplayBuffer(BaseBuffer):
 
     Args:
         buffer_size: capacity [transitions], rounded up to whole episodes.
-        observation_space: of dicts of boxes; goal keys as in `GOAL_KEYS`, all others are kept once per frame.
+        observation_space: of dicts of boxes; what is no goal is kept once per frame.
         action_space: a box.
         device: where samples are put; the store itself lies in main memory.
         n_envs: how many episodes are recorded at once.
         optimize_memory_usage: accepted for stable-baselines3; frames are never stored twice here.
+        goal_keys: key of each goal -> key of the frames that can take its place.
         compute_reward: pure and batched, (achieved (B, 3), desired (B, 3), info) -> (B,).
         horizon: longest episode [steps].
         relabelled: share of the goals that are replaced, in [0, 1].
@@ -71,6 +69,7 @@ class GoalReplayBuffer(BaseBuffer):
         n_envs: int = 1,
         optimize_memory_usage: bool = False,
         *,
+        goal_keys: Mapping[str, str],
         compute_reward: ComputeReward,
         horizon: int = 50,
         relabelled: float = 0.8,
@@ -86,8 +85,8 @@ class GoalReplayBuffer(BaseBuffer):
         self._compute_reward = compute_reward
         self._rng = np.random.default_rng(seed)
         self._goal_row = horizon + 1
-        self._frame_keys = [key for key in observation_space if key not in GOAL_KEYS]
-        self._goal_keys = [key for key in observation_space if key in GOAL_KEYS]
+        self._frame_keys = [key for key in observation_space if key not in goal_keys]
+        self._goal_keys = dict(goal_keys)
         self.blocks = blocks
         self._changed = np.zeros(blocks, dtype=bool)  # since they were last kept
         self._reserve(blocks)
@@ -144,7 +143,7 @@ class GoalReplayBuffer(BaseBuffer):
             self._write(obs, first, row=0)
             for key in self._goal_keys:
                 goals = _tensor(obs[key][first])
-                self.frames[GOAL_KEYS[key]][self._block[first], self._goal_row] = goals
+                self.frames[self._goal_keys[key]][self._block[first], self._goal_row] = goals
         self._changed[self._block] = True
         self.actions[self._block, self._time] = _tensor(action.reshape(self.n_envs, -1)).float()
         self._time += 1
@@ -257,7 +256,7 @@ class GoalReplayBuffer(BaseBuffer):
         start = rows.block * (self.horizon + 2)
         now, goal = torch.from_numpy(start + rows.time), torch.from_numpy(start + rows.goal)
         flat = {key: store.flatten(0, 1) for key, store in self.frames.items()}
-        goals = {key: flat[GOAL_KEYS[key]].index_select(0, goal) for key in self._goal_keys}
+        goals = {key: flat[self._goal_keys[key]].index_select(0, goal) for key in self._goal_keys}
         obs = {key: store.index_select(0, now) for key, store in flat.items()} | goals
         next_obs = {key: store.index_select(0, now + 1) for key, store in flat.items()} | goals
         reached, asked = next_obs["achieved_goal"].numpy(), goals["desired_goal"].numpy()

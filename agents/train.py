@@ -130,8 +130,6 @@ class Train:
         Raises:
             UserError: if it does not go with the observations.
         """
-        if len(self.env.cameras) > 1:
-            raise UserError(f"an agent sees through one camera, got {', '.join(self.env.cameras)}")
         if self.env.obs == "state":
             if self.encoder not in (None, "none"):
                 raise UserError(f"obs state needs no encoder, got {self.encoder}; choices: none, or obs pixels")

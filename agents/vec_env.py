@@ -9,6 +9,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
+from goalsight.agents.networks.features import encode
 from goalsight.base.training_state import State
 from goalsight.envs.snapshots import snapshot_of, snapshot_state
 from goalsight.envs.vector import GoalVectorEnv
@@ -19,20 +20,30 @@ if TYPE_CHECKING:
 Observation = dict[str, NDArray[Any]]
 Features = Callable[[NDArray[np.uint8]], NDArray[np.float16]]  # (n, H, W, 3) -> (n, tokens, width)
 
-PIXELS, GOAL_PIXELS = "pixels", "goal_pixels"
+FEATURES, GOAL_FEATURES = "features", "goal_features"
+
+
+def image_keys(env: "GoalEnvs") -> list[tuple[str, str]]:
+    """Return the keys of frame and goal of each channel that shows images, one for each camera."""
+    space: Any = env.single_observation_space
+    return [(frame, goal) for goal, frame in env.goal_keys.items() if space[frame].dtype == np.uint8]
 
 
 class GoalVecEnv(VecEnv):
     """The environments as stable-baselines3 wants them.
 
-    With `features`, `pixels` and `goal_pixels` become `features` and `goal_features`. A goal image stays the same
-    for an episode, so it is encoded when the episode begins, in one batch with the frames.
+    With `features`, images and goal images become `features` and `goal_features`, those of several cameras side by
+    side. A goal image stays the same for an episode, so it is encoded when the episode begins, in one batch with the
+    frames.
 
     Args:
         env: the environments; resets a finished one within the step.
         features: encodes frames; images are left out of the observations without it.
-        feature_space: of one frame's features; needed with `features`.
+        feature_space: of the features of one moment, by all cameras; needed with `features`.
         background: take steps in a thread of their own between `step_async` and `step_wait`.
+
+    Attributes:
+        goal_keys: key of each goal -> key of the frames that can take its place, for hindsight.
     """
 
     def __init__(
@@ -47,11 +58,15 @@ class GoalVecEnv(VecEnv):
         self._features = features
         self._goal_features: NDArray[np.float16] | None = None
         space: Any = env.single_observation_space
-        parts = {k: v for k, v in space.spaces.items() if k not in (PIXELS, GOAL_PIXELS)}
+        self._views = image_keys(env)
+        self._images = {key for pair in self._views for key in pair}
+        parts = {k: v for k, v in space.spaces.items() if k not in self._images}
+        self.goal_keys = {goal: frame for goal, frame in env.goal_keys.items() if goal not in self._images}
         if features is not None:
             if feature_space is None:
                 raise ValueError("features need a feature_space")
-            parts |= {"features": feature_space, "goal_features": feature_space}
+            parts |= {FEATURES: feature_space, GOAL_FEATURES: feature_space}
+            self.goal_keys[GOAL_FEATURES] = FEATURES
         self._executor = ThreadPoolExecutor(1, "environment") if background else None
         self._actions: NDArray[np.float32] | None = None
         self._future: Future[Any] | None = None
@@ -105,12 +120,15 @@ class GoalVecEnv(VecEnv):
         self, obs: Observation, begun: NDArray[np.bool_], finals: list[Observation]
     ) -> tuple[Observation, list[Observation]]:
         """Replace images by features: the batch's, the new goals' and the last frames' of ended episodes."""
-        seen = {key: value for key, value in obs.items() if key not in (PIXELS, GOAL_PIXELS)}
-        last = [{k: v for k, v in final.items() if k not in (PIXELS, GOAL_PIXELS)} for final in finals]
+        seen = {key: value for key, value in obs.items() if key not in self._images}
+        last = [{k: v for k, v in final.items() if k not in self._images} for final in finals]
         if self._features is None:
             return seen, last
-        frames = [obs[PIXELS], obs[GOAL_PIXELS][begun], *(final[PIXELS][None] for final in finals)]
-        features = self._features(np.concatenate(frames))
+        shown = [
+            np.concatenate([obs[frame], obs[goal][begun], *(final[frame][None] for final in finals)])
+            for frame, goal in self._views
+        ]
+        features = encode(self._features, shown)
         split = self.num_envs + int(begun.sum())
         before = self._goal_features
         goals = np.empty_like(features[: self.num_envs]) if before is None else before.copy()
@@ -118,8 +136,8 @@ class GoalVecEnv(VecEnv):
         self._goal_features = goals
         for i, final, view in zip(np.flatnonzero(begun), last, features[split:], strict=False):
             assert before is not None
-            final |= {"features": view, "goal_features": before[i]}
-        return seen | {"features": features[: self.num_envs], "goal_features": goals}, last
+            final |= {FEATURES: view, GOAL_FEATURES: before[i]}
+        return seen | {FEATURES: features[: self.num_envs], GOAL_FEATURES: goals}, last
 
     # Going on -----------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from goalsight.agents.calibration import LEAST_SPREAD, calibrate
-from goalsight.agents.networks.features import COMPONENTS, Eye, FrozenFeatures, Reduction, find_encoder
+from goalsight.agents.networks.features import COMPONENTS, Eye, FrozenFeatures, Reduction, encode, find_encoder
 from goalsight.base.errors import UserError
 from goalsight.envs.vector import GoalVectorEnv
 from goalsight.pretrain.encoders.features import EncoderFeatures
@@ -95,6 +95,17 @@ def test_eyes_are_trained_apart():
     assert isinstance(other, Eye)
     assert not torch.equal(next(one.parameters()), next(other.parameters()))
     assert np.array_equal(features(frames(3)), before)
+
+
+def test_what_several_cameras_show_lies_side_by_side():
+    features = FrozenFeatures(VideoEncoder(SMALL), cameras=2)
+    features.fit(frames(40))
+    front, wrist = frames(3, seed=1), frames(3, seed=2)
+    both = encode(features, [front, wrist])
+    assert both.shape == (3, *features.shape) == (3, 2 * 64, COMPONENTS)
+    assert np.abs(both[:, :64] - features(front)).max() < 0.05
+    assert np.abs(both[:, 64:] - features(wrist)).max() < 0.05
+    assert np.array_equal(encode(features, [front]), features(front))
 
 
 def test_features_must_be_fitted():

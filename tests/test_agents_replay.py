@@ -40,6 +40,7 @@ def make(num_envs: int, episodes: int, **kwargs) -> GoalReplayBuffer:
         SPACE,
         ACTIONS,
         n_envs=num_envs,
+        goal_keys={"desired_goal": "achieved_goal", "goal_features": "features"},
         compute_reward=compute_reward,
         horizon=HORIZON,
         **kwargs,

@@ -123,7 +123,13 @@ def make_loop(total: int, *, background: bool = False, **options) -> Online:
     steps = GoalVecEnv(env, background=background)
     steps.seed(3)
     replay = GoalReplayBuffer(
-        2000, steps.observation_space, steps.action_space, n_envs=4, compute_reward=env.compute_reward, horizon=10
+        2000,
+        steps.observation_space,
+        steps.action_space,
+        n_envs=4,
+        goal_keys=steps.goal_keys,
+        compute_reward=env.compute_reward,
+        horizon=10,
     )
     numbers = {"updates_per_step": 0.5, "batch_size": 32, "warmup": 80, "tau": 0.02} | options
     sac = make_sac(steps, **numbers)
@@ -146,7 +152,11 @@ def make_stock() -> stable_baselines3.SAC:
         target_entropy=-1.0,
         tau=0.02,
         replay_buffer_class=GoalReplayBuffer,
-        replay_buffer_kwargs={"compute_reward": env.compute_reward, "horizon": 10},
+        replay_buffer_kwargs={
+            "goal_keys": env.goal_keys,
+            "compute_reward": env.compute_reward,
+            "horizon": 10,
+        },
         seed=3,
         device="cpu",
         policy_kwargs={"actor_sees": STATE, "critic_sees": STATE, "hidden": (16, 16)},

@@ -33,6 +33,7 @@ TINY = {
     "env": EnvConfig("goalsight/PandaReach-v1", obs="pixels", image_size=16),
 }
 STATE = {"env": EnvConfig("goalsight/PandaReach-v1")}
+TWO = replace(TINY["env"], camera=("front", "wrist"))
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +104,9 @@ def test_the_same_seed_gives_the_same_weights(run, tmp_path):
         {"critic": "pixels"},
         {"tune_blocks": 1},
         STATE | {"algorithm": "td3", "options": TD3Options(warmup=200)},
+        {"env": TWO},
     ],
-    ids=["state", "critic-pixels", "tuned", "td3"],
+    ids=["state", "critic-pixels", "tuned", "td3", "two-cameras"],
 )
 def test_other_ways_to_see(options, tmp_path):
     small = TINY | {"steps": 240, "eval_every": 240}
@@ -229,7 +231,7 @@ def test_the_command_line_takes_the_options_of_the_chosen_algorithm(words):
         ({"tune_blocks": 9}, "3 blocks; the head can take 0 to 3"),
         ({"device": "gpu"}, 'no device "gpu"'),
         ({"env": replace(TINY["env"], camera="frnt")}, "front"),
-        ({"env": replace(TINY["env"], camera=("front", "wrist"))}, "an agent sees through one camera"),
+        ({"env": TWO, "tune_blocks": 1}, "blocks are tuned on one camera's images"),
         ({"threads": -1}, "threads must be at least 1"),
         (STATE | {"steps": 2_000_000_000}, "store fewer steps"),
     ],

@@ -1,5 +1,7 @@
 """Environments for stable-baselines3: autoreset, infos, and each image encoded once."""
 
+from typing import ClassVar
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -22,6 +24,8 @@ class Slides:
         self.single_action_space = spaces.Box(-1, 1, (3,), np.float32)
         self.seeds = None
         self.diverges: set[tuple[int, int]] = set()  # (episode, time)
+
+    goal_keys: ClassVar = {"desired_goal": "achieved_goal", "goal_pixels": "pixels"}
 
     def image(self, time, kind):
         frames = np.zeros((self.num_envs, 2, 2, 3), np.uint8)
@@ -127,6 +131,35 @@ def test_a_goal_seen_earlier_is_not_overwritten():
     first = venv.reset()
     venv.step(np.zeros((2, 3), np.float32))
     assert first["goal_features"][:, 0, 1].tolist() == [0, 0]
+
+
+class TwoCameras(Slides):
+    """Slides that a second camera sees too; its images have another kind."""
+
+    goal_keys: ClassVar = Slides.goal_keys | {"goal_pixels_wrist": "pixels_wrist"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        image = spaces.Box(0, 255, (2, 2, 3), np.uint8)
+        parts = self.single_observation_space.spaces | {"pixels_wrist": image, "goal_pixels_wrist": image}
+        self.single_observation_space = spaces.Dict(parts)
+
+    def obs(self):
+        return super().obs() | {"pixels_wrist": self.image(self.time, 3), "goal_pixels_wrist": self.image(0, 4)}
+
+
+def test_features_of_two_cameras_lie_side_by_side():
+    reader = Reader()
+    venv = GoalVecEnv(TwoCameras(), reader, spaces.Box(-np.inf, np.inf, (2, 4), np.float16))
+    obs = venv.reset()
+    assert set(obs) == set(venv.observation_space.spaces)
+    assert venv.goal_keys == {"desired_goal": "achieved_goal", "goal_features": "features"}
+    assert obs["features"][1].tolist() == [[1, 0, 0, 1], [1, 0, 0, 3]]
+    assert obs["goal_features"][1].tolist() == [[1, 0, 0, 2], [1, 0, 0, 4]]
+    for _ in range(3):
+        _, _, _, infos = venv.step(np.zeros((2, 3), np.float32))
+    assert infos[0]["terminal_observation"]["features"].tolist() == [[0, 0, 3, 1], [0, 0, 3, 3]]
+    assert reader.calls == [8, 4, 4, 12]
 
 
 def test_features_need_a_space():

@@ -6,6 +6,7 @@ an `Eye`, the last n blocks and a reduction that starts from the same components
 """
 
 import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -74,9 +75,23 @@ class FrozenFeatures:
         encoder: stays as it is.
         tune_blocks: n, the blocks that are left to the agent.
         reduction: fitted before; `fit` finds it from frames.
+        cameras: how many show each moment; their tokens are kept side by side, see `encode`.
+
+    Raises:
+        UserError: if blocks are to be tuned on what several cameras show.
     """
 
-    def __init__(self, encoder: "VideoEncoder", tune_blocks: int = 0, reduction: Reduction | None = None) -> None:
+    def __init__(
+        self,
+        encoder: "VideoEncoder",
+        tune_blocks: int = 0,
+        reduction: Reduction | None = None,
+        *,
+        cameras: int = 1,
+    ) -> None:
+        if tune_blocks and cameras > 1:
+            raise UserError("blocks are tuned on one camera's images; choose tune_blocks 0, or one camera")
+        self.cameras = cameras
         self.encoder = encoder.eval().requires_grad_(False)
         self.tune_blocks = tune_blocks
         self.trunk, self.head = encoder.split(tune_blocks)
@@ -102,7 +117,7 @@ class FrozenFeatures:
         """(n, H, W, 3) uint8 -> float16 (n, tokens, components), or (n, tokens, width) with blocks to tune."""
         if self.reduction is None:
             raise ValueError("fit the features before they are used")
-        out = np.empty((len(frames), *self.shape), np.float16)
+        out = np.empty((len(frames), self.encoder.tokens, self.shape[1]), np.float16)
         done = 0
         for tokens in self._tokens(frames):
             if not self.tune_blocks:
@@ -118,12 +133,12 @@ class FrozenFeatures:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of what is stored of a frame."""
-        return self.encoder.tokens, self.encoder.config.width if self.tune_blocks else COMPONENTS
+        """Of what is stored of a moment, by all cameras."""
+        return self.cameras * self.encoder.tokens, self.encoder.config.width if self.tune_blocks else COMPONENTS
 
     @property
     def space(self) -> spaces.Box:
-        """The space of what is stored of a frame."""
+        """The space of what is stored of a moment."""
         return spaces.Box(-np.inf, np.inf, self.shape, np.float16)
 
     def make_eye(self) -> Eye:
@@ -132,6 +147,23 @@ class FrozenFeatures:
             raise ValueError("fit the features before they are used")
         head = copy.deepcopy(self.head).requires_grad_(True)
         return Eye(head, self.reduction)
+
+
+def encode(
+    features: Callable[[NDArray[np.uint8]], NDArray[np.float16]], images: Sequence[NDArray[np.uint8]]
+) -> NDArray[np.float16]:
+    """Features of what several cameras show, in one go.
+
+    Args:
+        features: (n, H, W, 3) -> (n, tokens, width).
+        images: (n, H, W, 3) by each camera.
+
+    Returns:
+        (n, cameras * tokens, width): side by side.
+    """
+    if len(images) == 1:
+        return features(images[0])
+    return np.concatenate(np.split(features(np.concatenate(images)), len(images)), axis=1)
 
 
 def find_encoder(source: str, image_size: int, seed: int) -> "VideoEncoder":
