@@ -14,13 +14,16 @@ import torch
 
 import goalsight.base.life
 from goalsight.base.errors import UserError
+from goalsight.base.files import atomic_write_json
 from goalsight.base.life import is_same_process_alive, this_process
 from goalsight.base.runs import Run
+from goalsight.base.video import VideoWriter
 
 HELD = """
 import os, sys, time
 from pathlib import Path
 from goalsight.base.runs import Run
+from goalsight.base.video import VideoWriter
 with Run.start("train", {"steps": 3}, out=Path(sys.argv[1]), seed=0) as run:
     print("held", flush=True)
     while not run.stopped:
@@ -32,7 +35,9 @@ RACE = """
 import os, sys
 from pathlib import Path
 from goalsight.base.errors import UserError
+from goalsight.base.files import atomic_write_json
 from goalsight.base.runs import Run
+from goalsight.base.video import VideoWriter
 folder, start, go = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 for number in range(100):
     os.write(start, b"."), os.read(go, 1)  # both begin each race together
@@ -244,3 +249,18 @@ def test_the_same_step_published_again_is_never_without_a_checkpoint(
     monkeypatch.undo()
     with Run.resume(run.path) as again:
         assert again.load_state() == {"n": 2}
+
+
+def test_what_a_killed_process_had_begun_goes_when_the_file_is_written_again(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / f".eval.json.{dead.pid}.tmp").write_text("{")
+    (tmp_path / f".eval.json.{os.getppid()}.tmp").write_text("{")  # of a process that lives
+    atomic_write_json(tmp_path / "eval.json", {"a": 1})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f".eval.json.{os.getppid()}.tmp", "eval.json"]
+    (tmp_path / f".play.{dead.pid}.partial.mp4").write_text("")
+    with VideoWriter(tmp_path / "play.mp4", fps=10) as film:
+        for shade in range(0, 200, 20):
+            film.add(np.tile(np.arange(48, dtype=np.uint8)[:, None, None] + np.uint8(shade), (1, 48, 3)))
+    assert (tmp_path / "play.mp4").exists()
+    assert not list(tmp_path.glob(".play.*"))

@@ -1,5 +1,6 @@
 """Files that are either whole or absent: written beside their place, flushed to the disk, then renamed."""
 
+import glob
 import json
 import math
 import os
@@ -69,6 +70,30 @@ def write_flushed(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def remove_leftovers(folder: Path, before: str, after: str) -> None:
+    """Remove what killed processes had not finished writing.
+
+    Args:
+        folder: where they wrote.
+        before: what the names of their files begin with, up to the number of the process.
+        after: what follows the number.
+    """
+    for entry in folder.glob(f"{glob.escape(before)}*{glob.escape(after)}"):
+        number = entry.name.removeprefix(before).removesuffix(after)
+        if number.isdigit() and not _lives(int(number)):
+            entry.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def atomic_write_bytes(path: Path, data: bytes) -> None:
     """Replace the file at `path` in one step: a reader sees the old content or the new, never a part.
 
@@ -77,6 +102,7 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
     """
     sibling = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with writing(path):
+        remove_leftovers(path.parent, f".{path.name}.", ".tmp")
         try:
             write_flushed(sibling, data)
             os.replace(sibling, path)

@@ -78,7 +78,7 @@ def _check_is_empty(path: Path) -> None:
 
 def clear_leftovers(path: Path) -> None:
     """Remove what killed processes had not finished writing in a run's folder, and in its folders."""
-    for leftover in [*path.glob(".*.tmp"), *path.glob("*/.*.tmp")]:
+    for leftover in [*path.glob(".*.tmp"), *path.glob("*/.*.tmp"), *path.glob("videos/.*.partial.*")]:
         if leftover.is_file():
             leftover.unlink(missing_ok=True)
 

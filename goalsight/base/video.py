@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goalsight.base.errors import UserError
+from goalsight.base.files import remove_leftovers
 
 if TYPE_CHECKING:
     from av import Packet
@@ -50,6 +51,7 @@ class VideoWriter:
         self.bytes_written = 0  # of pictures that have left the encoder, which holds some back
         self._check = check
         self._partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+        remove_leftovers(path.parent, f".{path.stem}.", f".partial{path.suffix}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # The index goes to the front of the file, so that a page can play it while it loads.
