@@ -14,7 +14,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from typing import Any, get_args
 
 import goalsight
 from goalsight.base.errors import UserError, choose
@@ -134,10 +134,13 @@ def _check_numbers(config: Any, within: str = "") -> None:
     Raises:
         UserError: one is not finite, a seed or a number of threads out of range.
     """
+    import tyro
+
     for option in fields(config):
         name, value = f"{within}{option.name}".replace("_", "-"), getattr(config, option.name)
         if is_dataclass(value):
-            _check_numbers(value, f"{name}.")
+            flat = tyro.conf.OmitArgPrefixes in get_args(option.type)  # its options go by their own names alone
+            _check_numbers(value, within if flat else f"{name}.")
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{name} must be a finite number, got {value}")
         if option.name == "seed" and isinstance(value, int) and not 0 <= value < MOST_SEED:
