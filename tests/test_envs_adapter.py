@@ -179,7 +179,10 @@ def test_an_agent_acts_from_the_images_that_others_draw_in_one_thread(tmp_path: 
     assert blind.stderr.strip() == f"goalsight: {env} shows no state beside its images; choose critic pixels"
     trained = cli(*train, "--critic", "pixels", "--eval-episodes", "2", "--out", "run", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr[-2000:]
-    filmed = cli("record", "run", "--episodes", "1", "--size", "64", cwd=tmp_path)
+    unasked = cli("record", "run", "--episodes", "1", "--size", "64", cwd=tmp_path)
+    assert unasked.returncode == 2
+    assert unasked.stderr.strip().endswith("if you trust it: --import point_mass")
+    filmed = cli("record", "run", "--import", "point_mass", "--episodes", "1", "--size", "64", cwd=tmp_path)
     assert filmed.returncode == 0, filmed.stderr[-2000:]
 
 
