@@ -8,7 +8,6 @@ import contextlib
 import gc
 import multiprocessing
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -28,6 +27,7 @@ from goalsight.base.files import read_json
 from goalsight.base.machine import usable_cores
 from goalsight.base.runs import Run, atomic_write_json, stopped_by
 from goalsight.commands.demo import PLANS
+from goalsight.commands.resume import Resume, resume
 from goalsight.envs.config import EnvConfig
 from goalsight.envs.ids import id_of
 from goalsight.envs.tasks import TASKS
@@ -126,13 +126,18 @@ def _cost(run: Path) -> dict[str, Any]:
 
 
 def _finished(folder: Path) -> bool:
-    """Say whether a run is complete; an incomplete one of this benchmark's own is removed."""
+    """Say whether a run is complete; one that was stopped is gone on with first.
+
+    Raises:
+        StoppedError: when someone asked to stop meanwhile.
+        UserError: when it cannot go on; says why.
+    """
     if not folder.exists():
         return False
-    if Run.open(folder).manifest["status"] == "finished":
-        return True
-    shutil.rmtree(folder)
-    return False
+    if Run.open(folder).status != "finished":
+        resume(Resume(folder))
+        _go_on()
+    return True
 
 
 def _go_on() -> None:

@@ -34,7 +34,7 @@ def title(run: "Run") -> str:
 def subtitle(run: "Run") -> str:
     """The folder, when it ran, and whether it came to its end."""
     manifest = run.manifest
-    return escape(f"{run.path.name}, started {manifest['started']}, {manifest['status']}, seed {manifest['seed']}")
+    return escape(f"{run.path.name}, started {manifest['started']}, {run.status}, seed {manifest['seed']}")
 
 
 def headline(run: "Run") -> list[tuple[str, str]]:
