@@ -63,7 +63,7 @@ class GoalChannel(ABC):
 
     @abstractmethod
     def observe(self, seen: "Observed", ids: NDArray[np.int64]) -> NDArray[Any]:
-        """Frames of simulations `ids` as they are now, (n, ...); `seen` holds what their senses say, of all N."""
+        """Frames of simulations `ids` as they are now, (n, ...); `seen` holds what was read of all N."""
 
     @abstractmethod
     def show(self, ids: NDArray[np.int64]) -> NDArray[Any]:

@@ -192,7 +192,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         def reals(size: int) -> gym.spaces.Box:
             return gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
 
-        layout = self.sim.senses.state_layout()
+        layout = self.sim.reader.state_layout()
         state_size = max(part.stop for part in layout.values())
         own_size = min((layout[thing.name].start for thing in self.task.objects), default=state_size)
         spaces: dict[str, gym.Space[Any]] = {"observation": reals(own_size if self.pixels else state_size)}
@@ -279,7 +279,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         obs = self._observe(self._obs, diverged)
         reward = self.compute_reward(obs["achieved_goal"], obs["desired_goal"], {})
         achieved = self.task.success(obs["achieved_goal"], obs["desired_goal"])
-        self._achieved_for = np.where(achieved & self.sim.senses.grasped(), self._achieved_for + 1, 0)
+        self._achieved_for = np.where(achieved & self.sim.reader.grasped(), self._achieved_for + 1, 0)
         if begun.any():
             obs = self._restart(np.flatnonzero(begun), obs)
             reward[begun] = 0
@@ -353,15 +353,15 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
 
     def state_observation(self) -> NDArray[np.float32]:
         """The full state, float32 (N, S); `state_layout()` says which entries hold what."""
-        return self.sim.senses.observe().state
+        return self.sim.reader.observe().state
 
     def state_layout(self) -> dict[str, slice]:
         """Names of the parts of the state and where they lie in it."""
-        return self.sim.senses.state_layout()
+        return self.sim.reader.state_layout()
 
     def object_positions(self) -> dict[str, NDArray[np.float32]]:
         """Named physical points [m], each (N, 3): "gripper", and the task's things, a single one as "object"."""
-        world, things = self.sim.senses.world(), self.task.objects
+        world, things = self.sim.reader.world(), self.task.objects
         points = {"gripper": world.tool}
         for thing in things:
             points["object" if len(things) == 1 else thing.name] = world.objects[thing.name]
@@ -392,7 +392,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
 
     def _observe(self, previous: Obs, diverged: NDArray[np.bool_]) -> Obs:
         """Observations after a step; a diverged simulation repeats its last good one."""
-        seen = self.sim.senses.observe()
+        seen = self.sim.reader.observe()
         obs = self._all_seen(seen, np.arange(self.num_envs))
         if diverged.any():
             for key, value in obs.items():
@@ -407,7 +407,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self._over[ids] = False
         for channel in self.channels:
             self._goals[channel.goal][ids] = channel.show(ids)
-        fresh = self._all_seen(self.sim.senses.observe(), ids)
+        fresh = self._all_seen(self.sim.reader.observe(), ids)
         if obs is None:  # all begin
             return fresh
         for key, value in fresh.items():

@@ -191,14 +191,14 @@ def _goals_hold(make: Callable[..., "GoalVectorEnv"]) -> str:
         asked = env.sim.desired.copy()
         everyone = np.arange(32)
         with env.sim.show_goal(everyone):
-            shown = env.sim.senses.observe().achieved
+            shown = env.sim.reader.observe().achieved
             _must(np.array_equal(shown, asked), "the goal asked for is not what the goal state achieves")
             still = np.zeros((32, env.sim.action_size))
             if env.task.uses_gripper:
                 still[:, -1] = -1.0  # what is held stays held
             for _ in range(HOLD_STEPS):
                 env.sim.step(still)
-            off = env.task.error(env.sim.senses.observe().achieved, asked)
+            off = env.task.error(env.sim.reader.observe().achieved, asked)
     share = float((off <= env.task.tolerance).mean())
     _must(share >= 0.95, f"only {share:.0%} of the goal states are still achieved after one second")
     return f"{share:.0%} are still achieved after one second"
@@ -210,11 +210,11 @@ def _goals_are_shown(make: Callable[..., "GoalVectorEnv"]) -> str:
         obs, _ = env.reset(seed=SEED)
         everyone = np.arange(3)
         with env.sim.show_goal(everyone):
-            seen = env.sim.senses.observe()
+            seen = env.sim.reader.observe()
             shown = {one.goal: one.as_goal(one.observe(seen, everyone)) for one in env.channels}
         for key, goals in shown.items():
             _must(np.array_equal(goals, obs[key]), f"{key} is not what is observed in the goal state")
-        again = env.sim.senses.observe()
+        again = env.sim.reader.observe()
         for channel in env.channels:
             same = np.array_equal(channel.observe(again, everyone), obs[channel.frame])
             _must(same, f"{channel.frame} is another after a look at the goal state")

@@ -464,6 +464,6 @@ def test_a_tool_upside_down_is_no_home(folder: Path) -> None:
     arm = load_arm(folder / "arm.toml")
     env = GoalVectorEnv("reach", replace(arm), 1)
     env.reset(seed=0)
-    turn = env.sim.senses.site_xmat[0, env.sim.senses.tool].reshape(3, 3)
+    turn = env.sim.reader.site_xmat[0, env.sim.reader.tool].reshape(3, 3)
     np.testing.assert_allclose(turn, DOWN, atol=0.02)
     env.close()

@@ -130,7 +130,7 @@ def test_no_joint_turns_faster_than_it_may(arm: Arm, control: str) -> None:
     rng, speeds = np.random.default_rng(0), []
     for _ in range(50):
         sim.step(np.sign(rng.uniform(-1, 1, (32, sim.action_size))))
-        speeds.append(np.abs(sim.senses.qvel[:, sim.senses.index.qvel]) / arm.max_speeds)
+        speeds.append(np.abs(sim.reader.qvel[:, sim.reader.index.qvel]) / arm.max_speeds)
     if control == "ee":
         assert 0.6 < np.max(speeds) <= 1
     else:  # it may hit the table, which throws it back

@@ -67,13 +67,13 @@ def drift(arm: str, task: str) -> np.ndarray:
     """How far tools move in a second after a reset, without a command, (16,) [m]."""
     env = GoalVectorEnv(task, arm, 16)
     env.reset(seed=0)
-    start = env.sim.senses.world().tool.copy()
+    start = env.sim.reader.world().tool.copy()
     actions = np.zeros((16, env.sim.action_size))
     actions[:, env.sim.arm_actions :] = 1.0  # the hand stays open
     farthest = np.zeros(16)
     for _ in range(25):
         env.step(actions)
-        farthest = np.maximum(farthest, np.linalg.norm(env.sim.senses.world().tool - start, axis=1))
+        farthest = np.maximum(farthest, np.linalg.norm(env.sim.reader.world().tool - start, axis=1))
     env.close()
     return farthest
 

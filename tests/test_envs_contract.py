@@ -134,12 +134,12 @@ def test_goal_states_achieve_the_desired_goal_and_rest(task):
     env = GoalVectorEnv(task, num_envs=64)
     obs, _ = env.reset(seed=3)
     with env.sim.show_goal(np.arange(64)):
-        reached = env.sim.senses.observe()
+        reached = env.sim.reader.observe()
         np.testing.assert_allclose(reached.achieved, obs["desired_goal"], atol=1e-6)
         layout = env.state_layout()
         if task != "reach":
             assert np.abs(reached.state[:, layout["cube_velocity"]]).max() < 0.05
-    back = env.sim.senses.observe()
+    back = env.sim.reader.observe()
     assert np.array_equal(back.state, obs["observation"])
 
 

@@ -61,7 +61,7 @@ def test_a_goal_is_what_is_observed_in_the_goal_state(options: dict[str, Any]) -
     obs, _ = env.reset(seed=4)
     everyone = np.arange(3)
     with env.sim.show_goal(everyone):
-        seen = env.sim.senses.observe()
+        seen = env.sim.reader.observe()
         shown = {channel.goal: channel.as_goal(channel.observe(seen, everyone)) for channel in env.channels}
     for channel in env.channels:
         np.testing.assert_array_equal(shown[channel.goal], obs[channel.goal])

@@ -110,7 +110,7 @@ def test_a_goal_image_is_the_picture_of_a_state_that_achieves_the_goal(
     env = make_vector(env_id, num_envs=2, obs="pixels", vary=vary)
     obs, _ = env.reset(seed=seed)
     with env.sim.show_goal(np.arange(2)):
-        np.testing.assert_allclose(env.sim.senses.observe().achieved, obs["desired_goal"], atol=1e-6)
+        np.testing.assert_allclose(env.sim.reader.observe().achieved, obs["desired_goal"], atol=1e-6)
         shown = env.render_frames(size=env.image_size)
     assert np.array_equal(obs["goal_pixels"], shown)
     assert np.array_equal(obs["pixels"], env.render_frames(size=env.image_size)), "and the view is back where it was"

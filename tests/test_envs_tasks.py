@@ -263,14 +263,14 @@ def test_towers_are_built_from_below():
 def test_a_tile_slides_as_far_as_its_friction_says():
     env = GoalVectorEnv("slide", num_envs=1, num_threads=1)
     env.reset(seed=0)
-    tile = env.sim.senses.objects["tile"]
+    tile = env.sim.reader.objects["tile"]
     env.batch.bind("qvel")[0, tile.qvel][:2] = 0.42, 0.14
-    before = env.sim.senses.world().objects["tile"][0].copy()
+    before = env.sim.reader.world().objects["tile"][0].copy()
     up = np.zeros((1, env.sim.action_size), np.float32)
     up[0, 2] = 1.0  # out of its way
     for _ in range(30):
         env.step(up)
-    after = env.sim.senses.world()
+    after = env.sim.reader.world()
     np.testing.assert_allclose(after.velocities["tile"], 0, atol=0.02)
     way = (after.objects["tile"][0] - before)[:2]
     assert np.linalg.norm(way) == pytest.approx(0.196 / (2 * SLOWING), rel=0.06)  # v^2 / (2 mu g)
@@ -281,14 +281,14 @@ def test_friction_that_varies_is_felt_by_the_tile():
     env = GoalVectorEnv("slide", num_envs=3, num_threads=1, vary=Friction(span=(0.5, 1.5)))
     env.reset(seed=0)
     assert np.ptp(env.batch.expand("pair_friction")[:, 0, 0] / FRICTION) > 0.1
-    tile = env.sim.senses.objects["tile"]
+    tile = env.sim.reader.objects["tile"]
     env.batch.bind("qvel")[:, tile.qvel.start] = 0.4
-    before = env.sim.senses.world().objects["tile"].copy()
+    before = env.sim.reader.world().objects["tile"].copy()
     up = np.zeros((3, env.sim.action_size), np.float32)
     up[:, 2] = 1.0
     for _ in range(30):
         env.step(up)
-    way = np.linalg.norm((env.sim.senses.world().objects["tile"] - before)[:, :2], axis=1)
+    way = np.linalg.norm((env.sim.reader.world().objects["tile"] - before)[:, :2], axis=1)
     slowing = SLOWING * env.batch.expand("pair_friction")[:, 0, 0] / FRICTION
     np.testing.assert_allclose(way, 0.4**2 / (2 * slowing), rtol=0.1)
 
@@ -303,7 +303,7 @@ def test_named_goals_are_achieved_by_the_goal_state(name):
     assert (task.error(obs["desired_goal"], goals) < task.settled).all()
     assert not info["is_success"].any()
     with env.sim.show_goal(np.arange(env.num_envs)):
-        np.testing.assert_array_equal(env.sim.senses.observe().achieved, obs["desired_goal"])
+        np.testing.assert_array_equal(env.sim.reader.observe().achieved, obs["desired_goal"])
     again, _ = env.reset(seed=0, options={"goal": goals})
     np.testing.assert_array_equal(again["observation"], obs["observation"])
     by_name, _ = env.reset(seed=0, options={"goal": next(iter(task.goals))})
@@ -377,7 +377,7 @@ def test_the_handle_is_where_the_furniture_says_and_moves_the_way_it_says(name):
     obs, _ = env.reset(seed=0, options={"goal": openings[:, None]})
     np.testing.assert_allclose(obs["desired_goal"][:, 0], openings, atol=2e-3)
     with env.sim.show_goal(np.arange(7)):
-        handle = env.sim.senses.world().objects[name]
+        handle = env.sim.reader.world().objects[name]
     np.testing.assert_allclose(handle, furniture.handle_at(openings), atol=1e-3)
     small = 1e-6
     moved = (furniture.handle_at(openings + small) - furniture.handle_at(openings)) / small

@@ -141,27 +141,14 @@ def find_home(arm: AnyArm, place: tuple[float, ...]) -> AnyArm:
     model = _compile(arm)
     data = mujoco.MjData(model)
     joints = np.array([model.joint(arm.prefix + name).id for name in arm.joints])
-    places, tool = model.jnt_qposadr[joints], model.site(arm.prefix + arm.tool_site).id
     low, high = model.jnt_range[joints].T
-    start = np.array(arm.home or _key_pose(model, places))
+    start = np.array(arm.home or _key_pose(model, model.jnt_qposadr[joints]))
     if len(start) != len(joints):
         raise UserError(f"{arm.mjcf}: start has {len(start)} numbers, one is needed for each of {len(joints)} joints")
     rng = np.random.default_rng(0)
     found: list[Floats] = []
     for attempt in range(RESTARTS):
-        pose = start if attempt == 0 else rng.uniform(low, high)
-        for _ in range(ITERATIONS):
-            data.qpos[places] = np.clip(pose, low, high)
-            mujoco.mj_kinematics(model, data)
-            chain = Chain(
-                joints=data.qpos[places][None],
-                axes=data.xaxis[joints][None],
-                anchors=data.xanchor[joints][None],
-                tool=data.site_xpos[tool][None],
-                orientation=data.site_xmat[tool].reshape(1, 3, 3),
-                turn_weight=arm.turn_weight,
-            )
-            pose = reach_for(chain, np.array(place)[None], DOWN)[0]
+        chain = _point_down(arm, model, data, start if attempt == 0 else rng.uniform(low, high), place)
         off = np.linalg.norm(chain.tool[0] - place)
         aslant = np.linalg.norm(rotation_error(chain.orientation, DOWN)) + (chain.orientation[0, 2, 2] > 0)
         if off < NEAR and (aslant < ASLANT or arm.turn_weight < 1) and _stands_free(model, data):
@@ -176,6 +163,29 @@ def find_home(arm: AnyArm, place: tuple[float, ...]) -> AnyArm:
         )
     nearest = min(found, key=lambda pose: float(np.abs(pose - start).sum()))
     return replace(arm, home=tuple(float(number) for number in nearest))
+
+
+def _point_down(
+    arm: Arm, model: "mujoco.MjModel", data: "mujoco.MjData", pose: Floats, place: tuple[float, ...]
+) -> Chain:
+    """Bring the tool to a place, pointing straight down, as near as inverse kinematics comes from a pose (J,)."""
+    import mujoco
+
+    joints = np.array([model.joint(arm.prefix + name).id for name in arm.joints])
+    places, tool = model.jnt_qposadr[joints], model.site(arm.prefix + arm.tool_site).id
+    for _ in range(ITERATIONS):
+        data.qpos[places] = np.clip(pose, *model.jnt_range[joints].T)
+        mujoco.mj_kinematics(model, data)
+        chain = Chain(
+            joints=data.qpos[places][None],
+            axes=data.xaxis[joints][None],
+            anchors=data.xanchor[joints][None],
+            tool=data.site_xpos[tool][None],
+            orientation=data.site_xmat[tool].reshape(1, 3, 3),
+            turn_weight=arm.turn_weight,
+        )
+        pose = reach_for(chain, np.array(place)[None], DOWN)[0]
+    return chain
 
 
 def _key_pose(model: "mujoco.MjModel", places: NDArray[np.int32]) -> Floats:

@@ -18,26 +18,21 @@ from goalsight.base.errors import UserError, choose
 from goalsight.base.memory import check_memory
 from goalsight.envs.arms.catalogue import Arm
 from goalsight.envs.arms.files import find_arm
-from goalsight.envs.simulation.actuators import ActuatorMemory
 from goalsight.envs.simulation.aids import GOAL_MARKERS, Markers, aids_of, marked_places
 from goalsight.envs.simulation.batch import GuardedBatch
-from goalsight.envs.simulation.control import CONTROLS, DOWN, JointControl, reach_for
+from goalsight.envs.simulation.control import CONTROLS, DOWN, JointControl
+from goalsight.envs.simulation.placing import STAGE_POS, Placer
 from goalsight.envs.simulation.scene import Touch, compose
-from goalsight.envs.simulation.state import Senses
-from goalsight.envs.tasks import TASKS, Layout, Placement, Task
-from goalsight.envs.tasks.shared.world import distance
+from goalsight.envs.simulation.state import StateReader
+from goalsight.envs.tasks import TASKS, Layout, Task
 from goalsight.envs.variation import Cast, Factor, Variation, at_work, factors_of
 
 SUBSTEPS = 10  # physics steps per control step: 4 ms each, so control runs at 25 Hz
 MOST_ENVS = 65_536
-IK_STEPS = 12  # of inverse kinematics from the home pose to a start or goal pose
-IK_DAMPING = 0.01
-IK_TOLERANCE = 0.005  # a pose that inverse kinematics misses by more counts as out of reach [m]
 AT_REST = 0.1  # what moves faster after that has not come to rest, but falls [m/s]
 MAX_DRAWS = 1000  # attempts at a valid layout before the task itself is to blame
 MAX_LAYOUTS = 200  # valid layouts tried in physics, before task and arm are to blame
 MAX_TRIES = 20  # likewise at a goal that was asked for; what it leaves open is drawn each time
-STAGE_POS = mujoco.mjtStage.mjSTAGE_POS
 BAD_STATE = [int(w) for w in (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL)]
 BAD_STATE += [int(w) for w in (mujoco.mjtWarning.mjWARN_BADQACC, mujoco.mjtWarning.mjWARN_BADCTRL)]
 
@@ -59,6 +54,21 @@ class SimulatorSnapshot:
 def simulation_bytes(model: mujoco.MjModel) -> int:
     """Memory that a simulation of a batch takes, about [bytes]: what a `MjData` holds beside its stack."""
     return int(mujoco.MjData(model).nbuffer)
+
+
+def _make_batch(model: mujoco.MjModel, num_envs: int, num_threads: int) -> GuardedBatch:
+    """The simulations, with what cameras read kept current.
+
+    Raises:
+        UserError: they are more than memory holds, or than anyone would wait for.
+    """
+    check_memory(f"a batch of {num_envs:,}", num_envs * simulation_bytes(model), "take fewer")
+    if num_envs > MOST_ENVS:  # their first reset would take longer than anyone waits
+        raise UserError(f"num_envs must be at most {MOST_ENVS:,} in a process, got {num_envs:,}")
+    batch = GuardedBatch(model, num_envs, min(num_threads, num_envs) if num_threads else 0)
+    for name in ("geom_xpos", "geom_xmat", "cam_xpos", "cam_xmat", "light_xpos", "light_xdir"):
+        batch.bind(name)
+    return batch
 
 
 class GoalSimulator:
@@ -83,39 +93,33 @@ class GoalSimulator:
         self.arm = find_arm(arm)
         self.task = whole_task.within(self.arm.reach, len(self.arm.home))
         self.control = CONTROLS[choose("control mode", control, CONTROLS)].within(self.task.workspace, self.task.turns)
+        self.arm_actions = self.control.arm_size(len(self.arm.joints))
+        self.action_size = self.arm_actions + self.task.uses_gripper
         self.num_envs = num_envs
         self.training_starts = training_starts
-        factors = factors_of(vary)
         self.aids = aids_of(aids)
+        factors = factors_of(vary)
         markers = Markers.of(self.task) if GOAL_MARKERS in self.aids else Markers(0)
         touch = Touch(self.arm, self.task.grasped) if self.task.grasped else None
         self.model = compose(self.arm, self.task, (*factors, markers, *([touch] if touch else [])))
-        check_memory(f"a batch of {num_envs:,}", num_envs * simulation_bytes(self.model), "take fewer")
-        if num_envs > MOST_ENVS:  # their first reset would take longer than anyone waits
-            raise UserError(f"num_envs must be at most {MOST_ENVS:,} in a process, got {num_envs:,}")
-        self.batch = GuardedBatch(self.model, num_envs, min(num_threads, num_envs) if num_threads else 0)
+        self.batch = _make_batch(self.model, num_envs, num_threads)
         shows_joints = isinstance(self.control, JointControl)
-        self.senses = Senses(self.batch, self.model, self.arm, self.task, touch, shows_joints)
-        self._index = self.senses.index
+        self.reader = StateReader(self.batch, self.model, self.arm, self.task, touch, shows_joints)
+        self._index = self.reader.index
         self._joint_low, self._joint_high = self.model.jnt_range[self._index.joints].T
-        self._qpos, self._qvel, self._ctrl = self.senses.qpos, self.senses.qvel, self.batch.bind("ctrl")
-        self._act, self._history = self.batch.bind("act"), self.batch.bind("history")
-        self._memory = ActuatorMemory.of(self.model)
-        for name in ("geom_xpos", "geom_xmat", "cam_xpos", "cam_xmat", "light_xpos", "light_xdir"):
-            self.batch.bind(name)  # what cameras read must be kept current
+        self._ctrl = self.batch.bind("ctrl")
         self._rngs: list[np.random.Generator | None] = [None] * num_envs
         self._variation_rngs = self._rngs.copy()
         self._goal_state = np.zeros_like(self.batch.state)
         self.desired = np.zeros((num_envs, self.task.goal_size), np.float32)
-        self.arm_actions = self.control.arm_size(len(self.arm.joints))
-        self.action_size = self.arm_actions + self.task.uses_gripper
         self._markers = np.array([self.model.geom(name).id for name in markers.names], np.int64)
         self.variation = self._make_variation(factors) if factors else None
+        self._placer = Placer(self.batch, self.reader, self.arm, self.task, self.variation)
 
     def _make_variation(self, factors: Sequence[Factor]) -> Variation:
         neutral = np.zeros(self.action_size)
         neutral[self.arm_actions :] = 1.0  # the hand stays open
-        layout = self.senses.state_layout()
+        layout = self.reader.state_layout()
         speeds = np.zeros(max(part.stop for part in layout.values()), bool)
         for name, part in layout.items():
             speeds[part] = name.endswith(("velocity", "velocities"))
@@ -124,9 +128,9 @@ class GoalSimulator:
 
     def expert_action(self) -> NDArray[np.float32]:
         """Actions of the task's scripted expert, shape (N, A)."""
-        move, gripper = self.task.expert(self.senses.world(), self.desired.astype(np.float64))
+        move, gripper = self.task.expert(self.reader.world(), self.desired.astype(np.float64))
         turn = move[:, 3:] if self.task.turns else None
-        arm = self.control.toward(self.senses.chain(), move[:, :3], turn)
+        arm = self.control.toward(self.reader.chain(), move[:, :3], turn)
         action = np.concatenate([arm, gripper], axis=1)[:, : self.action_size]
         return np.clip(action, -1, 1).astype(np.float32)
 
@@ -151,7 +155,7 @@ class GoalSimulator:
         actions = self.check_actions(actions)
         if self.variation is not None:
             actions = self.variation.late(actions)
-        chain = self.senses.chain()
+        chain = self.reader.chain()
         targets = self.control.targets(chain, actions[:, : self.arm_actions], DOWN)
         self._ctrl[:, self._index.ctrl] = np.clip(targets, self._joint_low, self._joint_high)
         if self.task.uses_gripper:
@@ -162,7 +166,7 @@ class GoalSimulator:
             self.batch.step(nstep=SUBSTEPS, stage=STAGE_POS)
         except SimulationError as error:
             diverged[error.ids] = True
-        finite = np.isfinite(self._qpos).all(axis=1) & np.isfinite(self._qvel).all(axis=1)
+        finite = np.isfinite(self.reader.qpos).all(axis=1) & np.isfinite(self.reader.qvel).all(axis=1)
         return diverged | ~finite | (self.batch.warning[:, BAD_STATE, 1] > 0).any(axis=1)
 
     # --- starts and goals ---------------------------------------------------------------------------------------
@@ -233,14 +237,12 @@ class GoalSimulator:
         What the settled state achieves becomes the desired goal, so every goal is achievable, and its image exact.
         """
         placement = self.task.goal_placement(layout)
-        reached = self._place(ids, placement, closing=True) & self.control.reaches(placement.tool)
+        reached = self._placer.place(ids, placement, closing=True) & self.control.reaches(placement.tool)
         wanted = layout.goal
         if self.variation is not None and self.variation.settles:
-            wanted = self.task.achieved(self.senses.world())[
-                ids
-            ]  # smaller things do not stand quite where the task says
+            wanted = self.task.achieved(self.reader.world())[ids]  # smaller things stand a little off
         self._settle(ids[reached])
-        world = self.senses.world()
+        world = self.reader.world()
         settled = self.task.achieved(world)[ids]
         self._goal_state[ids] = self.batch.state[ids]
         self.desired[ids] = settled
@@ -262,47 +264,11 @@ class GoalSimulator:
             self.batch.expand("geom_pos")[np.ix_(ids, self._markers)] = places
 
     def _realise_start(self, ids: Ids, layout: Layout) -> NDArray[np.bool_]:
-        reached = self._place(ids, layout.start, closing=False)
+        reached = self._placer.place(ids, layout.start, closing=False)
         if self.variation is not None and self.variation.settles:
             self._settle(ids[reached])
-        start = self.task.achieved(self.senses.world())[ids]
+        start = self.task.achieved(self.reader.world())[ids]
         return reached & ~self.task.success(start.astype(np.float32), self.desired[ids])
-
-    def _place(self, ids: Ids, placement: Placement, closing: bool) -> NDArray[np.bool_]:
-        """Set simulations to rest as they shall stand; returns who could reach.
-
-        With `closing`, an open hand is told to close, and holds what lies in it once physics runs.
-        """
-        self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
-        for name, index in self.senses.objects.items():
-            half, places = 0.5 * placement.yaw[name], placement.objects[name]
-            if self.variation is not None:
-                places = self.variation.lowered(ids, places, placement.tool)
-            self._qpos[ids, index.qpos.start : index.qpos.start + 3] = places
-            zero = np.zeros_like(half)
-            quaternion = np.stack([np.cos(half), zero, zero, np.sin(half)], axis=1)
-            self._qpos[ids, index.qpos.start + 3 : index.qpos.stop] = quaternion
-        for name, index in self.senses.parts.items():
-            self._qpos[ids, index.qpos.start] = placement.joints[name]
-        grip, opened = self.arm.grip, self.task.uses_gripper
-        around = grip.around if closing and grip.around is not None else grip.open
-        self._qpos[ids[:, None], self._index.finger_qpos] = around if opened else grip.closed
-        told = grip.told_open if opened and not closing else grip.told_closed
-        self._ctrl[ids[:, None], self._index.gripper_ctrl] = told
-        self._qpos[ids[:, None], self._index.qpos] = self.arm.home
-        orientation = DOWN if placement.orientation is None else placement.orientation
-        held_at = np.array(grip.holds_at) if closing and opened else np.zeros(3)
-        for _ in range(IK_STEPS):
-            self.batch.forward(ids, stage=STAGE_POS)
-            chain = self.senses.chain(ids)
-            pose = reach_for(chain, placement.tool - chain.orientation @ held_at, orientation, IK_DAMPING)
-            pose = np.clip(pose, self._joint_low, self._joint_high)
-            self._qpos[ids[:, None], self._index.qpos] = pose
-        self._ctrl[ids[:, None], self._index.ctrl] = pose
-        self._memory.settle(self._ctrl, self._act, self._history, ids)
-        self.batch.forward(ids, stage=STAGE_POS)
-        chain = self.senses.chain(ids)
-        return distance(chain.tool + chain.orientation @ held_at, placement.tool) < IK_TOLERANCE
 
     @contextmanager
     def show_goal(self, ids: Ids) -> Iterator[None]:

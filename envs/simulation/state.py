@@ -30,7 +30,7 @@ class Observed:
     achieved: NDArray[np.float32]  # (N, G)
 
 
-class Senses:
+class StateReader:
     """Reads a batch; the arrays that it holds are live views."""
 
     def __init__(

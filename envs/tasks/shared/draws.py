@@ -21,13 +21,17 @@ class Drawn:
         return self._parts[choose("draw", name, self._parts)]
 
     def __getitem__(self, position: object) -> NoReturn:
-        raise UserError(
-            f"these numbers are known by name, such as u.{next(iter(self._parts))}, of {', '.join(self._parts)}; a "
-            "task that takes an array apart by position says so with draws = 16"
-        )
+        raise self._known_by_name()
 
     def __array_namespace__(self, *, api_version: str | None = None) -> NoReturn:
-        self[...]
+        raise self._known_by_name()
+
+    def _known_by_name(self) -> UserError:
+        names = ", ".join(self._parts)
+        return UserError(
+            f"these numbers are known by name, such as u.{next(iter(self._parts))}, of {names}; a task that takes an "
+            "array apart by position says so with draws = 16"
+        )
 
 
 @dataclass(frozen=True, init=False, repr=False)
