@@ -10,6 +10,7 @@ from gymnasium import spaces
 from goalsight.agents.algorithms.base import Setting
 from goalsight.agents.algorithms.bc import BC, BCOptions, Imitation
 from goalsight.agents.networks.inputs import PIXELS, STATE
+from goalsight.agents.offline import Offline
 from goalsight.agents.recordings import Recording, open_stores, some_frames
 from goalsight.base.errors import UserError
 from goalsight.base.training_state import cut, join
@@ -200,3 +201,25 @@ def test_bad_options_are_refused():
         BCOptions(last_goals=1.5)
     with pytest.raises(UserError, match="grounding must not be negative"):
         BCOptions(grounding=-1.0)
+
+
+def test_learning_from_a_recording_goes_on_to_the_bit():
+    def loop(bc: BC) -> Offline:
+        return Offline(bc, make_recording(), batch_size=16, total=6)
+
+    whole = loop(make_bc())
+    states = []
+
+    def rest() -> bool:
+        if whole.steps == 3:
+            states.append(join(*cut({"loop": whole.state(), "bc": whole.algorithm.state()})))
+        return True
+
+    whole.run(rest)
+    part = loop(make_bc())
+    part.load(states[0]["loop"])
+    part.algorithm.load(states[0]["bc"])
+    part.run(lambda: True)
+    assert part.steps == part.algorithm.updates == 6
+    ours = part.algorithm.networks.state_dict()
+    assert all(torch.equal(tensor, ours[name]) for name, tensor in whole.algorithm.networks.state_dict().items())

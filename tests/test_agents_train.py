@@ -1,6 +1,7 @@
 """Training from end to end, thin: a run that can be loaded, acts the same twice, and repeats to the bit."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -252,9 +253,18 @@ def test_an_encoder_for_other_images_is_refused(tmp_path, monkeypatch):
         train(Train(**TINY, encoder="some/run", out=tmp_path / "run"))
 
 
-def test_a_damaged_agent_is_refused(run, tmp_path):
-    import shutil
+def test_agents_from_before_there_were_algorithms_are_read(run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    for meta in copy.glob("checkpoints/*/meta.json"):
+        new = json.loads(meta.read_text())
+        meta.write_text(json.dumps({name: value for name, value in new.items() if name not in ("spread", "options")}))
+    old, new = load_agent(copy, "last"), load_agent(run.path, "last")
+    theirs = new.actor.state_dict()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in old.actor.state_dict().items())
 
+
+def test_a_damaged_agent_is_refused(run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(run.path, copy)
     meta = copy / "checkpoints" / "000240" / "meta.json"
