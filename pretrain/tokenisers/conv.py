@@ -21,7 +21,8 @@ class Conv:
         UserError: when the grid is not positive.
     """
 
-    grid: int = 8  # tokens per side, at every image size
+    grid: int = 8
+    """Tokens per side, at every image size."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be cut."""

@@ -16,7 +16,8 @@ class Patches:
         UserError: when the side is not positive.
     """
 
-    side: int = 8  # side of a patch [pixels]; the image size must divide by it
+    side: int = 8
+    """Side of a patch [pixels]; the image size must divide by it."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be cut."""
