@@ -32,6 +32,7 @@ COMMANDS = {
     "record": ("record", "agent", "--episodes", "2", "--size", "96"),
 }  # fmt: skip
 RESUMED = ("collect", "pretrain", "train")  # kinds of runs, each with a folder of its own
+HALF_WRITTEN = (".*.tmp", ".*.old", ".*.partial.*", ".frames-*", ".begun")
 LATEST = 1.05  # kills fall between the start and so many times the length of what was never killed
 
 
@@ -107,7 +108,7 @@ def kill_run(config: Kills, name: str, number: int, moment: float) -> dict[str, 
     code = kill(goalsight(config, *COMMANDS[name], "--out", out), moment)
     before = published(path)
     how = "had finished"
-    if code:
+    if code and not ((path / MANIFEST).exists() and Run.open(path).status == "finished"):
         begun = (path / MANIFEST).exists()
         how = "resumed" if begun else "started anew"
         code, said = finish(config, "resume", out) if begun else finish(config, *COMMANDS[name], "--out", out)
@@ -143,8 +144,9 @@ def is_film(path: Path) -> bool:
 
 
 def leftovers(path: Path) -> list[str]:
-    """Hidden files and folders, which only a killed process leaves."""
-    return sorted(str(entry.relative_to(path)) for entry in path.rglob(".*"))
+    """What only a killed process leaves: files and folders that it had not finished."""
+    found = (entry for ending in HALF_WRITTEN for entry in path.rglob(ending))
+    return sorted(str(entry.relative_to(path)) for entry in found)
 
 
 def kill(process: "subprocess.Popen[str]", moment: float) -> int:
