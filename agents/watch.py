@@ -114,8 +114,8 @@ class Watch:
         """Save once more: what to go on from where it was stopped, the agent alone where it is done."""
         if self._stopped() and not self.done:
             self.save(best=False)
-            return
-        self._publish(best=False, state=None)
+        elif self._saved_step != self._loop.steps:  # what was judged at the last step stays as it was judged
+            self._publish(best=False, state=None)
 
     @property
     def done(self) -> bool:
