@@ -12,10 +12,12 @@ import tyro
 
 from goalsight.base.errors import UserError
 from goalsight.base.files import writing
-from goalsight.eval.contract import SEED, checks
+from goalsight.eval.contract import SEED, check, checks
 
 if TYPE_CHECKING:
     from goalsight.envs.vector import GoalVectorEnv
+
+__all__ = ["CheckTask", "check", "check_task", "draw"]  # packages written by earlier versions find `check` here
 
 PICTURES = (".png", ".jpg", ".jpeg")
 

@@ -92,7 +92,7 @@ def test_only_what_changed_is_written_and_all_of_it_is_read(tmp_path):
     state = {"replay": buffer.state(), "files": files.save()}
     first = files.written
     files.tidy()
-    play(buffer, [[4], [4]])
+    play(buffer, [[3], [3]])  # the second environment ends the episode that it was in
     kept = {"replay": buffer.state(), "files": files.save()}
     assert 0 < files.written - first <= first
     assert files.save()["next"] == kept["files"]["next"]  # nothing changed, nothing is written
