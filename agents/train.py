@@ -29,7 +29,7 @@ class Train:
     env: tyro.conf.OmitArgPrefixes[EnvConfig] = EnvConfig("goalsight/PandaReach-v1", obs="pixels")
     """The environment to learn in, as the actor sees it."""
     algorithm: str = "sac"
-    """How it learns: sac or td3 by trying, bc from a recording. The options below are the chosen one's."""
+    """How the agent learns: sac or td3 by trial, bc by imitation. The chosen algorithm's options are below."""
     data: tuple[Path, ...] = ()
     """Recordings to imitate, for bc: runs of goalsight collect."""
     encoder: str | None = None
@@ -39,9 +39,9 @@ class Train:
     tune_blocks: int = 0
     """Last blocks of the encoder that the agent trains; 0 leaves it frozen."""
     seed: int = 0
-    """Of everything random; the same seed gives the same weights."""
+    """Seed of everything random; the same seed gives the same weights."""
     options: tyro.conf.Suppress[Any] = None
-    """Of the algorithm; its own defaults unless given."""
+    """Options of the algorithm; its own defaults unless given."""
     steps: int | None = None
     """Environment steps, the task's unless given; with bc gradient steps."""
     num_envs: int | None = None
@@ -55,11 +55,11 @@ class Train:
     threads: int = 0
     """Threads of the environments; 0 takes every CPU. Networks learn on one."""
     device: str = "cpu"
-    """Where the networks are: cpu or cuda."""
+    """Device that computes the networks: cpu or cuda."""
     out: Path | None = None
     """Folder of the run; runs/train-<task>-<date> unless given."""
     track: tuple[str, ...] = ()
-    """Where measurements are shown too: tensorboard, trackio, wandb, mlflow; metrics.jsonl is always written."""
+    """Trackers that measurements also go to: tensorboard, trackio, wandb, mlflow; metrics.jsonl is always written."""
     json: bool = False
     """Print the summary as JSON."""
 
@@ -79,7 +79,8 @@ class Train:
         chosen += [after for word, after in pairwise(arguments) if word == "--algorithm"]
         options = ALGORITHMS.load(chosen[-1] if chosen else cls.algorithm).Options
         shown = tyro.conf.OmitArgPrefixes[options]  # type: ignore[valid-type]
-        return make_dataclass("Train", [("options", shown, field(default=options()))], bases=(cls,), frozen=True)
+        own = [("options", shown, field(default=options()))]
+        return make_dataclass("Train", own, bases=(cls,), frozen=True, namespace={"__doc__": cls.__doc__})
 
     @classmethod
     def recorded(cls, config: dict[str, Any]) -> "Train":

@@ -26,7 +26,7 @@ class Demos:
     tasks: tuple[Literal["reach", "push"], ...] = ("reach", "push")
     """Which to run."""
     seed: int = 0
-    """Of play, encoder and agent."""
+    """Seed of play, encoder and agent."""
     out: Path = RESULTS / "demos.json"
     """The result."""
 

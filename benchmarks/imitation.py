@@ -34,17 +34,17 @@ class Imitation:
     seeds: tuple[int, ...] = (0, 1, 2)
     """One actor each."""
     frames: int = 40_000
-    """Of recorded play."""
+    """Frames of recorded play."""
     steps: int | None = None
     """Gradient steps; the algorithm's unless given."""
     encoder: str | None = None
-    """Of the actors from pixels: a pretraining run, or random."""
+    """Encoder of the actors from pixels: a pretraining run, or random."""
     tune_blocks: int = 0
     """Last blocks of the encoder that the actors from pixels train."""
     episodes: int = 200
-    """By which the finished actors are judged, with the goals that every evaluation has."""
+    """Episodes that the finished actors are judged by, with the goals that every evaluation has."""
     threads: int = 0
-    """Of the environments; 0 takes every CPU."""
+    """Threads of the environments; 0 takes every CPU."""
     runs: Path = Path("runs/benchmarks")
     """Where the recording is kept; actors go to runs/."""
     out: Path = RESULTS / "imitation.json"

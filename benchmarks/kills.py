@@ -45,7 +45,7 @@ class Kills:
     commands: tuple[str, ...] = tuple(COMMANDS)
     """Which to kill."""
     seed: int = 0
-    """Of the moments."""
+    """Seed of the moments."""
     workshop: Path = Path("runs/kills")
     """Where the runs are; made on the first call and used again."""
     out: Path = RESULTS / "kills.json"

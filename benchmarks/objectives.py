@@ -34,7 +34,7 @@ class Objectives:
     frames: int = 10_000
     """Frames that the probe uses, at most."""
     seed: int = 0
-    """Of everything random."""
+    """Seed of everything random."""
     out: Path = RESULTS / "objectives.json"
     """The result."""
 

@@ -82,7 +82,7 @@ class Peers:
     gl: Literal["egl", "osmesa"] = "egl"
     """What draws the peers' images; goalsight uses its ray tracer."""
     seed: int = 0
-    """Of the episodes and the random actions."""
+    """Seed of the episodes and of the random actions."""
     out: Path = RESULTS / "peers.json"
     """The result; a Markdown table and a plot (SVG) are written beside it."""
 

@@ -31,13 +31,13 @@ class Soak:
     tasks: tuple[str, ...] = tuple(TASKS)
     """Which."""
     arm: str = "panda"
-    """By which arm."""
+    """The arm."""
     steps: int = 1_000_000
     """Env steps of each task and kind of actions."""
     num_envs: int = 256
     """Environments at once."""
     seed: int = 0
-    """Of environments and actions."""
+    """Seed of environments and actions."""
     out: Path = RESULTS / "soak.json"
     """The result; a Markdown table is written beside it."""
 

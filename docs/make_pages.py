@@ -68,13 +68,13 @@ class MakePages:
     """Write the pages."""
 
     out: Path = ROOT / "build" / "pages"
-    """Where to."""
+    """Folder to write."""
     size: int = 256
     """Side of the pictures [pixels]."""
     clip_size: int = 160
     """Side of the clips [pixels]."""
     seed: int = 3
-    """Of the episodes that are shown."""
+    """Seed of the episodes that are shown."""
     only: tuple[str, ...] = ()
     """Ids to make, to try something out; all unless given."""
 

@@ -28,7 +28,7 @@ class EnvConfig:
     """
 
     id: Annotated[str, tyro.conf.arg(name="env")] = "goalsight/PandaPush-v1"
-    """Environment; `goalsight envs` lists them."""
+    """Environment id; `goalsight envs` lists them."""
     obs: Obs = "state"
     """What is observed: the simulator's state, or the view and a picture of the goal."""
     image_size: int = 64
@@ -36,7 +36,7 @@ class EnvConfig:
     camera: tuple[str, ...] | str = "front"
     """Which camera gives the images: front, wrist or studio. Further ones add images under their own names."""
     renderer: Renderer = "raytrace"
-    """What draws the images."""
+    """Renderer of the images."""
     vary: tuple[str, ...] = ()
     """Factors of variation: colour, size, mass, friction, table, light, camera, distractors, latency, noise, or all."""
     aids: tuple[str, ...] = ()

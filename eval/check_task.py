@@ -27,11 +27,11 @@ class CheckTask:
     """Run the whole contract on an environment, and say what fails and why."""
 
     env: Annotated[str, tyro.conf.Positional]
-    """Environment, such as mine/PandaTurn-v1 or my_module:mine/PandaTurn-v1."""
+    """The environment, such as mine/PandaTurn-v1 or my_module:mine/PandaTurn-v1."""
     episodes: int = 100
-    """Episodes for the expert."""
+    """Episodes that the expert is judged by."""
     picture: Path | None = None
-    """Where to write starts and goals; by default <env>.png here."""
+    """The picture of starts and goals to write; by default <env>.png here."""
     json: bool = False
     """Print the outcome as JSON."""
 

@@ -42,9 +42,9 @@ class Eval:
     seed: int = EVALUATION_SEED
     """Episode k is seeded with seed + k."""
     goals: Literal["random", "named"] = "random"
-    """Drawn with each episode's seed, or the task's named goals in turn, judged one by one."""
+    """Goals drawn with each episode's seed, or the task's named goals in turn, judged one by one."""
     checkpoint: str = "best"
-    """Of the run: best, last, or a step."""
+    """Checkpoint of the run: best, last, or a step."""
     num_envs: int = 50
     """Environments at once; results do not depend on it."""
     json: bool = False

@@ -55,21 +55,21 @@ class Pretrain:
     flops: float | None = None
     """Budget of floating-point operations, such as 1e14."""
     seed: int = 0
-    """Of weights, clips and masks."""
+    """Seed of weights, clips and masks."""
     threads: int = 0
     """Processor threads; 0 for one per core."""
     device: str = "auto"
-    """auto, cpu or cuda."""
+    """Device that computes the networks: auto, cpu or cuda."""
     out: Path | None = None
     """Run folder to make; by default one under runs/."""
     cache: Path = Path("runs/frames")
-    """Where decoded video is kept for the next time."""
+    """Folder in which decoded video is kept for the next time."""
     picture_every: float = 30.0
     """Time between pictures of what the model sees [s]."""
     save_every: float = 60.0
     """Time between checkpoints [s]; the first comes within seconds, and the last step is always saved."""
     track: tuple[str, ...] = ()
-    """Where measurements are shown too: tensorboard, trackio, wandb, mlflow; metrics.jsonl is always written."""
+    """Trackers that measurements also go to: tensorboard, trackio, wandb, mlflow; metrics.jsonl is always written."""
     json: bool = False
     """Print the summary as JSON."""
 

@@ -49,7 +49,7 @@ class OnlineOptions(Options):
     warmup: int = 1600
     """Environment steps at random before the first gradient step."""
     learning_rate: float = 1e-3
-    """Of all networks; falls in the second half of the training."""
+    """Learning rate of all networks; it falls in the second half of the training."""
     gamma: float | None = None
     """Discount per step; the task's unless given."""
     tau: float = 0.02

@@ -32,15 +32,15 @@ class BCOptions(Options):
     batch_size: int = 256
     """Frames per gradient step."""
     learning_rate: float = 1e-3
-    """Of all networks; falls in the second half of the training."""
+    """Learning rate of all networks; it falls in the second half of the training."""
     weight_decay: float = 1e-2
-    """Of AdamW."""
+    """Weight decay of the optimiser, AdamW."""
     hidden: tuple[int, ...] = (256, 256, 256)
     """Widths of the layers."""
     last_goals: float = 0.5
     """Share of the goals that are the last frame of the episode; the others are any later one."""
     grounding: float = 1.0
-    """From pixels: weight of reading what view and goal image achieve off them, in training only; 0 for none."""
+    """From pixels, in training: weight of reading what is achieved off the view and the goal image; 0 for none."""
 
     def __post_init__(self) -> None:
         check_positive(self, "batch_size", "learning_rate", "hidden")

@@ -29,7 +29,7 @@ class SACOptions(OnlineOptions):
     """Options of SAC."""
 
     target_entropy: float | None = None
-    """Of the actor [nats]; the task's unless given."""
+    """Target entropy of the actor [nats]; the task's unless given."""
     temperature: float = 0.1
     """Weight of the entropy at the start."""
 

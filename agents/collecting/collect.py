@@ -51,7 +51,7 @@ class Collect:
     mix: Mix = field(default_factory=Mix)
     """How much of each behaviour."""
     steps: int = 50
-    """Frames of an episode."""
+    """Length of an episode [frames]."""
     num_envs: int = 64
     """Environments played at once; what is recorded does not depend on it."""
     film: int = 96

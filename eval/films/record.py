@@ -45,7 +45,7 @@ class Record:
     seed: int = EVALUATION_SEED
     """Episode k is seeded with seed + k: the same episodes as `goalsight eval` plays."""
     checkpoint: str = "best"
-    """Of the run: best, last, or a step."""
+    """Checkpoint of the run: best, last, or a step."""
     out: Path | None = None
     """The mp4 file; by default videos/ of the run, or under runs/videos/."""
     size: int = 480
@@ -53,7 +53,7 @@ class Record:
     camera: str = "front"
     """Which camera films: front, studio (the whole arm) or wrist; the agent keeps seeing its own."""
     renderer: Renderer | None = None
-    """What draws the film; the environment's own choice unless given."""
+    """Renderer of the film; the environment's own unless given."""
     fps: int = 15
     """Frames per second; the arm itself moves at 25."""
     gif: bool = False

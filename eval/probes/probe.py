@@ -36,9 +36,9 @@ class Probe:
     data: Path
     """Recorded play: a collect run, or a frame store with positions."""
     frames: int = 10_000
-    """Frames to use, at most."""
+    """Most frames to use."""
     seed: int = 0
-    """Of the split into episodes and of the random encoder."""
+    """Seed of the split into episodes and of the random encoder."""
     json: bool = False
     """Print the result as JSON."""
 

@@ -33,9 +33,9 @@ class Bench:
     seconds: float = 2.0
     """Least length of a window [s]; it ends with an episode."""
     windows: int = 5
-    """Windows measured; their median is the result."""
+    """Number of windows measured; their median is the result."""
     seed: int = 0
-    """Of the episodes and the random actions."""
+    """Seed of the episodes and of the random actions."""
     json: bool = False
     """Print the result as JSON, with the machine and the command."""
 

@@ -39,7 +39,7 @@ REFUSALS = (
 MOST_SEED = 2**31
 
 COMMANDS = {
-    "demo": Command("goalsight.commands.demo", "Demo", "demo", "the whole line: video, encoder, agent, verdict, film"),
+    "demo": Command("goalsight.commands.demo", "Demo", "demo", "all in one: play, encoder, agent, evaluation, film"),
     "envs": Command("goalsight.commands.listing", "Envs", "list_envs", "list environment ids, arms and tasks"),
     "collect": Command("goalsight.agents.collecting.collect", "Collect", "collect", "record play as video and frames"),
     "export": Command("goalsight.commands.export", "Export", "export", "write a recording as a LeRobot data set"),
@@ -47,7 +47,7 @@ COMMANDS = {
     "train": Command("goalsight.agents.train", "Train", "train", "train an agent to reach goals it is shown"),
     "resume": Command("goalsight.commands.resume", "Resume", "resume", "go on with a run that was stopped or killed"),
     "eval": Command("goalsight.eval.evaluate", "Eval", "evaluate", "measure success beside the baselines"),
-    "record": Command("goalsight.eval.films.record", "Record", "record", "film an agent beside its goal"),
+    "record": Command("goalsight.eval.films.record", "Record", "record", "film an agent, with its goal beside it"),
     "probe": Command("goalsight.eval.probes.probe", "Probe", "probe", "measure what an encoder knows, in cm"),
     "new-task": Command(
         "goalsight.commands.new_task", "NewTask", "new_task", "write a plug-in package with a task of your own"

@@ -37,13 +37,13 @@ class Demo:
     """Watch play, learn to reach goal images from pixels, judge the result, film it, report it."""
 
     task: Literal["reach", "push"] = "reach"
-    """What to learn."""
+    """The task to learn."""
     out: Path | None = None
     """Folder for everything; by default runs/demo-<task>-<date>-<time>."""
     seed: int = 0
-    """Of play, encoder and agent."""
+    """Seed of play, encoder and agent."""
     episodes: int = 100
-    """Episodes to judge by."""
+    """Episodes that the agent is judged by."""
     json: bool = False
     """Print the result as JSON; what the stages say goes to stderr."""
 

@@ -26,7 +26,7 @@ class NewTask:
     """Write a plug-in package with a task, its expert and its test, to change into one of your own."""
 
     name: Annotated[str, tyro.conf.Positional]
-    """Of the task and of the package, such as turn_valve."""
+    """Name of the task and of the package, such as turn_valve."""
     out: Path | None = None
     """The folder to make; by default one of that name here."""
 
