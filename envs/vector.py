@@ -239,7 +239,8 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             if before is not None:
                 self.restore(before)
             raise
-        return copied(self._obs), info_of(*np.zeros((2, self.num_envs), bool), mask)
+        success, diverged = np.zeros((2, self.num_envs), bool)
+        return copied(self._obs), info_of(success, diverged, mask)
 
     def _goals_asked_for(self, goal: Any) -> NDArray[np.float64] | None:
         """Goals (N, G) for a name or numbers; None stays None."""

@@ -131,14 +131,15 @@ class AdaptedVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         spaces: Any = self.observation_space
         obs = self._obs if self._obs is not None else {key: np.zeros_like(spaces[key].low) for key in self._keys}
         self._obs = self._restart(mask, obs, seeds)
-        return copied(self._obs), info_of(*np.zeros((2, self.num_envs), bool), mask)
+        success, diverged = np.zeros((2, self.num_envs), bool)
+        return copied(self._obs), info_of(success, diverged, mask)
 
     def _restart(self, mask: NDArray[np.bool_], obs: Obs, seeds: Sequence[int | None] | None = None) -> Obs:
         """Begin new episodes where `mask` (N,) is set; the rows of the others stay those of `obs`."""
         obs = copied(obs)
         for index in np.flatnonzero(mask):
             with blaming(f"{self.env_id} failed"):
-                fresh = self._row(self._envs[index].reset(seed=None if seeds is None else seeds[index])[0])
+                fresh = self._row(self._envs[index].reset(seed=None if seeds is None else seeds[int(index)])[0])
             for key in self._keys:
                 obs[key][index] = fresh[key]
         self._elapsed[mask], self._success[mask], self._over[mask] = 0, False, False
