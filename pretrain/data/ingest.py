@@ -76,7 +76,7 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
         UserError: when a path does not exist, is of another kind, or holds nothing.
     """
     readers: list[Reader] = [READERS.load(name)() for name in READERS]
-    kinds = ", or ".join(reader.KIND for reader in readers)
+    kinds = "; ".join(reader.KIND for reader in readers)
     sources = []
     for path in map(Path, paths):
         found = _sources_in(path, readers) if path.exists() else []
