@@ -1,0 +1,73 @@
+"""`goalsight resume` of recordings and trainings, as processes: whatever stopped them, the bits are the same."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from goalsight.base.runs import Run
+from goalsight.pretrain.data.store import FrameStore
+
+COLLECT = "collect --frames 640 --steps 10 --num-envs 4 --image-size 32 --film 8"
+TRAIN = "train --obs state --steps 1600 --num-envs 8 --warmup 320 --eval-every 800 --eval-episodes 4"
+COMMANDS = {"collect": COLLECT.split(), "train": TRAIN.split()}
+UNEQUAL = {"wall_s"}
+
+
+def start(folder: Path, kind: str, name: str) -> subprocess.Popen[str]:
+    command = [*COMMANDS[kind], "--env", "PandaReach-v1", "--seed", "3", "--out", name]
+    return subprocess.Popen(
+        [sys.executable, "-m", "goalsight", *command],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def has_begun(run: Path, kind: str) -> bool:
+    """Whether something of the run is kept already."""
+    if kind == "train":
+        return any(run.glob("checkpoints/[0-9]*/state.json"))
+    index = run / "frames" / "index.json"
+    return index.exists() and len(json.loads(index.read_text())["episodes"]) > 0
+
+
+@pytest.fixture(scope="module", params=list(COMMANDS))
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A run of a kind that nothing stopped."""
+    folder = tmp_path_factory.mktemp(request.param)
+    process = start(folder, request.param, "whole")
+    _, said = process.communicate(timeout=600)
+    assert process.returncode == 0, said
+    return request.param, folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_what_a_signal_ended_goes_on_to_the_bit(whole: tuple[str, Path], number: signal.Signals) -> None:
+    kind, folder = whole
+    run = folder / number.name
+    process = start(folder, kind, run.name)
+    while not has_begun(run, kind):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(number)
+    process.communicate(timeout=120)
+    assert process.returncode == (-9 if number == signal.SIGKILL else 130)
+    assert Run.open(run).status == ("killed" if number == signal.SIGKILL else "interrupted")
+    subprocess.run([sys.executable, "-m", "goalsight", "resume", run.name], cwd=folder, check=True, capture_output=True)
+    ended, expected = Run.open(run), Run.open(folder / "whole")
+    assert ended.status == "finished"
+    if kind == "collect":
+        assert FrameStore.open(run / "frames").content_hash == FrameStore.open(folder / "whole/frames").content_hash
+        return
+    weights = [one.checkpoint() / "weights.safetensors" for one in (ended, expected)]
+    assert weights[0].parent.name == weights[1].parent.name
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    rows = [[{k: v for k, v in row.items() if k not in UNEQUAL} for row in one.metrics()] for one in (ended, expected)]
+    assert rows[0] == rows[1]
