@@ -156,12 +156,12 @@ def test_an_agent_learns_is_judged_and_filmed_there(tmp_path: Path) -> None:
     train = ["train", "--env", POINT, "--obs", "state", "--steps", "6000", "--warmup", "800"]
     trained = cli(*train, "--eval-every", "2000", "--eval-episodes", "20", "--out", "run", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr[-2000:]
-    judged = cli("eval", "run", "--episodes", "40", "--json", cwd=tmp_path)
+    judged = cli("eval", "run", "--import", "point_mass", "--episodes", "40", "--json", cwd=tmp_path)
     assert judged.returncode == 0, judged.stderr[-2000:]
     result = json.loads(judged.stdout)
     assert result["success"]["rate"] > 0.9
     assert set(result["baselines"]) == {"nothing", "random"}
-    filmed = cli("record", "run", "--episodes", "2", "--size", "64", cwd=tmp_path)
+    filmed = cli("record", "run", "--import", "point_mass", "--episodes", "2", "--size", "64", cwd=tmp_path)
     assert filmed.returncode == 0, filmed.stderr[-2000:]
     frames = iio.imread(next((tmp_path / "run" / "videos").glob("*.mp4")))
     assert frames.std() > 10
