@@ -25,6 +25,7 @@ from goalsight.agents.vec_env import GoalVecEnv
 from goalsight.agents.watch import Watch
 from goalsight.base.errors import UserError, choose
 from goalsight.base.machine import usable_cores
+from goalsight.base.parts import options_of
 from goalsight.base.precision import fast_dtype
 from goalsight.base.runs import Run
 from goalsight.base.training_state import State
@@ -69,7 +70,7 @@ class Learner:
         if self.threads < 1:
             raise UserError(f"threads must be at least 1, or 0 for every CPU, got {config.threads}")
         self._kind: type[Algorithm] = ALGORITHMS.load(config.algorithm)
-        self.options: Any = config.options_of(self._kind.Options)
+        self.options: Any = options_of(ALGORITHMS, config.algorithm, config.options)
         if self._kind.online and config.data:
             raise UserError(f"{config.algorithm} learns from play of its own; --data is for algorithms such as bc")
         self._stores = [] if self._kind.online else open_stores(config.data, self.env.obs)

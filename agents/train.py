@@ -1,7 +1,7 @@
 """`goalsight train`: an agent learns to reach the goals it is shown."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
+from dataclasses import asdict, dataclass, field, make_dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +10,8 @@ import tyro
 
 from goalsight.agents.plan import Plan
 from goalsight.base.errors import UserError, choose
+from goalsight.base.options import options_from
+from goalsight.base.parts import options_of
 from goalsight.base.trackers import check_trackers
 from goalsight.envs.config import EnvConfig
 
@@ -91,27 +93,10 @@ class Train:
         """
         from goalsight.agents.algorithms import ALGORITHMS
 
-        kind = ALGORITHMS.load(str(config.get("algorithm", cls.algorithm))).Options
-        names = [each.name for each in fields(cls)]
-        asked: dict[str, Any] = {name: config[name] for name in names if config.get(name) is not None}
-        chosen = {name: tuple(v) if isinstance(v, list) else v for name, v in asked.get("options", {}).items()}
-        for name, read in (("out", Path), ("data", lambda paths: tuple(map(Path, paths))), ("track", tuple)):
-            if name in asked:
-                asked[name] = read(asked[name])
-        try:
-            return cls(**asked | {"env": EnvConfig.recorded(config) or cls.env, "options": kind(**chosen)})
-        except TypeError as error:
-            raise UserError(f"the run's record does not fit this version: {error}") from error
-
-    def options_of(self, kind: type) -> Any:
-        """Return the algorithm's options, of the class `kind`.
-
-        Raises:
-            UserError: if they are another algorithm's.
-        """
-        if self.options is not None and not isinstance(self.options, kind):
-            raise UserError(f"{self.algorithm} takes {kind.__name__}, got {type(self.options).__name__}")
-        return kind() if self.options is None else self.options
+        rest = {name: value for name, value in config.items() if name != "env" and value is not None}
+        asked = options_from(cls, rest)
+        env = EnvConfig.recorded(config) or cls.env
+        return replace(asked, env=env, options=options_of(ALGORITHMS, asked.algorithm, asked.options))
 
     def plan(self, options: "Options", training: "Training") -> Plan:
         """Return the length of the training, and what was asked for in its place.

@@ -228,7 +228,7 @@ def test_the_command_line_takes_the_options_of_the_chosen_algorithm(words):
         ({"encoder": "nowhere/at-all"}, "nowhere/at-all does not exist"),
         ({"steps": 0}, "steps must be positive, got 0"),
         ({"algorithm": "sacc"}, 'no algorithm "sacc"; did you mean "sac"'),
-        ({"algorithm": "td3"}, "td3 takes TD3Options, got SACOptions"),
+        ({"algorithm": "td3"}, 'the algorithm "td3" takes TD3Options, got SACOptions'),
         ({"tune_blocks": 9}, "3 blocks; the head can take 0 to 3"),
         ({"device": "gpu"}, 'no device "gpu"'),
         ({"env": replace(TINY["env"], camera="frnt")}, "front"),
