@@ -76,7 +76,8 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
         UserError: when a path does not exist, is of another kind, or holds nothing.
     """
     readers: list[Reader] = [READERS.load(name)() for name in READERS]
-    kinds = "; ".join(reader.KIND for reader in readers)
+    *most, last = (reader.KIND for reader in readers)
+    kinds = "; ".join([*most, f"or {last}"])
     sources = []
     for path in map(Path, paths):
         found = _sources_in(path, readers) if path.exists() else []
