@@ -125,7 +125,7 @@ def kill_reader(config: Kills, name: str, moment: float) -> dict[str, Any]:
     kept = path / "eval.json"
     before = read_json(kept)["success"]
     code = kill(goalsight(config, *COMMANDS[name]), moment)
-    whole = read_json(kept)["success"] == before and all(map(is_film, path.glob("videos/*.mp4")))
+    whole = read_json(kept)["success"] == before and all(map(is_film, path.glob("videos/[!.]*.mp4")))
     how = "started again" if code else "had finished"
     if code:
         code, said = finish(config, *COMMANDS[name])
@@ -139,7 +139,7 @@ def is_film(path: Path) -> bool:
     """Whether a film is whole."""
     try:
         return describe_video(path).frames > 0
-    except OSError:
+    except (OSError, ValueError):  # what av raises is both or either
         return False
 
 
