@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tyro
-from reporting import RESULTS, markdown_table, provenance
+from reporting import RESULTS, Rows, markdown_table, provenance
 
 from goalsight.base.errors import UserError
-from goalsight.base.files import read_json
 from goalsight.base.interruption import stopped_by
-from goalsight.base.runs import atomic_write_json
 from goalsight.commands.demo import Demo, demo
 
 KEPT = ("task", "env", "seed", "seconds", "total_seconds", "success", "baselines")
@@ -55,16 +53,14 @@ def report(rows: list[dict[str, Any]]) -> str:
 
 def main(config: Demos) -> None:
     """Run what is asked for, and write the result after each."""
-    rows = {row["task"]: row for row in read_json(config.out)["demos"]} if config.out.exists() else {}
+    rows = Rows(config.out, "demos")
     for task in config.tasks:
         row = measure(task, config.seed)
         if row is None:
             break
-        rows[task] = row
-        config.out.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write_json(config.out, {"demos": list(rows.values())})
-    if rows:
-        print(report(list(rows.values())))
+        rows.put(row, "task")
+    if rows.rows:
+        print(report(rows.rows))
 
 
 if __name__ == "__main__":

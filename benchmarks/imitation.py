@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tyro
-from reporting import RESULTS, markdown_table, provenance
+from reporting import RESULTS, Rows, markdown_table, provenance
 
 from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
 from goalsight.agents.collecting.play import Mix
 from goalsight.agents.train import Train, train
 from goalsight.base.errors import UserError
-from goalsight.base.files import read_json
 from goalsight.base.interruption import stopped_by
-from goalsight.base.runs import Run, atomic_write_json
+from goalsight.base.runs import Run
 from goalsight.envs.config import EnvConfig
 from goalsight.eval.evaluate import Eval, evaluate
 
@@ -118,21 +117,19 @@ def report(rows: list[dict[str, Any]]) -> str:
 
 def main(config: Imitation) -> None:
     """Measure what is not there yet, and write the result after each actor."""
-    rows: list[dict[str, Any]] = read_json(config.out)["actors"] if config.out.exists() else []
+    rows = Rows(config.out, "actors")
     with contextlib.redirect_stdout(sys.stderr):
         data = recording(config)
         for obs in config.obs:
             for seed in config.seeds:
                 asked = asked_of(obs, seed, config)
-                if any(row["asked"] == asked for row in rows):
+                if not rows.lacks(asked):
                     continue
                 row = measure(asked, data, config)
                 if row is None:
                     return
-                rows.append(row)
-                config.out.parent.mkdir(parents=True, exist_ok=True)
-                atomic_write_json(config.out, {"actors": rows})
-    print(report(rows))
+                rows.put(row)
+    print(report(rows.rows))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import tyro
-from reporting import RESULTS, provenance
+from reporting import RESULTS, Rows, provenance
 
 from goalsight.base.files import read_json
 from goalsight.base.run_folders import MANIFEST
@@ -172,20 +172,20 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main(config: Kills) -> None:
     """Make the kills that the result lacks."""
-    rows = read_json(config.out)["rows"] if config.out.exists() else []
-    known = {row["number"] for row in rows}
+    kept = Rows(config.out)
     seconds = prepare(config)
     for number in range(config.kills):
         name = config.commands[number % len(config.commands)]
-        if number in known:
+        if not kept.lacks({"number": number, "command": name}, "number"):
             continue
         rng = np.random.default_rng((config.seed, number))
         moment = float(rng.uniform(0, LATEST * seconds[name]))
         ended = kill_run(config, name, number, moment) if name in RESUMED else kill_reader(config, name, moment)
-        rows.append({"number": number, "command": name, "killed_after": round(moment, 2), **ended})
-        print(rows[-1], file=sys.stderr)
-        atomic_write_json(config.out, {**provenance(), "summary": summarise(rows), "rows": rows})
-    print(summarise(rows))
+        row = {"number": number, "command": name, "killed_after": round(moment, 2), **ended}
+        print(row, file=sys.stderr)
+        kept.beside = {**provenance(), "summary": summarise([*kept.rows, row])}
+        kept.put(row)
+    print(summarise(kept.rows))
 
 
 if __name__ == "__main__":

@@ -18,14 +18,13 @@ from typing import Any, Literal
 import tyro
 from learning_plot import plot
 from learning_summary import report, summarise
-from reporting import RESULTS, check_plotting, provenance
+from reporting import RESULTS, Rows, check_plotting, provenance
 
 from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
 from goalsight.agents.train import Train, train
 from goalsight.base.errors import UserError, choose
-from goalsight.base.files import read_json
 from goalsight.base.machine import usable_cores
-from goalsight.base.runs import Run, atomic_write_json, stopped_by
+from goalsight.base.runs import Run, stopped_by
 from goalsight.commands.demo import PLANS
 from goalsight.commands.resume import Resume, resume
 from goalsight.envs.config import EnvConfig
@@ -195,34 +194,20 @@ def learn(name: str, asked: dict[str, Any], source: str, config: Learning) -> di
     }
 
 
-def known(result: dict[str, Any], name: str, asked: dict[str, Any]) -> bool:
-    """Say whether the result holds a run already.
-
-    Raises:
-        UserError: when it holds one that was made with other options.
-    """
-    for row in result["runs"]:
-        if (row["experiment"], row["encoder"], row["seed"]) != (name, asked["encoder"], asked["seed"]):
-            continue
-        if row["asked"] != asked:
-            raise UserError(f"the result holds {name} with other options, {row['asked']}; choose another --out")
-        return True
-    return False
-
-
-def note_encoder(result: dict[str, Any], task: str, content_hash: str, cost: dict[str, Any]) -> None:
+def note_encoder(result: Rows, task: str, content_hash: str, cost: dict[str, Any]) -> None:
     """Keep what the encoder cost in the result.
 
     Raises:
         UserError: when earlier runs had another encoder.
     """
-    before = result["encoders"].get(task, {}).get("hash", content_hash)
+    encoders = result.beside.setdefault("encoders", {})
+    before = encoders.get(task, {}).get("hash", content_hash)
     if before != content_hash:
         raise UserError(f"the result's runs of {task} had another encoder ({before[:12]}); choose another --out")
-    result["encoders"][task] = {"hash": content_hash, **cost}
+    encoders[task] = {"hash": content_hash, **cost}
 
 
-def missing(result: dict[str, Any], config: Learning) -> Iterator[tuple[str, dict[str, Any], str]]:
+def missing(result: Rows, config: Learning) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yield experiment, options and encoder of each run that the result lacks; encoders are made on the way.
 
     Seed by seed, so that a benchmark that is stopped early still compares like with like.
@@ -232,7 +217,7 @@ def missing(result: dict[str, Any], config: Learning) -> Iterator[tuple[str, dic
         for seed in config.seeds:
             for encoder in experiment.encoders:
                 asked = asked_of(experiment, encoder, seed, config)
-                if known(result, name, asked):
+                if not result.lacks({"experiment": name, **asked}, "experiment", "encoder", "seed"):
                     continue
                 source = encoder
                 if encoder == "pretrained":
@@ -242,15 +227,14 @@ def missing(result: dict[str, Any], config: Learning) -> Iterator[tuple[str, dic
                 yield name, asked, source
 
 
-def run_all(result: dict[str, Any], config: Learning) -> None:
+def run_all(result: Rows, config: Learning) -> None:
     """Make the runs that the result lacks, and write it after each."""
     waiting = list(missing(result, config))
     with workers(config.jobs) as pool:
         running = {pool.submit(learn, *job, config): job for job in waiting}
         for done in as_completed(running):
             name, asked, _ = running[done]
-            result["runs"].append(done.result())
-            result["runs"].sort(key=order)
+            result.rows = sorted([*result.rows, done.result()], key=order)
             write(result, config.out)
             print(f"{name}, encoder {asked['encoder']}, seed {asked['seed']}: done", file=sys.stderr)
 
@@ -281,26 +265,25 @@ def take_share(numbers: "multiprocessing.Queue[int]", jobs: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[numbers.get() :: jobs])
 
 
-def write(result: dict[str, Any], out: Path) -> None:
+def write(result: Rows, out: Path) -> None:
     """Write the result with its summary, the table and the plot."""
-    result["summary"] = summarise(result["runs"])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write_json(out, result)
-    out.with_suffix(".md").write_text(report(result["summary"]) + "\n")
-    plot(result["runs"], out.with_suffix(".svg"))
+    result.beside["summary"] = summarise(result.rows)
+    result.write()
+    out.with_suffix(".md").write_text(report(result.beside["summary"]) + "\n")
+    plot(result.rows, out.with_suffix(".svg"))
 
 
 def main(config: Learning) -> None:
     """Make what is missing and print the summary."""
     check_plotting()
-    result = read_json(config.out) if config.out.exists() else {"encoders": {}, "runs": []}
+    result = Rows(config.out, "runs")
     try:
         run_all(result, config)
     except (StoppedError, KeyboardInterrupt):
         print("stopped; start again to go on", file=sys.stderr)
-    if result["runs"]:
+    if result.rows:
         write(result, config.out)
-        print(report(result["summary"]))
+        print(report(result.beside["summary"]))
 
 
 if __name__ == "__main__":

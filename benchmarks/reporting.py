@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from goalsight.base.errors import UserError
+from goalsight.base.files import read_json
 from goalsight.base.provenance import provenance as base_provenance
+from goalsight.base.runs import atomic_write_json
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -18,6 +20,62 @@ def provenance() -> dict[str, Any]:
     about["command"] = ["python", f"benchmarks/{about['command'][0]}", *about["command"][1:]]
     # Other work on the machine, before the measurement began: figures taken above about 0.5 are worth little.
     return about | {"load_average_1min": round(os.getloadavg()[0], 2)}
+
+
+class Rows:
+    """Rows of a sweep, written after each: a sweep that was stopped goes on with what its result lacks.
+
+    A row says what was asked for under "asked", and among its own entries.
+
+    Args:
+        out: the result's JSON file.
+        name: of the list of rows in it.
+
+    Attributes:
+        rows: what is there, in the order in which it was added.
+        beside: what else the result holds, by name.
+    """
+
+    def __init__(self, out: Path, name: str = "rows") -> None:
+        self._out, self._name = out, name
+        self.beside: dict[str, Any] = read_json(out) if out.exists() else {}
+        self.rows: list[dict[str, Any]] = self.beside.pop(name, [])
+
+    def lacks(self, asked: dict[str, Any], *by: str) -> bool:
+        """Whether there is no row of what is asked for.
+
+        Args:
+            asked: all that makes a row what it is.
+            by: the names among it that tell rows apart; all of them unless given.
+
+        Raises:
+            UserError: if the row that is there was made with other options.
+        """
+        for row in self.rows:
+            options = row.get("asked", {})
+            made = row | options
+            if any(made.get(name) != asked[name] for name in by or asked):
+                continue
+            for name in asked | options:
+                if made.get(name) != asked.get(name):
+                    raise UserError(
+                        f"{self._out} holds {', '.join(f'{key} {asked[key]}' for key in by)} "
+                        f"with {name} {made.get(name)}, now it is {asked.get(name)}; choose another --out"
+                    )
+            return False
+        return True
+
+    def put(self, row: dict[str, Any], *by: str) -> None:
+        """Add a row and write the result; one that is equal in all names of `by` gives way."""
+        if by:
+            self.rows = [other for other in self.rows if any(other[name] != row[name] for name in by)]
+        self.rows.append(row)
+        self.write()
+
+    def write(self) -> None:
+        """Write the result."""
+        self._out.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write_json(self._out, {**self.beside, self._name: self.rows})
 
 
 def check_plotting() -> None:

@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 import tyro
 from numpy.typing import NDArray
-from reporting import RESULTS, markdown_table, provenance
+from reporting import RESULTS, Rows, markdown_table, provenance
 from tqdm import tqdm
 
 from goalsight.base.errors import UserError, choose
-from goalsight.base.files import read_json
-from goalsight.base.runs import atomic_write_json
 from goalsight.envs.tasks import TASKS
 from goalsight.envs.vector import GoalVectorEnv
 
@@ -109,19 +107,15 @@ def report(rows: list[dict[str, Any]]) -> str:
 
 def main(config: Soak) -> None:
     """Soak what the result lacks."""
-    rows = read_json(config.out)["rows"] if config.out.exists() else []
-    asked = [(task, kind) for task in config.tasks for kind in ACTIONS]
-    done = {(row["task"], row["arm"], row["actions"]) for row in rows if row["steps"] >= config.steps}
-    for task, kind in asked:
-        if (task, config.arm, kind) in done:
-            continue
-        about = provenance()
-        rows = [row for row in rows if (row["task"], row["arm"], row["actions"]) != (task, config.arm, kind)]
-        rows.append(soak(task, kind, config) | about)
-        config.out.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write_json(config.out, {"rows": rows})
-        config.out.with_suffix(".md").write_text(report(rows) + "\n")
-    print(report(rows))
+    kept = Rows(config.out)
+    kept.rows = [row for row in kept.rows if row["steps"] >= config.steps]
+    for task in config.tasks:
+        for kind in ACTIONS:
+            if kept.lacks({"task": task, "arm": config.arm, "actions": kind}):
+                about = provenance()
+                kept.put(soak(task, kind, config) | about)
+                config.out.with_suffix(".md").write_text(report(kept.rows) + "\n")
+    print(report(kept.rows))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,48 @@
+"""What benchmarks share: a sweep that was stopped goes on with what its result lacks."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from goalsight.base.errors import UserError
+from goalsight.base.files import read_json
+
+spec = importlib.util.spec_from_file_location("reporting", Path(__file__).parents[1] / "benchmarks/reporting.py")
+assert spec is not None
+assert spec.loader is not None
+reporting = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(reporting)
+
+
+def test_a_sweep_goes_on_with_the_rows_that_its_result_lacks(tmp_path: Path) -> None:
+    out = tmp_path / "results" / "sweep.json"
+    rows = reporting.Rows(out)
+    rows.beside = {"machine": "M"}
+    assert rows.lacks({"seed": 0})
+    rows.put({"seed": 0, "success": 0.5})
+    again = reporting.Rows(out)
+    assert not again.lacks({"seed": 0})
+    assert again.lacks({"seed": 1})
+    again.put({"seed": 1, "success": 0.75})
+    assert read_json(out) == {
+        "machine": "M",
+        "rows": [{"seed": 0, "success": 0.5}, {"seed": 1, "success": 0.75}],
+    }
+    again.put({"seed": 0, "success": 1.0}, "seed")
+    assert [(row["seed"], row["success"]) for row in again.rows] == [(1, 0.75), (0, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("made", "asked", "says"),
+    [
+        ({"asked": {"seed": 0, "steps": 10}}, {"seed": 0, "steps": 20}, "holds seed 0 with steps 10, now it is 20"),
+        ({"asked": {"seed": 0, "steps": 10}}, {"seed": 0}, "holds seed 0 with steps 10, now it is None"),
+        ({"seed": 0, "task": "push"}, {"seed": 0, "task": "reach"}, "holds seed 0 with task push, now it is reach"),
+    ],
+)
+def test_a_row_made_with_other_options_is_refused(tmp_path: Path, made: dict, asked: dict, says: str) -> None:
+    rows = reporting.Rows(tmp_path / "sweep.json")
+    rows.put(made)
+    with pytest.raises(UserError, match=f"{says}; choose another --out"):
+        rows.lacks(asked, "seed")
