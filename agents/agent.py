@@ -10,7 +10,8 @@ from gymnasium import spaces
 from torch import Tensor
 
 from goalsight.agents.algorithms.base import Algorithm
-from goalsight.agents.networks.features import Eye, FrozenFeatures, Reduction, encode
+from goalsight.agents.networks.estimates import Estimates
+from goalsight.agents.networks.features import BASIS, ENCODER, MEAN, Features, FrozenFeatures, Reduction, encode
 from goalsight.agents.networks.inputs import Sight
 from goalsight.agents.networks.policy import GoalActor
 from goalsight.agents.policies import Actions, Mask, Observation
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from goalsight.envs.making import GoalEnvs
 
 KIND = "agent"  # of a checkpoint, in its meta
-ACTOR, ENCODER = "actor.", "encoder."  # prefixes of weights
-MEAN, BASIS = "reduction.mean", "reduction.basis"
+ACTOR = "actor."  # prefix of weights
 
 
 def views_of(env_kwargs: dict[str, Any]) -> list[str]:
@@ -46,7 +46,7 @@ class Agent:
     def __init__(
         self,
         actor: GoalActor,
-        features: FrozenFeatures | None,
+        features: Features | None,
         *,
         env_id: str,
         env_kwargs: dict[str, Any],
@@ -69,7 +69,7 @@ class Agent:
             return
         if len(self._goals) != len(mask):
             # Environments that nobody counts begin without a reset; their goal is all zeros.
-            self._goals = np.zeros((len(mask), *self._features.shape), np.float16)
+            self._goals = np.zeros((len(mask), *self._features.space.shape), self._features.space.dtype)
         if mask.any():
             self._goals[mask] = encode(self._features, [obs[f"goal_{view}"][mask] for view in self._views])
 
@@ -84,18 +84,15 @@ class Agent:
         return self.actor(seen, deterministic=True).cpu().numpy()
 
 
-def agent_tensors(algorithm: Algorithm, features: FrozenFeatures | None) -> dict[str, Tensor]:
-    """Return all that a checkpoint keeps: the algorithm's networks and the frozen part of the encoder."""
+def agent_tensors(algorithm: Algorithm, features: Features | None) -> dict[str, Tensor]:
+    """Return all that a checkpoint keeps: the algorithm's networks, and what its features are computed by."""
     tensors: dict[str, Tensor] = dict(algorithm.networks.state_dict())
-    if features is not None and features.reduction is not None:
-        tensors |= {f"{ENCODER}{name}": weight for name, weight in features.encoder.state_dict().items()}
-        tensors |= {MEAN: features.reduction.mean, BASIS: features.reduction.basis}
-    return tensors
+    return tensors if features is None else tensors | features.tensors()
 
 
 def agent_meta(
     actor: GoalActor,
-    features: FrozenFeatures | None,
+    features: Features | None,
     *,
     env_id: str,
     env_kwargs: dict[str, Any],
@@ -115,8 +112,7 @@ def agent_meta(
         "spread": actor.spread,
         "observation": {key: list(part.shape) for key, part in space.spaces.items()},
         "actions": int(np.prod(actor.action_space.shape or ())),
-        "tune_blocks": features.tune_blocks if features is not None else 0,
-        "encoder": asdict(features.encoder.config) if features is not None else None,
+        **({"tune_blocks": 0, "encoder": None} if features is None else features.describe()),
     }
 
 
@@ -156,9 +152,11 @@ def load_agent(run: Path | str, which: str | int = "best", *, device: str = "cpu
     )
 
 
-def _features(tensors: dict[str, Tensor], meta: dict[str, Any]) -> FrozenFeatures | None:
+def _features(tensors: dict[str, Tensor], meta: dict[str, Any]) -> Features | None:
     if meta["encoder"] is None:
         return None
+    if "estimates" in meta:
+        return Estimates.from_kept(tensors, meta)
     from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder
 
     encoder = VideoEncoder(EncoderConfig(**meta["encoder"]))
@@ -167,12 +165,14 @@ def _features(tensors: dict[str, Tensor], meta: dict[str, Any]) -> FrozenFeature
     return FrozenFeatures(encoder, meta["tune_blocks"], Reduction(tensors[MEAN], tensors[BASIS]), cameras=cameras)
 
 
-def _actor(tensors: dict[str, Tensor], meta: dict[str, Any], features: FrozenFeatures | None) -> GoalActor:
+def _actor(tensors: dict[str, Tensor], meta: dict[str, Any], features: Features | None) -> GoalActor:
     space = spaces.Dict(
         {key: spaces.Box(-np.inf, np.inf, tuple(shape), np.float32) for key, shape in meta["observation"].items()}
     )
-    sight = Sight(tuple(meta["sight"]["vectors"]), bool(meta["sight"]["tokens"]))
-    eye: Eye | None = features.make_eye() if features is not None and meta["tune_blocks"] else None
+    seen = meta["sight"]
+    sight = Sight(tuple(seen["vectors"]), bool(seen["tokens"]), seen.get("goal_size"))
+    tuned = isinstance(features, FrozenFeatures) and features.tune_blocks
+    eye = features.make_eye() if tuned else None  # type: ignore[union-attr]
     actor = GoalActor(
         space,
         spaces.Box(-1.0, 1.0, (int(meta["actions"]),), np.float32),

@@ -41,8 +41,12 @@ class Keeper:
         }
         if torch.cuda.is_available() and learner.config.device == "cuda":
             state["cuda"] = torch.cuda.get_rng_state()
-        if features is not None and features.reduction is not None:
-            state["reduction"] = {"mean": features.reduction.mean, "basis": features.reduction.basis}
+        if features is not None:
+            state |= features.state()
+        if learner.rounds:
+            state["rounds"] = learner.rounds
+        if isinstance(learner.loop, Online) and learner.loop.recording is not None:
+            state["recording"] = learner.loop.recording.whole()
         if self._files is not None:
             state["replay_files"] = self._files.save()
         return state

@@ -15,14 +15,18 @@ from goalsight.agents.algorithms import ALGORITHMS
 from goalsight.agents.algorithms.base import Algorithm, Scales, Setting
 from goalsight.agents.calibration import calibrate
 from goalsight.agents.keeping import Keeper
-from goalsight.agents.networks.features import FrozenFeatures, Reduction, find_encoder
-from goalsight.agents.networks.inputs import PIXELS, PRIVILEGED, STATE
+from goalsight.agents.networks.estimates import Estimates
+from goalsight.agents.networks.features import Features, FrozenFeatures, Reduction, find_encoder
+from goalsight.agents.networks.inputs import PIXELS, PRIVILEGED, STATE, Sight
+from goalsight.agents.networks.policy import GoalActor
 from goalsight.agents.offline import Offline
 from goalsight.agents.online import Online
-from goalsight.agents.recordings import Recording, open_stores, some_frames
+from goalsight.agents.recordings import Recording, open_stores, read_recording, some_frames
 from goalsight.agents.replay import GoalReplayBuffer
 from goalsight.agents.vec_env import GoalVecEnv
 from goalsight.agents.watch import Watch
+from goalsight.agents.watching.video import SilentVideo, open_video
+from goalsight.agents.watching.watcher import StoppedError, Watched, Watcher
 from goalsight.base.errors import UserError, choose
 from goalsight.base.machine import usable_cores
 from goalsight.base.parts import options_of
@@ -36,11 +40,13 @@ from goalsight.envs.tasks.shared.training import UNTRIED
 
 if TYPE_CHECKING:
     from goalsight.agents.train import Train
+    from goalsight.envs.making import GoalEnvs
 
 # Ranges of seeds that never meet those of evaluations.
 TRAIN_SEED = 20_000_000
 PLAY_SEED = 900_000_000  # the random play before training
 SEEDS_PER_RUN = 10_000
+CALIBRATED = 1_000  # seeds of play before training that are left to its calibration
 FIT_FRAMES = 2_000  # of a recording, that features are fitted on
 
 Loop = Online | Offline
@@ -53,7 +59,6 @@ class Learner:
         plan: its length, and how it is watched.
         options: the algorithm's, with the task's numbers where none were given.
         algorithm: what learns.
-        loop: what it learns in.
         facts: what results must name.
         state: what a stopped run goes on from; None begins anew.
         sources: hashes of what it is made from.
@@ -73,6 +78,9 @@ class Learner:
         self.options: Any = options_of(ALGORITHMS, config.algorithm, config.options)
         if self._kind.online and config.data:
             raise UserError(f"{config.algorithm} learns from play of its own; --data is for algorithms such as bc")
+        if config.estimates and not self._kind.online:
+            able = ", ".join(name for name in ALGORITHMS if ALGORITHMS.load(name).online)
+            raise UserError(f"{config.algorithm} imitates recorded actions; what is seen in video helps {able}")
         self._stores = [] if self._kind.online else open_stores(config.data, self.env.obs)
         self.state = state
         choose("device", config.device, ("cpu", *(["cuda"] if torch.cuda.is_available() else [])))
@@ -108,19 +116,26 @@ class Learner:
         config = self.config
         encoder = None
         if self.env.obs == "pixels":
-            encoder = find_encoder(self.source, self.env.image_size, config.seed).to(config.device)
+            tokeniser = "local" if config.estimates else "conv"
+            encoder = find_encoder(self.source, self.env.image_size, config.seed, tokeniser=tokeniser)
+            encoder.to(config.device)
         spec = spec_of(self.env.id)
         training = UNTRIED if spec.task is None else TASKS[spec.task].training
         self.task = spec.name
         self.options = self.options.completed(training)
         self.plan = config.plan(self.options, training)
-        self.features = (
-            None if encoder is None else FrozenFeatures(encoder, config.tune_blocks, cameras=len(self.env.cameras))
-        )
-        if self.features is not None and self.state is not None:
-            self.features.reduction = Reduction(**self.state["reduction"])
-        self.loop: Loop = self._make_online(training.horizon) if self._kind.online else self._make_offline()
+        self._encoder, self._video = encoder, self._open_video()
+        self.rounds: list[dict[str, Any]] = []
+        self.features: Features | None = self._find_features()
+        self._horizon = training.horizon
+        self._loop: Loop | None = None  # where the actor's eyes are still to be made, they are a part of the learning
+        if not self._kind.online:
+            self._loop = self._make_offline()
+        elif not config.estimates:
+            self._loop = self._make_online(self._make_env())
         self.sources: dict[str, str] = {}
+        if self._video is not None:
+            self.sources["video"] = self._video.content_hash
         if self._stores:
             self.sources["data"] = ", ".join(store.content_hash for store in self._stores)
         if encoder is not None:
@@ -136,28 +151,62 @@ class Learner:
             "critic": critic,
             "encoder": self.source,
             "tune_blocks": config.tune_blocks,
+            **self._facts_of_sight(),
         }
 
-    def _make_online(self, horizon: int | None) -> Online:
-        """Make environments, replay and algorithm, after a short play at random that shows their scales."""
-        config, options = self.config, self.options
+    def _facts_of_sight(self) -> dict[str, Any]:
+        """What results must name where the actor sees by estimates."""
+        if not self.config.estimates:
+            return {}
+        video = self._video
+        watched = {} if video is None else {"watched_frames": video.store.num_frames, "watched_skill": video.skill}
+        return {"eyes": "estimates", "estimates_learn": "state", **watched}
+
+    def _open_video(self) -> SilentVideo | None:
+        if not self.config.video:
+            return None
+        return open_video(self.config.video, self.env.image_size)
+
+    def _find_features(self) -> Features | None:
+        """What the actor sees by, as far as it is known before the learning."""
+        if self._encoder is None:
+            return None
+        if self.config.estimates:
+            kept = None if self.state is None else self.state["estimates"]
+            return None if kept is None else Estimates.from_kept(kept["tensors"], kept["meta"]).to(self.config.device)
+        features = FrozenFeatures(self._encoder, self.config.tune_blocks, cameras=len(self.env.cameras))
+        if self.state is not None:
+            features.reduction = Reduction(**self.state["reduction"])
+        return features
+
+    def _make_env(self) -> "GoalEnvs":
+        """Make the environments to learn in."""
+        config = self.config
         env = make(
             self.env,
             self.plan.num_envs,
             num_threads=self.threads,
-            max_episode_steps=horizon,
+            max_episode_steps=self._horizon,
             training_starts=True,
             privileged=self.env.obs == "pixels",
         )
         shown: Any = env.single_observation_space
         if self.env.obs == "pixels" and config.critic == "state" and "state" not in shown.spaces:
             raise UserError(f"{self.env.id} shows no state beside its images; choose critic pixels")
+        return env
+
+    def _make_online(self, env: "GoalEnvs", stopped: Callable[[], bool] = lambda: False) -> Online:
+        """Make replay and algorithm, after a short play at random that shows the scales of vectors."""
+        config, options = self.config, self.options
         scales: Scales | None = None
+        watched: Watched | None = None
         if self.state is None:
             play = calibrate(env, PLAY_SEED + SEEDS_PER_RUN * config.seed)
             scales = play.scales
-            if self.features is not None and play.frames is not None:
+            if isinstance(self.features, FrozenFeatures) and play.frames is not None:
                 self.features.fit(play.frames)
+            elif config.estimates:
+                watched = self._watch(env, scales, stopped)
         self._env = GoalVecEnv(
             env,
             self.features,
@@ -166,7 +215,7 @@ class Learner:
         )
         space, actions = cast(spaces.Dict, self._env.observation_space), cast(spaces.Box, self._env.action_space)
         replay = GoalReplayBuffer(
-            self.plan.steps,
+            max(self.plan.steps, watched.experience.steps if watched is not None else 0),
             space,
             actions,
             config.device,
@@ -178,17 +227,66 @@ class Learner:
             seed=config.seed,
         )
         self._env.seed(TRAIN_SEED + SEEDS_PER_RUN * config.seed)
-        self.algorithm = self._make_algorithm(space, actions, scales)
-        return Online(self.algorithm, self._env, replay, options, total=self.plan.steps, seed=config.seed)
+        if watched is None or watched.recording is None:
+            self.algorithm = self._make_algorithm(space, actions, scales)
+        if watched is not None:
+            assert isinstance(self.features, Estimates)
+            replay.add_episodes(*watched.experience.seen_by(self.features, "pixels"), watched.experience.actions)
+        return Online(
+            self.algorithm,
+            self._env,
+            replay,
+            options,
+            total=self.plan.steps,
+            seed=config.seed,
+            played=0 if watched is None else watched.experience.steps,
+            recording=self._recording(watched),
+            watching=config.watching,
+        )
+
+    def _recording(self, watched: Watched | None) -> Recording | None:
+        """The labelled video: as it has just been read, or as the run keeps it."""
+        if watched is not None:
+            return watched.recording
+        kept = None if self.state is None else self.state.get("recording")
+        return None if kept is None else Recording.restored(kept)
+
+    def _watch(self, env: "GoalEnvs", scales: Scales, stopped: Callable[[], bool]) -> Watched:
+        """Learn to see from play, and from video what to do."""
+        config = self.config
+        assert self._encoder is not None
+
+        def make_actor(features: Estimates) -> GoalActor:
+            self.features = features
+            seen = GoalVecEnv(env, features, features.space)
+            space, actions = cast(spaces.Dict, seen.observation_space), cast(spaces.Box, seen.action_space)
+            self.algorithm = self._make_algorithm(space, actions, scales)
+            return self.algorithm.actor
+
+        watcher = Watcher(
+            env,
+            self._encoder,
+            self._video,
+            config.watching,
+            make_actor=make_actor,
+            act=lambda actor, features: self._acting(actor, features),
+            seed=config.seed,
+            play_seed=PLAY_SEED + SEEDS_PER_RUN * config.seed + CALIBRATED,
+            device=config.device,
+            stopped=stopped,
+        )
+        watched = watcher.watch()
+        self.features, self.rounds = watched.features, watched.rounds
+        return watched
 
     def _make_offline(self) -> Offline:
         """Read the recordings, and make an algorithm that imitates them."""
         config, options = self.config, self.options
         if len(self.env.cameras) > 1:
             raise UserError(f"a recording is by one camera, got {', '.join(self.env.cameras)}")
-        if self.features is not None and self.state is None:
+        if isinstance(self.features, FrozenFeatures) and self.state is None:
             self.features.fit(some_frames(self._stores, FIT_FRAMES))
-        recording = Recording(
+        recording = read_recording(
             self._stores, self.env.obs, self.features, last_goals=options.last_goals, seed=config.seed
         )
         env = make(self.env)
@@ -205,14 +303,18 @@ class Learner:
         if scales is None:
             scales = {key: (torch.zeros(part.shape), torch.ones(part.shape)) for key, part in space.spaces.items()}  # type: ignore[arg-type]
         actor_sees = STATE if self.env.obs == "state" else PIXELS
-        critic_sees = STATE if self.env.obs == "state" else {"state": PRIVILEGED, "pixels": PIXELS}[config.critic]
+        if self.features is not None and self.features.goal_size is not None:
+            actor_sees = Sight((), tokens=True, goal_size=self.features.goal_size)
+        critic_sees = STATE if self.env.obs == "state" else {"state": PRIVILEGED, "pixels": actor_sees}[config.critic]
         setting = Setting(
             space,
             actions,
             actor_sees,
             critic_sees,
             scales,
-            make_eye=self.features.make_eye if self.features is not None and config.tune_blocks else None,
+            make_eye=self.features.make_eye
+            if isinstance(self.features, FrozenFeatures) and config.tune_blocks
+            else None,
             device=config.device,
             bfloat16=fast_dtype(config.device) == torch.bfloat16,
         )
@@ -224,6 +326,12 @@ class Learner:
         """The numbers that it learns by, for the run's record."""
         return asdict(self.plan) | asdict(self.options)
 
+    @property
+    def loop(self) -> Loop:
+        """What it learns in."""
+        assert self._loop is not None, "made when the learning begins"
+        return self._loop
+
     # Learning -----------------------------------------------------------------------------------------------------
 
     def learn(self, run: Run, stopped: Callable[[], bool]) -> dict[str, Any]:
@@ -231,6 +339,13 @@ class Learner:
 
         What is kept on the way, and when it is stopped, is enough to go on to the bit.
         """
+        if self._loop is None:
+            if self.state is not None:
+                self.rounds = list(self.state["rounds"])
+            try:
+                self._loop = self._make_online(self._make_env(), stopped)
+            except StoppedError:
+                return dict(self.facts)
         self.keeper = Keeper(self, run)
         with Watch(self, run, stopped, self.keeper) as watch:
             self.loop.saw = watch.saw
@@ -239,13 +354,15 @@ class Learner:
                 self.state = None
             self.loop.run(watch.rest)
             watch.finish()
-        return {**self.facts, **watch.summary()}
+        rounds = {"watching": self.rounds} if self.rounds else {}
+        return {**self.facts, **watch.summary(), **rounds}
 
     def agent(self) -> Agent:
         """Return the agent as it is now."""
-        return Agent(
-            self.algorithm.actor, self.features, env_id=self.env.id, env_kwargs=self.env.arguments(), facts=self.facts
-        )
+        return self._acting(self.algorithm.actor, self.features)
+
+    def _acting(self, actor: GoalActor, features: Features | None) -> Agent:
+        return Agent(actor, features, env_id=self.env.id, env_kwargs=self.env.arguments(), facts=self.facts)
 
     def verdict(self, summary: dict[str, Any]) -> str:
         """Return the summary as a sentence."""

@@ -9,11 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goalsight.agents.algorithms.base import Algorithm, OnlineOptions
+from goalsight.agents.algorithms.imitation import Rehearsal
+from goalsight.agents.recordings import Recording
 from goalsight.agents.replay import GoalReplayBuffer
 from goalsight.agents.vec_env import GoalVecEnv, Observation
+from goalsight.agents.watching.options import Watching
 from goalsight.base.training_state import State, load_rng, rng_state
 
 Infos = list[dict[str, Any]]
+AT_ONCE = 50  # updates owed that are made between two moments of rest
 
 
 class Online:
@@ -29,9 +33,12 @@ class Online:
         options: how often to update, and what is drawn at random.
         total: environment steps.
         seed: of the random actions.
+        played: environment steps that were taken before, and lie in the replay.
+        recording: what the actor rehearses, a labelled video.
+        watching: how.
 
     Attributes:
-        steps: environment steps so far.
+        steps: environment steps so far, those before among them.
         saw: is told the infos of each step.
     """
 
@@ -46,8 +53,13 @@ class Online:
         *,
         total: int,
         seed: int,
+        played: int = 0,
+        recording: Recording | None = None,
+        watching: Watching | None = None,
     ) -> None:
-        self.algorithm, self.replay, self.total, self.steps = algorithm, replay, total, 0
+        self.algorithm, self.replay, self.total, self.steps = algorithm, replay, total, played
+        self.recording, self._watching, self._played = recording, watching or Watching(), played
+        self._owed = int(options.updates_per_step * played)  # updates for the steps before
         self.saw: Callable[[Infos], None] = lambda infos: None
         self._env, self._options = env, options
         updates = Fraction(options.updates_per_step * env.num_envs).limit_denominator(100)  # per step of all
@@ -67,6 +79,9 @@ class Online:
         if self._obs is None:
             self._obs = self._env.reset()
         while rest():
+            if self._owed:
+                self._catch_up()
+                continue
             going = self.steps < self.total
             if going:
                 self._send()
@@ -99,9 +114,28 @@ class Online:
             return
         self._since = 0
         if self.steps > self._options.warmup and self.replay.size():
-            remaining = 1.0 - self.steps / self.total
             for _ in range(self._updates):
-                self.algorithm.update(self.replay.sample(self._options.batch_size), remaining)
+                self._update(self._rehearsal())
+
+    def _catch_up(self) -> None:
+        """Make some of the updates for the steps before; while critics learn to judge it the actor only rehearses."""
+        now = min(self._owed, AT_ONCE)
+        for _ in range(now):
+            self._update(self._rehearsal())
+        self._owed -= now
+
+    def _update(self, rehearsal: Rehearsal | None) -> None:
+        remaining = max(0.0, 1.0 - self.steps / self.total)
+        self.algorithm.update(self.replay.sample(self._options.batch_size), remaining, rehearsal)
+
+    def _rehearsal(self) -> Rehearsal | None:
+        """Draw what is rehearsed now; its weight falls with the steps by trial."""
+        if self.recording is None:
+            return None
+        how, tried = self._watching, self.steps - self._played
+        weight = how.cloning + min(1.0, tried / how.cloning_steps) * (how.cloning_end - how.cloning)
+        only = bool(self._owed) or tried < how.hold
+        return Rehearsal(self.recording.sample(self._options.batch_size), weight, only)
 
     def _receive(self) -> None:
         """Wait for the step under way, and put it into the replay."""
@@ -127,6 +161,8 @@ class Online:
         return {
             "steps": self.steps,
             "since": self._since,
+            "owed": self._owed,
+            "recording": None if self.recording is None else self.recording.state(),
             "rng": rng_state(self._rng),
             "obs": dict(self._obs),
             "env": self._env.state(),
@@ -135,7 +171,9 @@ class Online:
 
     def load(self, state: State) -> None:
         """Go back to a state; the replay's frames have been read already."""
-        self.steps, self._since = state["steps"], state["since"]
+        self.steps, self._since, self._owed = state["steps"], state["since"], state.get("owed", 0)
+        if self.recording is not None:
+            self.recording.load(state["recording"])
         load_rng(self._rng, state["rng"])
         self.replay.load(state["replay"])
         if self._env.load(state["env"]):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from goalsight.agents.algorithms.bc import Imitation
+from goalsight.agents.algorithms.imitation import Imitation
 from goalsight.base.errors import UserError
 from goalsight.base.memory import check_memory
 from goalsight.base.training_state import State, load_rng, rng_state
@@ -53,8 +53,15 @@ def open_stores(data: Sequence[Path], obs: str) -> list["FrameStore"]:
     return stores
 
 
-class Recording:
-    """All frames of some recordings in memory, and draws from them.
+def read_recording(
+    stores: Sequence["FrameStore"],
+    obs: str,
+    features: Callable[[NDArray[np.uint8]], NDArray[Any]] | None,
+    *,
+    last_goals: float,
+    seed: int,
+) -> "Recording":
+    """Read recordings whose actions are known.
 
     Args:
         stores: as `open_stores` gives them.
@@ -63,28 +70,47 @@ class Recording:
         last_goals: share of the goals that are the episode's last frame.
         seed: of the draws.
 
-    Attributes:
+    Raises:
+        UserError: if there is nothing to imitate, or the recordings do not go together.
+    """
+    columns = STATE_COLUMNS if obs == "state" else PIXEL_COLUMNS
+    frames = {key: _column(stores, name) for key, name in columns.items()}
+    goals = {"desired_goal": "achieved_goal"}
+    if features is not None:
+        frames["features"] = encoded(stores, features)
+        goals = {"goal_features": "features"}
+    lengths = np.concatenate([store.episode_lengths for store in stores])
+    return Recording(frames, _column(stores, "action"), lengths, goals=goals, last_goals=last_goals, seed=seed)
+
+
+class Recording:
+    """All frames of some episodes in memory, and draws from them.
+
+    Args:
         frames: what the actor sees, (F, ...) by key, without goals.
-        actions: (F, A).
+        actions: (F, A); an episode's last one is never used.
+        lengths: of the episodes, one after another.
+        goals: key of each goal -> key of the frames that can take its place.
+        last_goals: share of the goals that are the episode's last frame.
+        seed: of the draws.
+
+    Attributes:
+        frames: as given.
+        actions: as given.
+        lengths: as given.
     """
 
     def __init__(
         self,
-        stores: Sequence["FrameStore"],
-        obs: str,
-        features: Callable[[NDArray[np.uint8]], NDArray[np.float16]] | None,
+        frames: dict[str, Tensor],
+        actions: Tensor,
+        lengths: NDArray[np.integer],
         *,
+        goals: dict[str, str],
         last_goals: float,
         seed: int,
     ) -> None:
-        columns = STATE_COLUMNS if obs == "state" else PIXEL_COLUMNS
-        self.frames = {key: _column(stores, name) for key, name in columns.items()}
-        self.actions = _column(stores, "action")
-        self._goals = {"desired_goal": "achieved_goal"}
-        if features is not None:
-            self.frames["features"] = _encoded(stores, features)
-            self._goals = {"goal_features": "features"}
-        lengths = np.concatenate([store.episode_lengths for store in stores])
+        self.frames, self.actions, self._goals, self.lengths = frames, actions, goals, np.asarray(lengths)
         first = np.cumsum(lengths) - lengths
         # The last frame of an episode has no goal after it.
         self._rows = np.concatenate([np.arange(a, a + n - 1) for a, n in zip(first, lengths, strict=True)])
@@ -135,8 +161,26 @@ class Recording:
         row, goal = (torch.from_numpy(rows) for rows in self.draw(batch_size))
         obs = {key: values[row] for key, values in self.frames.items()}
         obs |= {key: self.frames[source][goal] for key, source in self._goals.items()}
-        achieved = self.frames["achieved_goal"]
-        return Imitation(obs, self.actions[row], achieved[row], achieved[goal])
+        achieved = self.frames.get("achieved_goal")
+        known = (None, None) if achieved is None else (achieved[row], achieved[goal])
+        return Imitation(obs, self.actions[row], *known)
+
+    def whole(self) -> State:
+        """All of it, for `restored`."""
+        return {
+            "frames": self.frames,
+            "actions": self.actions,
+            "lengths": self.lengths,
+            "goals": self._goals,
+            "last_goals": self._last_goals,
+        }
+
+    @classmethod
+    def restored(cls, state: State) -> "Recording":
+        """Make a recording from what `whole` gave; `load` puts its draws where they were."""
+        lengths = np.asarray(state["lengths"])
+        goals, last_goals = dict(state["goals"]), float(state["last_goals"])
+        return cls(dict(state["frames"]), state["actions"], lengths, goals=goals, last_goals=last_goals, seed=0)
 
     def state(self) -> State:
         """The generator's state."""
@@ -161,8 +205,8 @@ def _column(stores: Sequence["FrameStore"], name: str) -> Tensor:
     return torch.from_numpy(np.concatenate(parts))
 
 
-def _encoded(stores: Sequence["FrameStore"], features: Callable[[NDArray[np.uint8]], NDArray[np.float16]]) -> Tensor:
-    """Features of every frame, (F, tokens, width) float16."""
+def encoded(stores: Sequence["FrameStore"], features: Callable[[NDArray[np.uint8]], NDArray[Any]]) -> Tensor:
+    """Features of every frame, (F, ...) of the features' type."""
     count = sum(store.num_frames for store in stores)
     out: Tensor | None = None
     done = 0

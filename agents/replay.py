@@ -171,6 +171,32 @@ class GoalReplayBuffer(BaseBuffer):
             self._head = int(free[-1] + 1) % len(self._lengths)
         self._index_sampled()
 
+    def add_episodes(
+        self, frames: Mapping[str, NDArray[Any]], goals: Mapping[str, NDArray[Any]], actions: NDArray[np.float32]
+    ) -> None:
+        """Record whole episodes of one length that were played elsewhere, before any environment's first step.
+
+        Args:
+            frames: (E, T + 1, ...) per key.
+            goals: (E, ...) per key of a goal.
+            actions: (E, T, A) in [-1, 1].
+
+        Raises:
+            ValueError: if an environment has begun an episode, or these do not fit.
+        """
+        episodes, steps = actions.shape[:2]
+        blocks = np.arange(self._head, self._head + episodes)
+        if self._time.any() or steps > self.horizon or blocks[-1] >= self.blocks:
+            raise ValueError(f"{episodes} episodes of {steps} steps do not fit into {self.blocks} of {self.horizon}")
+        for key in self._frame_keys:
+            self.frames[key][blocks, : steps + 1] = _tensor(frames[key]).to(self.frames[key].dtype)
+        for key, source in self._goal_keys.items():
+            self.frames[source][blocks, self._goal_row] = _tensor(goals[key]).to(self.frames[source].dtype)
+        self.actions[blocks, :steps] = _tensor(actions)
+        self._lengths[blocks], self._changed[blocks] = steps, True
+        self._head = int(blocks[-1] + 1) % self.blocks
+        self._index_sampled()
+
     def _index_sampled(self) -> None:
         """Number the transitions that can be sampled: block * horizon + time of each."""
         self._sampled = np.flatnonzero(np.arange(self.horizon) < self._lengths[:, None])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from goalsight.agents.plan import Plan
+from goalsight.agents.watching.options import Watching
 from goalsight.base.errors import UserError, choose
 from goalsight.base.options import options_from
 from goalsight.base.parts import options_of
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from goalsight.envs.tasks.shared.training import Training
 
 CRITICS = ("state", "pixels")
+EYES = ("tokens", "estimates")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,13 @@ class Train:
     """How the agent learns: sac or td3 by trial, bc by imitation. The chosen algorithm's options are below."""
     data: tuple[Path, ...] = ()
     """Recordings to imitate, for bc: runs of goalsight collect."""
+    video: tuple[Path, ...] = ()
+    """Silent video to learn from: videos, recordings, data sets; actions in them are not learnt from."""
+    watching: Watching = field(default_factory=Watching)
+    """How video is watched, and how the estimates of `eyes` are learnt."""
+    eyes: Literal["tokens", "estimates"] | None = None
+    """What the actor reads off images: the encoder's tokens, or estimates of the state that it learns to read from its
+    own play; with video estimates, otherwise tokens unless given."""
     encoder: str | None = None
     """A pretraining run, "random" (untrained and frozen) or "none" (state only); by default what fits obs."""
     critic: Literal["state", "pixels"] = "state"
@@ -67,6 +76,22 @@ class Train:
 
     def __post_init__(self) -> None:
         check_trackers(self.track)
+        if self.eyes is not None:
+            choose("eyes", self.eyes, EYES)
+        if self.env.obs != "pixels" and (self.video or self.eyes):
+            asked = "video is watched" if self.video else f"eyes {self.eyes} look"
+            raise UserError(f"{asked} by an agent that sees pixels, got obs {self.env.obs}; choose --obs pixels")
+        if self.video and self.eyes == "tokens":
+            raise UserError("video is read by estimates, got eyes tokens; choose --eyes estimates, or leave it out")
+        if self.estimates and self.tune_blocks:
+            raise UserError("estimates train the encoder's stem; choose tune_blocks 0, or eyes tokens")
+        if self.estimates and len(self.env.cameras) > 1:
+            raise UserError(f"estimates are read off one camera's images, got {', '.join(self.env.cameras)}")
+
+    @property
+    def estimates(self) -> bool:
+        """Whether the actor sees by estimates of the state."""
+        return bool(self.video) or self.eyes == "estimates"
 
     @classmethod
     def for_command_line(cls, arguments: list[str]) -> type["Train"]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from goalsight.envs.making import GoalEnvs
 
 Observation = dict[str, NDArray[Any]]
-Features = Callable[[NDArray[np.uint8]], NDArray[np.float16]]  # (n, H, W, 3) -> (n, tokens, width)
+Features = Callable[[NDArray[np.uint8]], NDArray[Any]]  # (n, H, W, 3) -> (n, ...)
 
 FEATURES, GOAL_FEATURES = "features", "goal_features"
 
@@ -56,7 +56,7 @@ class GoalVecEnv(VecEnv):
     ) -> None:
         self.env = env
         self._features = features
-        self._goal_features: NDArray[np.float16] | None = None
+        self._goal_features: NDArray[Any] | None = None
         space: Any = env.single_observation_space
         self._views = image_keys(env)
         self._images = {key for pair in self._views for key in pair}

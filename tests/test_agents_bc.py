@@ -11,7 +11,7 @@ from goalsight.agents.algorithms.base import Setting
 from goalsight.agents.algorithms.bc import BC, BCOptions, Imitation
 from goalsight.agents.networks.inputs import PIXELS, STATE
 from goalsight.agents.offline import Offline
-from goalsight.agents.recordings import Recording, open_stores, some_frames
+from goalsight.agents.recordings import Recording, open_stores, read_recording, some_frames
 from goalsight.base.errors import UserError
 from goalsight.base.training_state import cut, join
 from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
@@ -49,7 +49,7 @@ def read(frames: np.ndarray) -> np.ndarray:
 
 def make_recording(obs: str = "state", last_goals: float = 0.5, stores=None) -> Recording:
     features = read if obs == "pixels" else None
-    return Recording(stores or [Store()], obs, features, last_goals=last_goals, seed=0)
+    return read_recording(stores or [Store()], obs, features, last_goals=last_goals, seed=0)
 
 
 def test_goals_are_later_frames_of_the_same_episode_and_half_of_them_the_last():

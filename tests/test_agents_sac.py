@@ -233,7 +233,9 @@ def test_updates_do_not_share_casts_with_other_threads(monkeypatch):
     # update would get gradients that depend on the timing of the frames' encoder.
     loop = trained(120)
     cached = []
-    monkeypatch.setattr(loop.algorithm, "_update", lambda batch: cached.append(torch.is_autocast_cache_enabled()))
+    monkeypatch.setattr(
+        loop.algorithm, "_update", lambda batch, rehearsal: cached.append(torch.is_autocast_cache_enabled())
+    )
     for _ in range(2):
         loop.algorithm.update(loop.replay.sample(32))
     assert cached == [False, False]

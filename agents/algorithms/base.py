@@ -15,6 +15,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from goalsight.agents.algorithms.imitation import Rehearsal, cloning_error
 from goalsight.agents.networks.inputs import Sight
 from goalsight.agents.networks.policy import GoalActor, TwinCritic
 from goalsight.base.errors import UserError
@@ -142,12 +143,13 @@ class Algorithm(ABC):
         """Make networks and optimisers; `options` is an instance of `Options` that is complete."""
 
     @abstractmethod
-    def update(self, batch: Any, remaining: float = 1.0) -> None:
+    def update(self, batch: Any, remaining: float = 1.0, rehearsal: Rehearsal | None = None) -> None:
         """Take one gradient step.
 
         Args:
             batch: what the replay or the recording draws.
             remaining: share of the training that lies ahead, for learning rates that fall.
+            rehearsal: what the actor repeats of a recording beside it; only algorithms that learn by trial get one.
         """
 
     @abstractmethod
@@ -267,3 +269,12 @@ def load_networks(networks: nn.Module, optimisers: dict[str, torch.optim.Optimiz
     networks.load_state_dict(state["networks"])
     for name, optimiser in optimisers.items():
         load_optimiser(optimiser, state["optimisers"][name])
+
+
+def rehearsed(loss: Tensor, actor: GoalActor, rehearsal: Rehearsal | None, losses: dict[str, Tensor]) -> Tensor:
+    """An actor's loss with what it rehearses; the error is noted among the losses."""
+    if rehearsal is None:
+        return loss
+    error = cloning_error(actor, rehearsal.batch)
+    losses["cloning_error"] = error.detach()
+    return rehearsal.weight * error + (0.0 if rehearsal.only else loss)

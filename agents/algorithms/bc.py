@@ -1,7 +1,7 @@
 """Behavioural cloning towards goals: recorded play is imitated as if each episode had wanted what it came to."""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ from goalsight.agents.algorithms.base import (
     set_rate,
     settling,
 )
+from goalsight.agents.algorithms.imitation import Imitation, Rehearsal, cloning_error
+from goalsight.agents.networks.inputs import Glance
 from goalsight.base.errors import UserError
 from goalsight.base.training_state import State
 from goalsight.envs.tasks.shared.training import Training
@@ -58,15 +60,6 @@ class BCOptions(Options):
         return UPDATES, EVAL_EVERY
 
 
-class Imitation(NamedTuple):
-    """A batch of recorded frames, each with a goal that its episode came to."""
-
-    observations: dict[str, Tensor]  # (B, ...) per key
-    actions: Tensor  # (B, A)
-    achieved: Tensor  # what the frame achieves, (B, G)
-    goal: Tensor  # what the goal's frame achieves, (B, G)
-
-
 class BC(Algorithm):
     """Goal-conditioned imitation with hindsight (Ding et al. 2019, section 4; Ghosh et al. 2021, GCSL).
 
@@ -83,8 +76,8 @@ class BC(Algorithm):
         self.actor = setting.actor(options.hidden, spread=False)
         self.networks = parts = nn.ModuleDict({"actor": self.actor})
         glance = self.actor.first.glance
-        self._grounded = glance is not None and options.grounding > 0
-        if glance is not None:
+        self._grounded = isinstance(glance, Glance) and options.grounding > 0
+        if isinstance(glance, Glance):
             size = setting.observation_space["achieved_goal"].shape[0]  # type: ignore[index]
             self._reading = nn.Linear(glance.project.out_features, size).to(self.device)
             parts["reading"] = self._reading
@@ -97,12 +90,12 @@ class BC(Algorithm):
         self._losses: dict[str, Tensor] = {}
         self.updates = 0
 
-    def update(self, batch: Imitation, remaining: float = 1.0) -> None:
+    def update(self, batch: Imitation, remaining: float = 1.0, rehearsal: Rehearsal | None = None) -> None:
         """See `Algorithm`."""
         set_rate(list(self._optimisers.values()), settling(self.options.learning_rate, remaining))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16, cache_enabled=False):
             goal = self.actor.first.goal(batch.observations)
-            error = (self.actor.mean_action(batch.observations, goal) - batch.actions).square().mean()
+            error = cloning_error(self.actor, batch, goal)
             loss = error
             if self._grounded and goal is not None:
                 reading = self._misread(batch, goal)
@@ -114,6 +107,8 @@ class BC(Algorithm):
 
     def _misread(self, batch: Imitation, goal: Tensor) -> Tensor:
         """Mean squared error of what is read off the view and off the goal image, in units of its spread."""
+        assert batch.achieved is not None
+        assert batch.goal is not None
         view = self.actor.first.glance(batch.observations["features"])  # type: ignore[misc]
         read = self._reading(torch.cat([view, goal]))
         wanted = (torch.cat([batch.achieved, batch.goal]) - self._centre) * self._scale

@@ -16,9 +16,11 @@ from goalsight.agents.algorithms.base import (
     descend,
     load_networks,
     networks_state,
+    rehearsed,
     set_rate,
     settling,
 )
+from goalsight.agents.algorithms.imitation import Rehearsal
 from goalsight.agents.networks.policy import GoalPolicy
 from goalsight.base.training_state import State
 from goalsight.envs.tasks.shared.training import Training
@@ -87,16 +89,18 @@ class SAC(Algorithm):
 
     # Learning -----------------------------------------------------------------------------------------------------
 
-    def update(self, batch: DictReplayBufferSamples, remaining: float = 1.0) -> None:
+    def update(
+        self, batch: DictReplayBufferSamples, remaining: float = 1.0, rehearsal: Rehearsal | None = None
+    ) -> None:
         """Update the critics, the actor, the temperature and the critics' targets."""
         set_rate(list(self._optimisers.values()), settling(self.options.learning_rate, remaining))
         # Without autocast's cache of cast weights: it is one for all threads, and whoever encodes frames in the
         # background meanwhile empties it, so that gradients would be rounded here or there as chance has it.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16, cache_enabled=False):
-            self._update(batch)
+            self._update(batch, rehearsal)
         self.updates += 1
 
-    def _update(self, batch: DictReplayBufferSamples) -> None:
+    def _update(self, batch: DictReplayBufferSamples, rehearsal: Rehearsal | None) -> None:
         obs, next_obs = batch.observations, batch.next_observations
         temperature = self.log_temperature.detach().exp()
         goal = self.actor.first.goal(obs)
@@ -110,17 +114,25 @@ class SAC(Algorithm):
         critic_loss = 0.5 * (values - target).square().mean(1).sum()
         descend(self._optimisers["critic"], critic_loss)
         self._losses |= {"critic_loss": critic_loss.detach(), "value": values.detach().mean()}
-        self._update_actor(obs, actions, log_prob, temperature)
+        self._update_actor(obs, actions, log_prob, temperature, rehearsal)
         torch._foreach_lerp_(self._target, self._online, self.options.tau)
 
-    def _update_actor(self, obs: dict[str, Tensor], actions: Tensor, log_prob: Tensor, temperature: Tensor) -> None:
+    def _update_actor(
+        self,
+        obs: dict[str, Tensor],
+        actions: Tensor,
+        log_prob: Tensor,
+        temperature: Tensor,
+        rehearsal: Rehearsal | None,
+    ) -> None:
         # The critics only carry the gradient to the actions: their own would be thrown away.
         self.critic.requires_grad_(False)
         actor_loss = (temperature * log_prob - self.critic.values(obs, actions).amin(0)).mean()
-        descend(self._optimisers["actor"], actor_loss)
+        descend(self._optimisers["actor"], rehearsed(actor_loss, self.actor, rehearsal, self._losses))
         self.critic.requires_grad_(True)
-        surplus = (log_prob.detach() + float(self.target_entropy)).mean()
-        descend(self._optimisers["temperature"], -(self.log_temperature * surplus).sum())
+        if rehearsal is None or not rehearsal.only:
+            surplus = (log_prob.detach() + float(self.target_entropy)).mean()
+            descend(self._optimisers["temperature"], -(self.log_temperature * surplus).sum())
         self._losses |= {
             "actor_loss": actor_loss.detach(),
             "entropy": -log_prob.detach().mean(),

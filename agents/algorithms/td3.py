@@ -18,9 +18,11 @@ from goalsight.agents.algorithms.base import (
     descend,
     load_networks,
     networks_state,
+    rehearsed,
     set_rate,
     settling,
 )
+from goalsight.agents.algorithms.imitation import Rehearsal
 from goalsight.base.errors import UserError
 from goalsight.base.training_state import State
 
@@ -87,7 +89,9 @@ class TD3(Algorithm):
             actions = (actions + self.options.noise * torch.randn_like(actions)).clamp(-1, 1)
         return actions.numpy()
 
-    def update(self, batch: DictReplayBufferSamples, remaining: float = 1.0) -> None:
+    def update(
+        self, batch: DictReplayBufferSamples, remaining: float = 1.0, rehearsal: Rehearsal | None = None
+    ) -> None:
         """Update the critics and, every `delay` times, the actor and the targets."""
         set_rate(list(self._optimisers.values()), settling(self.options.learning_rate, remaining))
         # Without autocast's cache of cast weights, which other threads share; see SAC.
@@ -99,7 +103,7 @@ class TD3(Algorithm):
             self._losses |= {"critic_loss": critic_loss.detach(), "value": values.detach().mean()}
             self.updates += 1
             if self.updates % self.options.delay == 0:
-                self._update_actor(batch.observations)
+                self._update_actor(batch.observations, rehearsal)
                 torch._foreach_lerp_(self._target, self._online, self.options.tau)
 
     @torch.no_grad()
@@ -113,11 +117,11 @@ class TD3(Algorithm):
         value = self.critic_target.values(next_obs, actions).amin(0)
         return self._bounds(batch.rewards[:, 0] + self.gamma * (1 - batch.dones[:, 0]) * value, batch.rewards)
 
-    def _update_actor(self, obs: dict[str, Tensor]) -> None:
+    def _update_actor(self, obs: dict[str, Tensor], rehearsal: Rehearsal | None) -> None:
         # The critics only carry the gradient to the actions: their own would be thrown away.
         self.critic.requires_grad_(False)
         actor_loss = -self.critic.values(obs, self.actor.mean_action(obs))[0].mean()
-        descend(self._optimisers["actor"], actor_loss)
+        descend(self._optimisers["actor"], rehearsed(actor_loss, self.actor, rehearsal, self._losses))
         self.critic.requires_grad_(True)
         self._losses["actor_loss"] = actor_loss.detach()
 

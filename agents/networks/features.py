@@ -7,8 +7,8 @@ an `Eye`, the last n blocks and a reduction that starts from the same components
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from goalsight.base.errors import UserError
+from goalsight.base.training_state import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +25,41 @@ if TYPE_CHECKING:
     from goalsight.pretrain.encoders.vit import VideoEncoder
 
 COMPONENTS = 16  # numbers kept of a token
+ENCODER = "encoder."  # prefix of the encoder's weights in a checkpoint
+MEAN, BASIS = "reduction.mean", "reduction.basis"
+
+
+class Features(Protocol):
+    """What is kept of a frame for an agent: computed once, when the frame is recorded.
+
+    Attributes:
+        tune_blocks: blocks of the encoder that the agent trains.
+    """
+
+    tune_blocks: int
+
+    @property
+    def goal_size(self) -> int | None:
+        """Of a goal image only so many of the first numbers are seen; None for all."""
+
+    @property
+    def space(self) -> spaces.Box:
+        """The space of what is stored of a moment."""
+
+    def __call__(self, frames: NDArray[np.uint8]) -> NDArray[Any]:
+        """(n, H, W, 3) uint8 -> (n, *space.shape)."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """Compute on `device` from now on."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights, by their names in a checkpoint."""
+
+    def describe(self) -> dict[str, Any]:
+        """What is needed beside the tensors to make them again, in JSON's own types."""
+
+    def state(self) -> State:
+        """What a training goes on from."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +117,8 @@ class FrozenFeatures:
         UserError: if blocks are to be tuned on what several cameras show.
     """
 
+    goal_size: int | None = None
+
     def __init__(
         self,
         encoder: "VideoEncoder",
@@ -97,7 +135,7 @@ class FrozenFeatures:
         self.trunk, self.head = encoder.split(tune_blocks)
         self.reduction = reduction
 
-    def to(self, device: torch.device | str) -> "FrozenFeatures":
+    def to(self, device: torch.device | str) -> Self:
         """Compute on `device` from now on."""
         self.encoder.to(device)
         if self.reduction is not None:
@@ -141,6 +179,23 @@ class FrozenFeatures:
         """The space of what is stored of a moment."""
         return spaces.Box(-np.inf, np.inf, self.shape, np.float16)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """See `Features`."""
+        if self.reduction is None:
+            return {}
+        weights = {f"{ENCODER}{name}": weight for name, weight in self.encoder.state_dict().items()}
+        return weights | {MEAN: self.reduction.mean, BASIS: self.reduction.basis}
+
+    def describe(self) -> dict[str, Any]:
+        """See `Features`."""
+        return {"tune_blocks": self.tune_blocks, "encoder": asdict(self.encoder.config)}
+
+    def state(self) -> State:
+        """See `Features`."""
+        if self.reduction is None:
+            return {}
+        return {"reduction": {"mean": self.reduction.mean, "basis": self.reduction.basis}}
+
     def make_eye(self) -> Eye:
         """Return a trainable copy of the last blocks, for one network."""
         if self.reduction is None:
@@ -149,9 +204,7 @@ class FrozenFeatures:
         return Eye(head, self.reduction)
 
 
-def encode(
-    features: Callable[[NDArray[np.uint8]], NDArray[np.float16]], images: Sequence[NDArray[np.uint8]]
-) -> NDArray[np.float16]:
+def encode(features: Callable[[NDArray[np.uint8]], NDArray[Any]], images: Sequence[NDArray[np.uint8]]) -> NDArray[Any]:
     """Features of what several cameras show, in one go.
 
     Args:
@@ -166,8 +219,8 @@ def encode(
     return np.concatenate(np.split(features(np.concatenate(images)), len(images)), axis=1)
 
 
-def find_encoder(source: str, image_size: int, seed: int) -> "VideoEncoder":
-    """Return the encoder that `source` means: "random", or a pretraining run.
+def find_encoder(source: str, image_size: int, seed: int, *, tokeniser: str = "conv") -> "VideoEncoder":
+    """Return the encoder that `source` means: "random", of a tokeniser, or a pretraining run.
 
     Raises:
         UserError: if it is no run, or does not take frames of `image_size` pixels.
@@ -177,7 +230,7 @@ def find_encoder(source: str, image_size: int, seed: int) -> "VideoEncoder":
     from goalsight.pretrain.encoders.vit import load_encoder, random_encoder
 
     if source == "random":
-        return random_encoder(image_size=image_size, seed=seed)
+        return random_encoder(image_size=image_size, seed=seed, tokeniser=tokeniser)
     encoder = load_encoder(Path(source))
     if encoder.config.image_size != image_size:
         raise UserError(

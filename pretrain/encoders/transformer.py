@@ -113,8 +113,9 @@ def grid_positions(width: int, grid: tuple[int, int]) -> Tensor:
 
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw every linear layer from Xavier's uniform distribution, biases zero (as MAE does)."""
+    """Draw every linear layer and convolution from Xavier's uniform distribution, biases zero (as MAE does)."""
     for part in module.modules():
-        if isinstance(part, nn.Linear):
+        if isinstance(part, nn.Linear | nn.Conv2d):
             nn.init.xavier_uniform_(part.weight, generator=generator)
-            nn.init.zeros_(part.bias)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)

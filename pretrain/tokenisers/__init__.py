@@ -7,5 +7,6 @@ TOKENISERS = Registry(
     {
         "conv": "goalsight.pretrain.tokenisers.conv:ConvTokeniser",
         "patches": "goalsight.pretrain.tokenisers.patches:PatchTokeniser",
+        "local": "goalsight.pretrain.tokenisers.local:LocalTokeniser",
     },
 )

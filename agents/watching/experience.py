@@ -1,0 +1,170 @@
+"""What the arm has played itself: whole episodes with every frame, from which it learns to read video."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from goalsight.agents.collecting.play import Mix, Play
+from goalsight.agents.policies import Actions, Mask, Observation, Policy, make_policy
+from goalsight.agents.rollout import Episodes, Moment, Outcome, rollout
+from goalsight.agents.vec_env import FEATURES, GOAL_FEATURES
+from goalsight.envs.vector import GoalVectorEnv
+
+if TYPE_CHECKING:
+    from goalsight.envs.making import GoalEnvs
+
+HELD_OUT = 10  # one in so many episodes
+UNSKILLED = Mix(push=0.0, grasp=0.0, expert=0.0, wander=0.6, random=0.4)  # none of it looks at an object
+
+
+@dataclass(frozen=True)
+class Experience:
+    """Episodes of one length T.
+
+    Attributes:
+        frames: what was seen, goals left out, (E, T + 1, ...) by key of the observation.
+        goals: what was asked for, (E, ...) by key of the observation.
+        actions: (E, T, A) in [-1, 1].
+        success: at the last step, (E,).
+    """
+
+    frames: dict[str, NDArray[Any]]
+    goals: dict[str, NDArray[Any]]
+    actions: NDArray[np.float32]
+    success: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        """How many episodes."""
+        return len(self.actions)
+
+    @property
+    def steps(self) -> int:
+        """Environment steps that it took."""
+        return self.actions.shape[0] * self.actions.shape[1]
+
+    @property
+    def held_out(self) -> Mask:
+        """Which episodes are not learnt from, (E,): every tenth, by which readings are judged."""
+        return np.arange(len(self)) % HELD_OUT == 0
+
+    def joined(self, other: "Experience") -> "Experience":
+        """This experience and then the other."""
+        both = np.concatenate
+        return Experience(
+            {key: both([part, other.frames[key]]) for key, part in self.frames.items()},
+            {key: both([part, other.goals[key]]) for key, part in self.goals.items()},
+            both([self.actions, other.actions]),
+            both([self.success, other.success]),
+        )
+
+    def seen_by(
+        self, features: Callable[[NDArray[np.uint8]], NDArray[Any]], view: str
+    ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+        """Frames and goals as a replay keeps them, with features in place of images.
+
+        Args:
+            features: (n, H, W, 3) -> (n, ...).
+            view: key of the frames.
+        """
+        images = self.frames[view]
+        seen = features(images.reshape(-1, *images.shape[2:]))
+        frames = {key: part for key, part in self.frames.items() if key != view}
+        goals = {key: part for key, part in self.goals.items() if key != f"goal_{view}"}
+        frames[FEATURES] = seen.reshape(*images.shape[:2], *seen.shape[1:])
+        return frames, goals | {GOAL_FEATURES: features(self.goals[f"goal_{view}"])}
+
+    @property
+    def targets(self) -> NDArray[np.float32]:
+        """What a state estimator learns to read, (E, T + 1, G + S): what is achieved, and the state."""
+        rest = self.frames.get("state", self.frames["observation"])
+        return np.concatenate([self.frames["achieved_goal"], rest], -1)
+
+
+class _Books:
+    """Takes down a wave of episodes while it is played."""
+
+    def __init__(self, goal_keys: dict[str, str]) -> None:
+        self._goal_keys = goal_keys
+        self._moments: list[Moment] = []
+        self._final: Observation = {}
+        self.waves: list[Experience] = []
+
+    def before_step(self, moment: Moment) -> None:
+        self._moments.append(moment)
+
+    def on_step(self, moment: Moment, outcome: Outcome) -> None:
+        if "final_obs" in outcome.info:
+            ended = [obs for obs in outcome.info["final_obs"] if obs is not None]
+            if len(ended) == len(moment.action):
+                self._final = {key: np.stack([obs[key] for obs in ended]) for key in ended[0]}
+
+    def after_wave(self, episodes: Episodes) -> None:
+        moments, self._moments = self._moments, []
+        count = len(episodes)
+        whole = np.flatnonzero(~episodes.diverged)  # the wave's episodes stand in its first environments
+        frames = {
+            key: np.stack([*(m.obs[key][:count][whole] for m in moments), self._final[key][:count][whole]], 1)
+            for key in moments[0].obs
+            if key not in self._goal_keys
+        }
+        goals = {key: moments[0].obs[key][:count][whole] for key in self._goal_keys}
+        actions = np.stack([m.action[:count][whole] for m in moments], 1)
+        self.waves.append(Experience(frames, goals, actions, episodes.success[whole]))
+
+
+def gather(env: "GoalEnvs", policy: Policy, *, episodes: int, seed: int) -> Experience:
+    """Play whole episodes and keep everything that was seen.
+
+    Args:
+        env: the environments; reset here.
+        policy: acts.
+        episodes: how many; one whose physics diverged is left out.
+        seed: episode k is seeded with `seed + k`.
+    """
+    books = _Books(env.goal_keys)
+    rollout(
+        env,
+        policy,
+        episodes=episodes,
+        seed=seed,
+        before_step=books.before_step,
+        on_step=books.on_step,
+        after_wave=books.after_wave,
+    )
+    found, *rest = books.waves
+    for wave in rest:
+        found = found.joined(wave)
+    return found
+
+
+def unskilled(env: "GoalEnvs", seed: int) -> Policy:
+    """Return play that knows nothing of objects or goals: wandering and held actions, or uniform ones elsewhere."""
+    if isinstance(env, GoalVectorEnv):
+        return Play(UNSKILLED, seed=seed)
+    return make_policy("random", seed=seed)
+
+
+class Noisy:
+    """A policy with Gaussian noise on its actions, so that its attempts differ.
+
+    Args:
+        policy: acts.
+        noise: standard deviation.
+        seed: of the noise.
+    """
+
+    def __init__(self, policy: Policy, noise: float, seed: int) -> None:
+        self._policy, self._noise, self._rng = policy, noise, np.random.default_rng(seed)
+
+    def reset(self, obs: Observation, mask: Mask) -> None:
+        """See `Policy`."""
+        self._policy.reset(obs, mask)
+
+    def act(self, obs: Observation, env: "GoalEnvs") -> Actions:
+        """See `Policy`."""
+        actions = self._policy.act(obs, env)
+        noisy = actions + self._noise * self._rng.standard_normal(actions.shape)
+        return np.clip(noisy, -1.0, 1.0).astype(np.float32)

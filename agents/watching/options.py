@@ -1,0 +1,52 @@
+"""How an arm learns from silent video."""
+
+from dataclasses import dataclass
+
+from goalsight.base.errors import UserError
+
+
+@dataclass(frozen=True)
+class Watching:
+    """Options of learning from silent video: play, read, label, imitate, attempt, and rehearse."""
+
+    play: int = 192
+    """Episodes of play without skill, before anything is known; their steps count."""
+    rounds: int = 2
+    """Times that the arm attempts what it imitates, and reads the video anew by what that taught it."""
+    attempts: int = 128
+    """Episodes of each of those rounds; their steps count."""
+    noise: float = 0.3
+    """Standard deviation of the noise on the actions of attempts."""
+    lessons: int = 2000
+    """Updates of the state estimator by play; half as many after each round of attempts."""
+    inverse_updates: int = 3000
+    """Updates of the inverse model, each time."""
+    imitation_updates: int = 6000
+    """Updates of the actor by the labelled video, each time."""
+    last_goals: float = 0.5
+    """Share of the imitated goals that are the last frame of the video's episode; the others are any later one."""
+    cloning: float = 2.0
+    """Weight of the video's actions in the actor's loss when learning by trial begins."""
+    cloning_end: float = 0.1
+    """That weight after it has fallen."""
+    cloning_steps: int = 25_000
+    """Environment steps by trial within which it falls."""
+    hold: int = 3_000
+    """First environment steps by trial in which the actor only rehearses, while the critics learn to judge it."""
+    least_explained: float = 0.5
+    """Share of the variance of the arm's own actions, in play held out, that must be read for labels to be believed."""
+    most_doubt: float = 2.0
+    """Disagreement of the inverse model's members on the video, over that on play held out, up to which they are."""
+
+    def __post_init__(self) -> None:
+        for name in ("play", "attempts", "lessons", "inverse_updates", "imitation_updates", "cloning_steps"):
+            if getattr(self, name) < 1:
+                raise UserError(f"watching.{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("rounds", "noise", "cloning", "cloning_end", "hold", "most_doubt"):
+            if getattr(self, name) < 0:
+                raise UserError(f"watching.{name} must not be negative, got {getattr(self, name)}")
+        for name in ("last_goals", "least_explained"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"watching.{name} must lie in [0, 1], got {getattr(self, name)}")
+        if self.play < 10:
+            raise UserError(f"watching.play must be at least 10, of which one is held out, got {self.play}")

@@ -1,0 +1,246 @@
+"""The rounds in which an arm learns to read silent video, and to do what it shows.
+
+It plays without skill, learns from that where things are and which action leads from frame to frame, reads the video's
+actions, imitates them towards goals that the video came to, attempts the same itself, and reads the video anew by what the
+attempts taught (BCO(alpha) of Torabi et al. 2018; hindsight goals of Ding et al. 2019). No reward is looked at.
+"""
+
+import copy
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from goalsight.agents.agent import Agent
+from goalsight.agents.algorithms.base import descend, set_rate, settling
+from goalsight.agents.algorithms.imitation import cloning_error, spread_error
+from goalsight.agents.networks.estimates import Estimates
+from goalsight.agents.networks.estimator import StateEstimator
+from goalsight.agents.networks.policy import GoalActor
+from goalsight.agents.recordings import Recording
+from goalsight.agents.watching.estimating import Legibility, Lessons, teach
+from goalsight.agents.watching.experience import Experience, Noisy, gather, unskilled
+from goalsight.agents.watching.inverse import InverseModel, bounds, explained, windows
+from goalsight.agents.watching.options import Watching
+from goalsight.agents.watching.video import SilentVideo
+from goalsight.base.precision import autocast
+
+if TYPE_CHECKING:
+    from goalsight.envs.making import GoalEnvs
+    from goalsight.pretrain.encoders.vit import VideoEncoder
+
+VIEW = "pixels"
+BATCH, RATE, DECAY = 256, 1e-3, 1e-2  # of imitation
+SPREAD_WEIGHT = 0.1  # of the actor's spread in its loss while it imitates
+
+
+class StoppedError(Exception):
+    """Someone asked to stop while nothing that is worth keeping is there."""
+
+
+@dataclass
+class Watched:
+    """What watching came to.
+
+    Attributes:
+        experience: all that the arm has played itself.
+        features: how it sees.
+        recording: the labelled video as the actor sees it; None where nothing can be learnt of it.
+        actor: imitates the video; None where there is none.
+        rounds: what each round measured.
+    """
+
+    experience: Experience
+    features: Estimates
+    recording: Recording | None
+    actor: GoalActor | None
+    rounds: list[dict[str, Any]]
+
+
+class Watcher:
+    """Learns to see, and from video to act.
+
+    Args:
+        env: the environments, with images and, in training, the state beside them.
+        encoder: what the estimator begins with; stays as it is.
+        video: what is watched; None learns to see from play alone.
+        options: how.
+        make_actor: makes an actor for features.
+        act: makes an actor act on images.
+        seed: of everything random.
+        play_seed: of the episodes, as many as are played in all.
+        device: where networks compute.
+        stopped: whether someone asked to stop.
+    """
+
+    def __init__(
+        self,
+        env: "GoalEnvs",
+        encoder: "VideoEncoder",
+        video: SilentVideo | None,
+        options: Watching,
+        *,
+        make_actor: Callable[[Estimates], GoalActor],
+        act: Callable[[GoalActor, Estimates], Agent],
+        seed: int,
+        play_seed: int,
+        device: str = "cpu",
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._stopped = stopped
+        self._env, self._encoder, self._video, self._options = env, encoder, video, options
+        self._make_actor, self._act = make_actor, act
+        self._rng = np.random.default_rng((seed, 1))
+        self._seed, self._play_seed, self._device = seed, play_seed, device
+        self._played = 0  # episodes
+
+    def watch(self) -> Watched:
+        """Go through all rounds.
+
+        Raises:
+            StoppedError: if someone asked to stop.
+        """
+        options = self._options
+        experience = self._gather(unskilled(self._env, self._seed), options.play)
+        estimator = StateEstimator(copy.deepcopy(self._encoder).requires_grad_(True), experience.targets.shape[-1])
+        estimator.to(self._device)
+        rounds: list[dict[str, Any]] = []
+        watched = self._round(estimator, experience, rounds, options.lessons)
+        for _ in range(options.rounds if watched.actor is not None else 0):
+            assert watched.actor is not None
+            agent = self._act(watched.actor, watched.features)
+            attempts = self._gather(Noisy(agent, options.noise, self._seed + self._played), options.attempts)
+            rounds[-1]["attempts_success"] = float(attempts.success.mean())
+            estimator.requires_grad_(True)
+            watched = self._round(estimator, experience.joined(attempts), rounds, options.lessons // 2)
+            experience = watched.experience
+        return watched
+
+    def _gather(self, policy: Any, episodes: int) -> Experience:
+        found = gather(self._env, policy, episodes=episodes, seed=self._play_seed + self._played)
+        self._played += episodes
+        return found
+
+    def _round(
+        self, estimator: StateEstimator, experience: Experience, rounds: list[dict[str, Any]], updates: int
+    ) -> Watched:
+        """Learn to see from all experience, label the video, imitate it."""
+        began = time.monotonic()
+        number = len(rounds)
+        lessons = Lessons(experience, VIEW, self._rng)
+        estimator.train()
+        fresh = number == 0
+        learning = teach(estimator, lessons, updates=updates, device=self._device, fresh=fresh)
+        self._show(learning, updates, f"see {number}")
+        legibility = lessons.judge(estimator, self._device)
+        features = Estimates(estimator, legibility.readable.tolist(), len(legibility.readable_goal))
+        measured = {"env_steps": experience.steps, **self._what_is_read(legibility)}
+        rounds.append(measured)
+        watched = Watched(experience, features, None, None, rounds)
+        if self._video is not None and features.goal_size:
+            watched.recording = self._label(features, experience, measured)
+            if watched.recording is not None:
+                watched.actor = self._imitate(features, watched.recording, number)
+        measured["seconds"] = round(time.monotonic() - began, 1)
+        print(f"round {number}: {_sentence(measured)}", file=sys.stderr)
+        return watched
+
+    @staticmethod
+    def _what_is_read(legibility: Legibility) -> dict[str, Any]:
+        goal = legibility.readable_goal
+        return {
+            "readable": len(legibility.readable),
+            "goal_readable": len(goal),
+            "goal_error": float(np.sqrt((legibility.error[goal] ** 2).sum())) if len(goal) else None,
+        }
+
+    def _label(self, features: Estimates, experience: Experience, measured: dict[str, Any]) -> Recording | None:
+        """Read the video's actions; None where the labels are not to be believed."""
+        video, options = self._video, self._options
+        assert video is not None
+        frames = experience.frames[VIEW]
+        episodes, moments = frames.shape[:2]
+        seen = features.look(frames.reshape(-1, *frames.shape[2:]))
+        around = windows(seen, *bounds(np.full(episodes, moments))).reshape(episodes, moments, -1)[:, :-1]
+        held = experience.held_out
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._seed)
+            inverse = InverseModel(around.shape[-1], experience.actions.shape[-1])
+        taught = around[~held].reshape(-1, around.shape[-1]), experience.actions[~held].reshape(-1, inverse.size)
+        learning = inverse.fit(*taught, updates=options.inverse_updates, rng=self._rng)
+        self._show(learning, options.inverse_updates, "inverse")
+        own, own_doubt = inverse.label(around[held].reshape(-1, around.shape[-1]))
+        truth = experience.actions[held].reshape(-1, inverse.size)
+        watched = video.look(features.look)
+        labels, doubt = inverse.label(windows(watched, *bounds(video.lengths)))
+        measured["own_actions_explained"] = explained(truth, own).tolist()
+        measured["doubt"] = float(doubt.mean() / max(float(own_doubt.mean()), 1e-6))
+        audit = video.audit(inverse.size)
+        if len(audit):
+            inner = np.arange(len(audit)) < bounds(video.lengths)[1][: len(audit)]  # no frame follows an episode's last
+            measured["audited_actions_explained"] = explained(audit[inner], labels[: len(audit)][inner]).tolist()
+        trusted = np.mean(measured["own_actions_explained"]) >= options.least_explained
+        if not trusted or measured["doubt"] > options.most_doubt:
+            return None
+        kept = slice(len(audit), None)
+        return Recording(
+            {"features": torch.from_numpy(np.ascontiguousarray(watched[kept, : len(features.kept)]))},
+            torch.from_numpy(np.ascontiguousarray(labels[kept])),
+            video.lengths[np.cumsum(video.lengths) > len(audit)],
+            goals={"goal_features": "features"},
+            last_goals=options.last_goals,
+            seed=self._seed,
+        )
+
+    def _imitate(self, features: Estimates, recording: Recording, number: int) -> GoalActor:
+        """Make an actor that does what the labelled video shows."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._seed)
+            actor = self._make_actor(features)
+        updates = self._options.imitation_updates
+        optimiser = torch.optim.AdamW(actor.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
+
+        def learn() -> Iterable[float]:
+            for update in range(updates):
+                set_rate([optimiser], settling(RATE, 1 - update / updates))
+                batch = recording.sample(BATCH)
+                with autocast(self._device):
+                    error = cloning_error(actor, batch)
+                    loss = error
+                    if actor.spread:
+                        loss = error + SPREAD_WEIGHT * spread_error(actor, batch, self._options.noise)
+                descend(optimiser, loss)
+                yield float(error.detach())
+
+        self._show(learn(), updates, f"imitate {number}")
+        return actor
+
+    def _show(self, losses: Iterable[float], updates: int, what: str) -> None:
+        """Go through updates with a bar that shows their loss."""
+        with tqdm(losses, total=updates, desc=what, unit="update", unit_scale=True) as bar:
+            for number, loss in enumerate(bar):
+                if self._stopped():
+                    raise StoppedError
+                if number % 50 == 0:
+                    bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+
+
+def _sentence(measured: dict[str, Any]) -> str:
+    """Return what a round measured as a sentence."""
+    goal, actions = measured["goal_error"], measured.get("own_actions_explained")
+    parts = [f"{measured['env_steps']:,} own steps"]
+    parts.append(
+        "what is achieved cannot be read" if goal is None else f"what is achieved read within {100 * goal:.1f} cm"
+    )
+    if actions is not None:
+        parts.append(
+            f"own actions explained to {np.mean(actions):.2f}, doubt about the video's {measured['doubt']:.1f}x"
+        )
+    if "audited_actions_explained" in measured:
+        parts.append(f"audited ones to {np.mean(measured['audited_actions_explained']):.2f}")
+    return "; ".join(parts)
