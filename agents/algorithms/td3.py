@@ -117,7 +117,7 @@ class TD3(Algorithm):
         value = self.critic_target.values(next_obs, actions).amin(0)
         return self._bounds(batch.rewards[:, 0] + self.gamma * (1 - batch.dones[:, 0]) * value, batch.rewards)
 
-    def _update_actor(self, obs: dict[str, Tensor], rehearsal: Rehearsal | None) -> None:
+    def _update_actor(self, obs: dict[str, Tensor], rehearsal: Rehearsal | None = None) -> None:
         # The critics only carry the gradient to the actions: their own would be thrown away.
         self.critic.requires_grad_(False)
         actor_loss = -self.critic.values(obs, self.actor.mean_action(obs))[0].mean()

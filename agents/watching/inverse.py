@@ -1,7 +1,7 @@
 """Which action led from one frame to the next: an inverse dynamics model on what an estimator sees.
 
-Actions are read from the arm's own play, where they are known, and then off video, where they are not (Torabi et al. 2018,
-BCO; Baker et al. 2022, VPT). Several members, trained from different weights on different batches, say by their
+Actions are read from the arm's own play, where they are known, and then off video, where they are not (Torabi et al.
+2018, BCO; Baker et al. 2022, VPT). Several members, trained from different weights on different batches, say by their
 disagreement where the video shows what play has not.
 """
 
@@ -90,7 +90,7 @@ class InverseModel(nn.Module):
 
     @torch.inference_mode()
     def label(self, seen: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Windows (n, inputs) -> actions (n, A) in [-1, 1], and the members' disagreement (n,), a standard deviation."""
+        """Windows (n, inputs) -> actions (n, A) in [-1, 1], and the members' standard deviation (n,)."""
         labels = torch.cat([self(part[None]) for part in torch.from_numpy(seen).split(4096)], 1).clamp(-1, 1)
         return labels.mean(0).numpy(), labels.std(0).mean(1).numpy()
 

@@ -1,8 +1,8 @@
 """The rounds in which an arm learns to read silent video, and to do what it shows.
 
 It plays without skill, learns from that where things are and which action leads from frame to frame, reads the video's
-actions, imitates them towards goals that the video came to, attempts the same itself, and reads the video anew by what the
-attempts taught (BCO(alpha) of Torabi et al. 2018; hindsight goals of Ding et al. 2019). No reward is looked at.
+actions, imitates them towards goals that the video came to, attempts the same itself, and reads the video anew by what
+the attempts taught (BCO(alpha) of Torabi et al. 2018; hindsight goals of Ding et al. 2019). No reward is looked at.
 """
 
 import copy

@@ -1,0 +1,231 @@
+"""Watching to act: what is read by hand-worked cases, that video is silent, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from hypothesis import given
+from hypothesis import strategies as st
+
+from goalsight.agents.algorithms.imitation import Imitation, cloning_error, spread_error
+from goalsight.agents.networks.estimates import Estimates
+from goalsight.agents.networks.estimator import POINTS, SpatialSoftmax, StateEstimator
+from goalsight.agents.networks.inputs import FirstLayer, Sight
+from goalsight.agents.networks.policy import GoalActor
+from goalsight.agents.replay import GoalReplayBuffer
+from goalsight.agents.watching.estimating import Lessons
+from goalsight.agents.watching.experience import Experience, Noisy, gather, unskilled
+from goalsight.agents.watching.inverse import InverseModel, bounds, explained, windows
+from goalsight.agents.watching.options import Watching
+from goalsight.base.errors import UserError
+from goalsight.envs.vector import GoalVectorEnv
+from goalsight.pretrain.encoders.vit import random_encoder
+
+
+def test_windows_hold_the_frame_and_its_changes_and_stop_at_the_episodes_ends():
+    values = np.array([[1.0], [3.0], [6.0], [100.0], [90.0]], np.float32)  # episodes of three frames and of two
+    first, last = bounds(np.array([3, 2]))
+    assert first.tolist() == [0, 0, 0, 3, 3]
+    assert last.tolist() == [2, 2, 2, 4, 4]
+    seen = windows(values, first, last)
+    # frame; change into it, out of it, and after that
+    assert seen.tolist() == [[1, 0, 2, 3], [3, 2, 3, 0], [6, 3, 0, 0], [100, 0, -10, 0], [90, -10, 0, 0]]
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=6), st.integers(0, 99))
+def test_windows_never_reach_into_another_episode(lengths, seed):
+    lengths = np.array(lengths)
+    values = np.repeat(np.arange(len(lengths)), lengths)[:, None].astype(np.float32)  # constant in each episode
+    seen = windows(values, *bounds(lengths))
+    assert (seen[:, 1:] == 0).all()
+    assert (seen[:, 0] == values[:, 0]).all()
+
+
+def test_what_is_explained_is_the_coefficient_of_determination():
+    truth = np.array([[0.0, 1.0], [2.0, 1.0], [4.0, 4.0]], np.float32)
+    read = np.array([[0.0, 2.0], [2.0, 2.0], [4.0, 2.0]], np.float32)
+    # second column: squared errors 1, 1, 4 against 1, 1, 4 around its mean of 2
+    assert explained(truth, read).tolist() == pytest.approx([1.0, 0.0])
+
+
+def test_an_inverse_model_learns_a_rule_and_doubts_what_it_has_not_seen():
+    rng = np.random.default_rng(0)
+    torch.manual_seed(0)
+    seen = rng.uniform(-1, 1, (2000, 3)).astype(np.float32)
+    actions = np.stack([seen[:, 0], 0.5 * seen[:, 1] - 0.5 * seen[:, 2]], 1)
+    model = InverseModel(3, 2)
+    losses = list(model.fit(seen, actions, updates=300, rng=rng))
+    labels, doubt = model.label(seen[:500])
+    assert losses[-1] < 0.1 * losses[0]
+    assert explained(actions[:500], labels).min() > 0.95
+    far, far_doubt = model.label(10 * seen[:500])
+    assert far_doubt.mean() > 0
+    assert np.abs(far).max() <= 1  # never more than an action can be
+
+
+def test_points_lie_where_a_map_peaks():
+    places = SpatialSoftmax(2, 5)
+    maps = torch.full((1, 2, 5, 5), -100.0)
+    maps[0, 0, 1, 4] = 100.0  # second row, last column
+    maps[0, 1, 2, 1] = maps[0, 1, 2, 3] = 100.0  # two peaks: between them
+    assert places(maps)[0].tolist() == pytest.approx([1.0, -0.5, 0.0, 0.0], abs=1e-6)
+
+
+def test_of_a_goal_image_only_what_is_achieved_is_seen():
+    space = spaces.Dict({key: spaces.Box(-5, 5, (4,), np.float32) for key in ("features", "goal_features")})
+    first = FirstLayer(space, Sight((), tokens=True, goal_size=2), 3)
+    assert first.linear.in_features == 4 + 2 + 2
+    with torch.no_grad():
+        first.linear.weight.copy_(torch.eye(8)[5:])  # the goal's second number, and the way to the goal
+        first.linear.bias.zero_()
+    obs = {"features": torch.tensor([[1.0, 2, 3, 4]]), "goal_features": torch.tensor([[10.0, 20, 30, 40]])}
+    assert first(obs).tolist() == [[20.0, 9.0, 18.0]]
+    elsewhere = obs | {
+        "goal_features": torch.tensor([[10.0, 20, -1, -1]])
+    }  # the arm stands elsewhere in the goal image
+    assert torch.equal(first(obs), first(elsewhere))
+
+
+def small_estimates(kept=(0, 2, 3)) -> Estimates:
+    torch.manual_seed(0)
+    return Estimates(StateEstimator(random_encoder(image_size=16, tokeniser="local"), 5), kept, 1)
+
+
+def test_estimates_are_the_same_after_they_were_kept():
+    features = small_estimates()
+    frames = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 3), dtype=np.uint8)
+    tensors = {name: tensor.clone() for name, tensor in features.tensors().items()}
+    again = Estimates.from_kept(tensors, features.describe())
+    assert features(frames).shape == (3, 3) == (3, *features.space.shape)
+    assert np.array_equal(features(frames), again(frames))
+    assert np.array_equal(features.look(frames)[:, :3], features(frames))
+    assert features.look(frames).shape == (3, 3 + 2 * POINTS)
+    assert again.goal_size == 1
+
+
+def test_estimates_want_a_stem_that_makes_a_map():
+    with pytest.raises(UserError, match="pretrain one by --tokeniser local"):
+        StateEstimator(random_encoder(image_size=16), 5)
+
+
+def make_env(**options) -> GoalVectorEnv:
+    return GoalVectorEnv("push", num_envs=4, obs="pixels", image_size=16, privileged=True, **options)
+
+
+@pytest.fixture(scope="module")
+def played() -> Experience:
+    env = make_env(max_episode_steps=6)
+    found = gather(env, unskilled(env, 0), episodes=12, seed=7)
+    env.close()
+    return found
+
+
+def test_experience_holds_every_frame_and_the_one_after_the_last_action(played):
+    assert len(played) == 12
+    assert played.steps == 72
+    assert played.frames["pixels"].shape == (12, 7, 16, 16, 3)
+    assert played.actions.shape == (12, 6, 3)
+    assert played.goals["goal_pixels"].shape == (12, 16, 16, 3)
+    env = make_env(max_episode_steps=6)
+    obs, _ = env.reset(seed=[7, 8, 9, 10])
+    assert np.array_equal(obs["pixels"], played.frames["pixels"][:4, 0])
+    for step in range(6):
+        obs, _, _, _, info = env.step(played.actions[:4, step])
+    last = np.stack([final["state"] for final in info["final_obs"]])
+    assert np.array_equal(last, played.frames["state"][:4, 6])
+    env.close()
+
+
+def test_targets_are_what_is_achieved_and_then_the_state(played):
+    assert np.array_equal(played.targets[..., :3], played.frames["achieved_goal"])
+    assert np.array_equal(played.targets[..., 3:], played.frames["state"])
+    assert played.held_out.tolist() == [True] + [False] * 9 + [True, False]
+
+
+def test_lessons_know_of_a_goal_image_only_what_is_achieved(played):
+    lessons = Lessons(played, "pixels", np.random.default_rng(0))
+    frames, numbers, known = lessons.draw()
+    goals, views = slice(0, 16), slice(16, None)
+    assert known[views].min() == 1
+    assert known[goals, :3].min() == 1
+    assert known[goals, 3:].max() == 0
+    taught = np.flatnonzero(~played.held_out)
+    for image, wanted in zip(frames[goals].numpy(), numbers[goals, :3].numpy(), strict=True):
+        found = [e for e in taught if np.array_equal(played.goals["goal_pixels"][e], image)]
+        assert any(np.array_equal(played.goals["desired_goal"][e], wanted) for e in found)
+
+
+def test_noise_is_added_and_actions_stay_in_their_bounds(played):
+    class Still:
+        def reset(self, obs, mask):
+            pass
+
+        def act(self, obs, env):
+            return np.full((1000, 2), 0.9, np.float32)
+
+    actions = Noisy(Still(), 0.3, 0).act({}, None)
+    assert actions.max() == 1.0
+    assert actions.min() < 0.3
+    assert np.array_equal(Noisy(Still(), 0.0, 0).act({}, None), np.full((1000, 2), 0.9, np.float32))
+
+
+def test_whole_episodes_in_the_replay_are_as_if_played_step_by_step():
+    box = spaces.Box(-9, 9, (2,), np.float32)
+    space = spaces.Dict({key: box for key in ("observation", "achieved_goal", "desired_goal")})
+
+    def make() -> GoalReplayBuffer:
+        return GoalReplayBuffer(
+            40,
+            space,
+            spaces.Box(-1, 1, (1,), np.float32),
+            n_envs=2,
+            goal_keys={"desired_goal": "achieved_goal"},
+            compute_reward=lambda achieved, desired, info: -(np.abs(achieved - desired).max(-1) > 1).astype(np.float32),
+            horizon=4,
+            seed=1,
+        )
+
+    rng = np.random.default_rng(0)
+    frames = {key: rng.normal(size=(2, 5, 2)).astype(np.float32) for key in ("observation", "achieved_goal")}
+    goals = {"desired_goal": rng.normal(size=(2, 2)).astype(np.float32)}
+    actions = rng.uniform(-1, 1, (2, 4, 1)).astype(np.float32)
+    stepped, whole = make(), make()
+    for t in range(4):
+        now, then = ({key: part[:, s] for key, part in frames.items()} | goals for s in (t, t + 1))
+        stepped.add(now, then, actions[:, t], np.zeros(2), np.full(2, t == 3), [{}, {}])
+    whole.add_episodes(frames, goals, actions)
+    assert whole.size() == stepped.size() == 8
+    one, other = stepped.sample(64), whole.sample(64)
+    assert torch.equal(one.actions, other.actions)
+    assert torch.equal(one.rewards, other.rewards)
+    for key in space:
+        assert torch.equal(one.observations[key], other.observations[key])
+        assert torch.equal(one.next_observations[key], other.next_observations[key])
+    with pytest.raises(ValueError, match="do not fit"):
+        whole.add_episodes({k: np.repeat(v, 9, 0) for k, v in frames.items()}, goals, np.repeat(actions, 9, 0))
+
+
+def test_cloning_is_the_squared_error_of_what_an_actor_does_without_noise():
+    space = spaces.Dict({key: spaces.Box(-5, 5, (2,), np.float32) for key in ("features", "goal_features")})
+    actor = GoalActor(space, spaces.Box(-1, 1, (1,), np.float32), sight=Sight((), True, 1), hidden=(4,))
+    with torch.no_grad():
+        actor.last.weight.zero_()
+        actor.last.bias.copy_(torch.tensor([0.0, -1.0]))  # mean 0, logarithm of the spread -1
+    seen = {key: torch.zeros(3, 2) for key in space}
+    batch = Imitation(seen, torch.tensor([[0.5], [-0.5], [1.0]]))
+    assert cloning_error(actor, batch).item() == pytest.approx((0.25 + 0.25 + 1) / 3)
+    assert spread_error(actor, batch, 1.0).item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("play", 5, "at least 10"),
+        ("rounds", -1, "must not be negative"),
+        ("last_goals", 1.5, r"lie in \[0, 1\]"),
+        ("lessons", 0, "at least 1"),
+    ],
+)
+def test_options_out_of_range_are_refused(option, value, says):
+    with pytest.raises(UserError, match=f"watching.{option}.*{says}"):
+        Watching(**{option: value})
