@@ -28,6 +28,7 @@ from goalsight.agents.watching.experience import Experience, Noisy, gather, unsk
 from goalsight.agents.watching.inverse import InverseModel, bounds, explained, windows
 from goalsight.agents.watching.options import Watching
 from goalsight.agents.watching.video import SilentVideo
+from goalsight.base.errors import UserError
 from goalsight.base.precision import autocast
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class Watcher:
 
         Raises:
             StoppedError: if someone asked to stop.
+            UserError: if what is achieved cannot be read.
         """
         options = self._options
         experience = self._gather(unskilled(self._env, self._seed), options.play)
@@ -139,10 +141,15 @@ class Watcher:
         self._show(learning, updates, f"see {number}")
         legibility = lessons.judge(estimator, self._device)
         features = Estimates(estimator, legibility.readable.tolist(), len(legibility.readable_goal))
+        if not features.goal_size:
+            raise UserError(
+                f"after {experience.steps:,} own steps what is achieved cannot be read off the images; "
+                "play more (--watching.play), learn more (--watching.lessons), or choose --eyes tokens"
+            )
         measured = {"env_steps": experience.steps, **self._what_is_read(legibility)}
         rounds.append(measured)
         watched = Watched(experience, features, None, None, rounds)
-        if self._video is not None and features.goal_size:
+        if self._video is not None:
             watched.recording = self._label(features, experience, measured)
             if watched.recording is not None:
                 watched.actor = self._imitate(features, watched.recording, number)
@@ -156,7 +163,7 @@ class Watcher:
         return {
             "readable": len(legibility.readable),
             "goal_readable": len(goal),
-            "goal_error": float(np.sqrt((legibility.error[goal] ** 2).sum())) if len(goal) else None,
+            "goal_error": float(np.sqrt((legibility.error[goal] ** 2).sum())),
         }
 
     def _label(self, features: Estimates, experience: Experience, measured: dict[str, Any]) -> Recording | None:
@@ -233,10 +240,7 @@ class Watcher:
 def _sentence(measured: dict[str, Any]) -> str:
     """Return what a round measured as a sentence."""
     goal, actions = measured["goal_error"], measured.get("own_actions_explained")
-    parts = [f"{measured['env_steps']:,} own steps"]
-    parts.append(
-        "what is achieved cannot be read" if goal is None else f"what is achieved read within {100 * goal:.1f} cm"
-    )
+    parts = [f"{measured['env_steps']:,} own steps", f"what is achieved read within {100 * goal:.1f} cm"]
     if actions is not None:
         parts.append(
             f"own actions explained to {np.mean(actions):.2f}, doubt about the video's {measured['doubt']:.1f}x"
