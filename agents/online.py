@@ -59,7 +59,7 @@ class Online:
     ) -> None:
         self.algorithm, self.replay, self.total, self.steps = algorithm, replay, total, played
         self.recording, self._watching, self._played = recording, watching or Watching(), played
-        self._owed = int(options.updates_per_step * played)  # updates for the steps before
+        self._owed = int(options.updates_per_step * played) if played < total else 0  # updates for the steps before
         self.saw: Callable[[Infos], None] = lambda infos: None
         self._env, self._options = env, options
         updates = Fraction(options.updates_per_step * env.num_envs).limit_denominator(100)  # per step of all
