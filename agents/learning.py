@@ -21,7 +21,7 @@ from goalsight.agents.networks.inputs import PIXELS, PRIVILEGED, STATE, Sight
 from goalsight.agents.networks.policy import GoalActor
 from goalsight.agents.offline import Offline
 from goalsight.agents.online import Online
-from goalsight.agents.recordings import Recording, open_stores, read_recording, some_frames
+from goalsight.agents.recordings import Recording, check_stores, open_stores, read_recording, some_frames
 from goalsight.agents.replay import GoalReplayBuffer
 from goalsight.agents.vec_env import GoalVecEnv
 from goalsight.agents.watch import Watch
@@ -284,16 +284,16 @@ class Learner:
         config, options = self.config, self.options
         if len(self.env.cameras) > 1:
             raise UserError(f"a recording is by one camera, got {', '.join(self.env.cameras)}")
+        env = make(self.env)
+        seen = GoalVecEnv(env, self.features, None if self.features is None else self.features.space)
+        space, actions = cast(spaces.Dict, seen.observation_space), cast(spaces.Box, seen.action_space)
+        seen.close()
+        check_stores(self._stores, self.env.obs, space, actions, self.env.id)
         if isinstance(self.features, FrozenFeatures) and self.state is None:
             self.features.fit(some_frames(self._stores, FIT_FRAMES))
         recording = read_recording(
             self._stores, self.env.obs, self.features, last_goals=options.last_goals, seed=config.seed
         )
-        env = make(self.env)
-        seen = GoalVecEnv(env, self.features, None if self.features is None else self.features.space)
-        space, actions = cast(spaces.Dict, seen.observation_space), cast(spaces.Box, seen.action_space)
-        seen.close()
-        recording.check(space, actions, self.env.id)
         self.algorithm = self._make_algorithm(space, actions, recording.scales())
         return Offline(self.algorithm, recording, batch_size=options.batch_size, total=self.plan.steps)
 

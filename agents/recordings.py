@@ -53,6 +53,29 @@ def open_stores(data: Sequence[Path], obs: str) -> list["FrameStore"]:
     return stores
 
 
+def check_stores(
+    stores: Sequence["FrameStore"], obs: str, space: spaces.Dict, actions: spaces.Box, env_id: str
+) -> None:
+    """Refuse recordings of an environment that shows or takes something else, before anything of them is read.
+
+    Args:
+        stores: as `open_stores` gives them.
+        obs: "state" or "pixels".
+        space: the environment's observations.
+        actions: its actions.
+        env_id: its name.
+
+    Raises:
+        UserError: naming what differs.
+    """
+    columns = STATE_COLUMNS if obs == "state" else PIXEL_COLUMNS
+    for store in stores:
+        for key, name in (*columns.items(), ("action", "action")):
+            wanted, there = actions.shape if key == "action" else space[key].shape, store.columns[name].shape[1:]
+            if tuple(there) != wanted:
+                raise UserError(f"the recording has {key} of shape {tuple(there)}, {env_id} of shape {wanted}")
+
+
 def read_recording(
     stores: Sequence["FrameStore"],
     obs: str,
@@ -123,20 +146,6 @@ class Recording:
     def __len__(self) -> int:
         """How many frames there are."""
         return len(self.actions)
-
-    def check(self, space: spaces.Dict, actions: spaces.Box, env_id: str) -> None:
-        """Refuse an environment that shows or takes something else than was recorded.
-
-        Raises:
-            UserError: naming what differs.
-        """
-        there = {key: tuple(values.shape[1:]) for key, values in self.frames.items()} | {
-            "action": self.actions.shape[1:]
-        }
-        for key, shape in there.items():
-            wanted = actions.shape if key == "action" else space[key].shape
-            if tuple(shape) != wanted:
-                raise UserError(f"the recording has {key} of shape {tuple(shape)}, {env_id} of shape {wanted}")
 
     def scales(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Centre and scale that bring each vector to zero mean and unit spread."""

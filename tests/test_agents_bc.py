@@ -11,7 +11,7 @@ from goalsight.agents.algorithms.base import Setting
 from goalsight.agents.algorithms.bc import BC, BCOptions, Imitation
 from goalsight.agents.networks.inputs import PIXELS, STATE
 from goalsight.agents.offline import Offline
-from goalsight.agents.recordings import Recording, open_stores, read_recording, some_frames
+from goalsight.agents.recordings import Recording, check_stores, open_stores, read_recording, some_frames
 from goalsight.base.errors import UserError
 from goalsight.base.training_state import cut, join
 from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
@@ -190,10 +190,12 @@ def test_recordings_without_actions_are_refused_in_one_line(tmp_path):
 
 def test_another_environment_is_refused():
     seen = spaces.Dict({"observation": space(4), "achieved_goal": space(3)})
-    recording = make_recording()
-    recording.check(seen, ACTIONS, "goalsight/PandaPush-v1")
+    stores = [Store()]
+    check_stores(stores, "state", seen, ACTIONS, "goalsight/PandaPush-v1")
     with pytest.raises(UserError, match=r"the recording has action of shape \(2,\), a/B-v0 of shape \(3,\)"):
-        recording.check(seen, spaces.Box(-1, 1, (3,), np.float32), "a/B-v0")
+        check_stores(stores, "state", seen, spaces.Box(-1, 1, (3,), np.float32), "a/B-v0")
+    with pytest.raises(UserError, match=r"the recording has observation of shape \(2,\), a/B-v0 of shape \(4,\)"):
+        check_stores(stores, "pixels", seen, ACTIONS, "a/B-v0")
 
 
 def test_bad_options_are_refused():
