@@ -214,8 +214,9 @@ class Learner:
             background=not env.bound_to_thread,
         )
         space, actions = cast(spaces.Dict, self._env.observation_space), cast(spaces.Box, self._env.action_space)
+        played = self.rounds[-1]["env_steps"] if self.rounds else 0
         replay = GoalReplayBuffer(
-            max(self.plan.steps, watched.experience.steps if watched is not None else 0),
+            max(self.plan.steps, played + env.num_envs * env.horizon),
             space,
             actions,
             config.device,
@@ -232,6 +233,7 @@ class Learner:
         if watched is not None:
             assert isinstance(self.features, Estimates)
             replay.add_episodes(*watched.experience.seen_by(self.features, "pixels"), watched.experience.actions)
+            set_random_seed(config.seed)  # what is drawn in updates, whatever was drawn before
         return Online(
             self.algorithm,
             self._env,
@@ -239,7 +241,7 @@ class Learner:
             options,
             total=self.plan.steps,
             seed=config.seed,
-            played=0 if watched is None else watched.experience.steps,
+            played=played,
             recording=self._recording(watched),
             watching=config.watching,
         )

@@ -5,10 +5,11 @@ actions, imitates them towards goals that the video came to, attempts the same i
 the attempts taught (BCO(alpha) of Torabi et al. 2018; hindsight goals of Ding et al. 2019). No reward is looked at.
 """
 
+import contextlib
 import copy
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -109,8 +110,9 @@ class Watcher:
         """
         options = self._options
         experience = self._gather(unskilled(self._env, self._seed), options.play)
-        estimator = StateEstimator(copy.deepcopy(self._encoder).requires_grad_(True), experience.targets.shape[-1])
-        estimator.to(self._device)
+        with self._seeded():
+            encoder = copy.deepcopy(self._encoder).requires_grad_(True)
+            estimator = StateEstimator(encoder, experience.targets.shape[-1]).to(self._device)
         rounds: list[dict[str, Any]] = []
         watched = self._round(estimator, experience, rounds, options.lessons)
         for _ in range(options.rounds if watched.actor is not None else 0):
@@ -175,8 +177,7 @@ class Watcher:
         seen = features.look(frames.reshape(-1, *frames.shape[2:]))
         around = windows(seen, *bounds(np.full(episodes, moments))).reshape(episodes, moments, -1)[:, :-1]
         held = experience.held_out
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._seed)
+        with self._seeded():
             inverse = InverseModel(around.shape[-1], experience.actions.shape[-1])
         taught = around[~held].reshape(-1, around.shape[-1]), experience.actions[~held].reshape(-1, inverse.size)
         learning = inverse.fit(*taught, updates=options.inverse_updates, rng=self._rng)
@@ -191,8 +192,8 @@ class Watcher:
         if len(audit):
             inner = np.arange(len(audit)) < bounds(video.lengths)[1][: len(audit)]  # no frame follows an episode's last
             measured["audited_actions_explained"] = explained(audit[inner], labels[: len(audit)][inner]).tolist()
-        trusted = np.mean(measured["own_actions_explained"]) >= options.least_explained
-        if not trusted or measured["doubt"] > options.most_doubt:
+        if (why := self._why_not(measured)) is not None:
+            print(f"nothing can be learnt of this video: {why}", file=sys.stderr)
             return None
         kept = slice(len(audit), None)
         return Recording(
@@ -204,10 +205,24 @@ class Watcher:
             seed=self._seed,
         )
 
+    def _why_not(self, measured: dict[str, Any]) -> str | None:
+        """Say why the labels are not to be believed; None where they are."""
+        own, doubt = float(np.mean(measured["own_actions_explained"])), measured["doubt"]
+        if own < self._options.least_explained:
+            return (
+                f"{own:.0%} of the arm's own actions are explained, {self._options.least_explained:.0%} are wanted; "
+                "play more (--watching.play), or learn more (--watching.lessons)"
+            )
+        if doubt > self._options.most_doubt:
+            return (
+                f"doubt about its actions is {doubt:.1f} times that about own ones, {self._options.most_doubt} is "
+                "borne; is it of this scene, this arm and this camera?"
+            )
+        return None
+
     def _imitate(self, features: Estimates, recording: Recording, number: int) -> GoalActor:
         """Make an actor that does what the labelled video shows."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._seed)
+        with self._seeded():
             actor = self._make_actor(features)
         updates = self._options.imitation_updates
         optimiser = torch.optim.AdamW(actor.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
@@ -227,9 +242,16 @@ class Watcher:
         self._show(learn(), updates, f"imitate {number}")
         return actor
 
+    @contextlib.contextmanager
+    def _seeded(self) -> Iterator[None]:
+        """Draw weights from the seed; torch's global generator ends as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._seed)
+            yield
+
     def _show(self, losses: Iterable[float], updates: int, what: str) -> None:
         """Go through updates with a bar that shows their loss."""
-        with tqdm(losses, total=updates, desc=what, unit="update", unit_scale=True) as bar:
+        with tqdm(losses, total=updates, desc=what, unit="update", unit_scale=True, mininterval=0.5) as bar:
             for number, loss in enumerate(bar):
                 if self._stopped():
                     raise StoppedError

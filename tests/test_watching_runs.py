@@ -1,0 +1,173 @@
+"""`goalsight train --video` from end to end: it learns in silence, goes on to the bit, and refuses in one line."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from goalsight.agents.agent import load_agent
+from goalsight.agents.algorithms.sac import SACOptions
+from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
+from goalsight.agents.collecting.play import Mix
+from goalsight.agents.train import Train, resume, train
+from goalsight.agents.watching.options import Watching
+from goalsight.base.errors import UserError
+from goalsight.base.files import read_json
+from goalsight.base.runs import Run
+from goalsight.envs.config import EnvConfig
+from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
+
+SIZE = 32
+EXPERT = Mix(push=0.0, grasp=0.0, expert=1.0, wander=0.0, random=0.0)
+REACH = "goalsight/PandaReach-v1"
+FEW = {"lessons": 150, "inverse_updates": 100, "imitation_updates": 100}
+SHORT = Watching(play=20, rounds=1, attempts=10, hold=100, least_explained=0.0, **FEW)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording of the expert."""
+    out = tmp_path_factory.mktemp("video") / "play"
+    env = PlayEnv(REACH, image_size=SIZE)
+    return collect(Collect(env=env, frames=500, steps=10, num_envs=10, seed=50, mix=EXPERT, film=0, out=out))
+
+
+def config(out: Path, video: Path | None, **options) -> Train:
+    asked = Train(
+        EnvConfig(REACH, obs="pixels", image_size=SIZE),
+        video=() if video is None else (video,),
+        watching=SHORT,
+        options=SACOptions(hidden=(32, 32)),
+        steps=3000,
+        num_envs=10,
+        eval_every=500,
+        eval_episodes=10,
+        target_success=2.0,
+        threads=1,
+        out=out,
+    )
+    return replace(asked, **options)
+
+
+@pytest.fixture(scope="module")
+def whole(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A training that nothing stopped."""
+    return Run.open(train(config(tmp_path_factory.mktemp("whole") / "run", video)))
+
+
+def weights(run: Run) -> bytes:
+    return (run.checkpoint() / "weights.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_what_was_watched_and_what_it_came_to_is_in_the_run(whole: Run, video: Path) -> None:
+    assert whole.status == "finished"
+    first, second = whole.summary["watching"]
+    horizon = 50
+    assert (first["env_steps"], second["env_steps"]) == (20 * horizon, 30 * horizon)
+    assert "attempts_success" in first
+    assert len(first["audited_actions_explained"]) == 3
+    assert whole.summary["watched_frames"] == 500
+    assert whole.summary["watched_skill"] > 0.5
+    assert whole.summary["env_steps"] >= 3000
+    assert whole.manifest["sources"]["video"] == FrameStore.open(video / "frames").content_hash
+    agent = load_agent(whole.path, "last")
+    frames = np.zeros((2, SIZE, SIZE, 3), np.uint8)
+    agent.reset({"goal_pixels": frames}, np.ones(2, bool))
+    assert agent.act({"pixels": frames}).shape == (2, 3)
+
+
+@pytest.mark.slow
+def test_video_is_silent(whole: Run, video: Path, tmp_path: Path) -> None:
+    deaf, heard = tmp_path / "deaf", FrameStore.open(video / "frames")
+    rng = np.random.default_rng(0)
+    with FrameStoreWriter(deaf, image_size=SIZE) as writer:
+        for number in range(heard.num_episodes):
+            pixels = heard.episode(number)
+            action = rng.uniform(-1, 1, (len(pixels), 3)).astype(np.float32)
+            writer.add_episode(pixels, source="noise", columns={"action": action})
+    actual = Run.open(train(config(tmp_path / "run", deaf)))
+    ours, theirs = (load_file(run.checkpoint() / "weights.safetensors") for run in (actual, whole))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(weight, theirs[name]) for name, weight in ours.items())
+    audited = [run.summary["watching"][0]["audited_actions_explained"] for run in (actual, whole)]
+    assert max(audited[0]) < 0 < max(audited[1])  # only the judgement of the labels hears them
+
+
+@pytest.mark.slow
+def test_a_training_that_was_stopped_while_it_tried_goes_on_to_the_bit(
+    whole: Run, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    def stopped(self: Run) -> bool:
+        nonlocal asked
+        asked += (self.path / "checkpoints").exists() and any((self.path / "checkpoints").iterdir())
+        return asked > 30
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "stopped", property(stopped))
+        path = train(config(tmp_path / "run", video))
+    with Run.resume(path) as run:
+        resume(run)
+    ended = Run.open(path)
+    assert weights(ended) == weights(whole)
+    assert ended.summary["watching"] == [
+        {**one, "seconds": other["seconds"]}
+        for one, other in zip(whole.summary["watching"], ended.summary["watching"], strict=True)
+    ]
+
+
+@pytest.mark.slow
+def test_eyes_are_learnt_from_play_without_video_too(tmp_path: Path) -> None:
+    run = Run.open(train(config(tmp_path / "run", None, eyes="estimates", steps=1500)))
+    assert run.summary["eyes"] == "estimates"
+    assert len(run.summary["watching"]) == 1
+    assert "own_actions_explained" not in run.summary["watching"][0]
+
+
+@pytest.mark.slow
+def test_labels_that_are_not_to_be_believed_are_not_learnt_from(
+    video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    doubtful = replace(SHORT, most_doubt=0.0)
+    run = Run.open(train(config(tmp_path / "run", video, watching=doubtful, steps=1500)))
+    assert len(run.summary["watching"]) == 1
+    assert "nothing can be learnt of this video" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"env": EnvConfig(REACH, obs="state")}, "video is watched by an agent that sees pixels, got obs state"),
+        ({"eyes": "tokens"}, "video is read by estimates, got eyes tokens"),
+        ({"tune_blocks": 1}, "choose tune_blocks 0, or eyes tokens"),
+        ({"algorithm": "bc", "options": None}, "bc imitates recorded actions; what is seen in video helps sac, td3"),
+        ({"video": (Path("absent.mp4"),)}, "absent.mp4 does not exist"),
+        ({"env": EnvConfig(REACH, obs="pixels", camera=("front", "wrist"))}, "read off one camera's images"),
+    ],
+)
+def test_what_cannot_be_watched_is_one_line_and_leaves_nothing(options, says, tmp_path: Path, video: Path) -> None:
+    with pytest.raises(UserError, match=says):
+        train(replace(config(tmp_path / "run", video), **options))
+    assert not (tmp_path / "run").exists()
+
+
+def test_three_frames_show_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    for number in range(3):
+        Image.new("RGB", (SIZE, SIZE)).save(tmp_path / f"{number}.png")
+    with pytest.raises(UserError, match="no episode of four frames or more"):
+        train(config(tmp_path / "run", tmp_path))
+
+
+def test_the_record_of_a_run_makes_the_same_training_again(tmp_path: Path) -> None:
+    asked = config(tmp_path / "run", tmp_path / "film.mp4", seed=3)
+    run = Run.create("train", {**asked.__dict__, "env": asked.env}, out=tmp_path / "run", seed=3)
+    recorded = Train.recorded(read_json(run.path / "config.json"))
+    assert (recorded.video, recorded.watching, recorded.estimates) == (asked.video, SHORT, True)
