@@ -215,18 +215,7 @@ class Learner:
         )
         space, actions = cast(spaces.Dict, self._env.observation_space), cast(spaces.Box, self._env.action_space)
         played = self.rounds[-1]["env_steps"] if self.rounds else 0
-        replay = GoalReplayBuffer(
-            max(self.plan.steps, played + env.num_envs * env.horizon),
-            space,
-            actions,
-            config.device,
-            self.plan.num_envs,
-            goal_keys=self._env.goal_keys,
-            compute_reward=env.compute_reward,
-            horizon=env.horizon,
-            relabelled=options.relabelled,
-            seed=config.seed,
-        )
+        replay = self._make_replay(self._env, played)
         self._env.seed(TRAIN_SEED + SEEDS_PER_RUN * config.seed)
         if watched is None or watched.recording is None:
             self.algorithm = self._make_algorithm(space, actions, scales)
@@ -244,6 +233,22 @@ class Learner:
             played=played,
             recording=self._recording(watched),
             watching=config.watching,
+        )
+
+    def _make_replay(self, env: GoalVecEnv, played: int) -> GoalReplayBuffer:
+        """Make a replay for all steps of the training, those among them that have been played already."""
+        horizon = env.env.horizon
+        return GoalReplayBuffer(
+            max(self.plan.steps, played + env.num_envs * horizon),
+            cast(spaces.Dict, env.observation_space),
+            env.action_space,  # type: ignore[arg-type]
+            self.config.device,
+            env.num_envs,
+            goal_keys=env.goal_keys,
+            compute_reward=env.env.compute_reward,
+            horizon=horizon,
+            relabelled=self.options.relabelled,
+            seed=self.config.seed,
         )
 
     def _recording(self, watched: Watched | None) -> Recording | None:
@@ -277,7 +282,11 @@ class Learner:
             device=config.device,
             stopped=stopped,
         )
-        watched = watcher.watch()
+        try:
+            watched = watcher.watch()
+        except BaseException:
+            env.close()
+            raise
         self.features, self.rounds = watched.features, watched.rounds
         return watched
 
@@ -347,7 +356,7 @@ class Learner:
             try:
                 self._loop = self._make_online(self._make_env(), stopped)
             except StoppedError:
-                return dict(self.facts)
+                return {**self.facts, "env_steps": 0, "updates": 0, "seconds": 0.0, "best_success": None}
         self.keeper = Keeper(self, run)
         with Watch(self, run, stopped, self.keeper) as watch:
             self.loop.saw = watch.saw

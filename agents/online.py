@@ -135,7 +135,7 @@ class Online:
         how, tried = self._watching, self.steps - self._played
         weight = how.cloning + min(1.0, tried / how.cloning_steps) * (how.cloning_end - how.cloning)
         only = bool(self._owed) or tried < how.hold
-        return Rehearsal(self.recording.sample(self._options.batch_size), weight, only)
+        return Rehearsal(self.recording.sample(self._options.batch_size).to(self.replay.device), weight, only)
 
     def _receive(self) -> None:
         """Wait for the step under way, and put it into the replay."""

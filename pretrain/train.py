@@ -11,6 +11,7 @@ import tyro
 from goalsight.base.errors import UserError
 from goalsight.base.parts import settled, with_every_option
 from goalsight.base.trackers import check_trackers
+from goalsight.pretrain.data import CACHE
 
 if TYPE_CHECKING:
     from goalsight.base.registry import Registry
@@ -62,7 +63,7 @@ class Pretrain:
     """Device that computes the networks: auto, cpu or cuda."""
     out: Path | None = None
     """Run folder to make; by default one under runs/."""
-    cache: Path = Path("runs/frames")
+    cache: Path = CACHE
     """Folder in which decoded video is kept for the next time."""
     picture_every: float = 30.0
     """Time between pictures of what the model sees [s]."""

@@ -155,6 +155,32 @@ def test_lessons_know_of_a_goal_image_only_what_is_achieved(played):
         assert any(np.array_equal(played.goals["desired_goal"][e], wanted) for e in found)
 
 
+def test_frames_after_the_last_action_are_each_environments_own_where_one_diverged():
+    from goalsight.agents.rollout import Episodes, Moment, Outcome
+    from goalsight.agents.watching.experience import _Books
+
+    books = _Books({"goal": "seen"})
+    on = np.ones(3, bool)
+
+    def obs(time: int) -> dict:
+        return {"seen": np.array([[10.0 * env + time] for env in range(3)]), "goal": np.zeros((3, 1))}
+
+    def outcome(ended: dict) -> Outcome:
+        finals = [ended.get(env) for env in range(3)]
+        return Outcome(np.zeros(3), on, on, {"final_obs": finals} if ended else {})
+
+    ends = [{1: {"seen": np.array([-1.0])}}, {env: {"seen": np.array([10.0 * env + 2])} for env in (0, 2)}]
+    for time in range(2):
+        moment = Moment(time, obs(time), np.zeros((3, 1), np.float32), on, np.arange(3))
+        books.before_step(moment)
+        books.on_step(moment, outcome(ends[time]))  # physics of the second environment breaks in the first step
+    diverged = np.array([False, True, False])
+    books.after_wave(Episodes(np.arange(3), on, np.zeros(3), np.array([2, 1, 2]), diverged))
+    (wave,) = books.waves
+    assert wave.frames["seen"][..., 0].tolist() == [[0, 1, 2], [20, 21, 22]]
+    assert wave.steps == 5  # the step of the episode that was left out counts
+
+
 def test_noise_is_added_and_actions_stay_in_their_bounds(played):
     class Still:
         def reset(self, obs, mask):
@@ -222,10 +248,11 @@ def test_cloning_is_the_squared_error_of_what_an_actor_does_without_noise():
     [
         ("play", 5, "at least 10"),
         ("rounds", -1, "must not be negative"),
+        ("attempts", 9_000, "may take 9,000 episodes, got 18,192"),
         ("last_goals", 1.5, r"lie in \[0, 1\]"),
-        ("lessons", 0, "at least 1"),
+        ("lessons", 0, "must be positive"),
     ],
 )
 def test_options_out_of_range_are_refused(option, value, says):
-    with pytest.raises(UserError, match=f"watching.{option}.*{says}"):
+    with pytest.raises(UserError, match=f"{option}.*{says}"):
         Watching(**{option: value})

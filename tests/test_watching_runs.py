@@ -122,6 +122,33 @@ def test_a_training_that_was_stopped_while_it_tried_goes_on_to_the_bit(
 
 
 @pytest.mark.slow
+def test_a_training_that_was_stopped_while_it_watched_begins_anew(
+    whole: Run, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    def stopped(self: Run) -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 30
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "stopped", property(stopped))
+        path = train(config(tmp_path / "run", video))
+    assert Run.open(path).status == "interrupted"
+    with Run.resume(path) as run:
+        resume(run)
+    assert weights(Run.open(path)) == weights(whole)
+
+
+@pytest.mark.slow
+def test_attempts_without_noise_are_made_too(video: Path, tmp_path: Path) -> None:
+    run = Run.open(train(config(tmp_path / "run", video, watching=replace(SHORT, noise=0.0), steps=1500)))
+    tensors = load_file(run.checkpoint() / "weights.safetensors")
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+
+
+@pytest.mark.slow
 def test_eyes_are_learnt_from_play_without_video_too(tmp_path: Path) -> None:
     run = Run.open(train(config(tmp_path / "run", None, eyes="estimates", steps=1500)))
     assert run.summary["eyes"] == "estimates"

@@ -19,6 +19,7 @@ from goalsight.agents.algorithms.imitation import Rehearsal, cloning_error
 from goalsight.agents.networks.inputs import Sight
 from goalsight.agents.networks.policy import GoalActor, TwinCritic
 from goalsight.base.errors import UserError
+from goalsight.base.options import check_positive, check_share
 from goalsight.base.training_state import State, load_optimiser, optimiser_state
 from goalsight.envs.tasks.shared.training import Training
 
@@ -206,30 +207,6 @@ class Returns:
         """Go back to a state."""
         device = self._least.device
         self._least, self._greatest = state["least"].to(device), state["greatest"].to(device)
-
-
-def check_positive(options: Any, *names: str) -> None:
-    """Refuse options that are not positive.
-
-    Raises:
-        UserError: naming the option.
-    """
-    for name in names:
-        value = getattr(options, name)
-        for number in value if isinstance(value, tuple) else (value,):
-            if number <= 0:
-                raise UserError(f"{name} must be positive, got {number}")
-
-
-def check_share(options: Any, *names: str) -> None:
-    """Refuse options that do not lie in [0, 1].
-
-    Raises:
-        UserError: naming the option.
-    """
-    for name in names:
-        if not 0 <= getattr(options, name) <= 1:
-            raise UserError(f"{name} must lie in [0, 1], got {getattr(options, name)}")
 
 
 def settling(rate: float, remaining: float) -> float:

@@ -10,8 +10,6 @@ from goalsight.agents.algorithms.base import (
     Algorithm,
     Options,
     Setting,
-    check_positive,
-    check_share,
     descend,
     load_networks,
     networks_state,
@@ -20,7 +18,7 @@ from goalsight.agents.algorithms.base import (
 )
 from goalsight.agents.algorithms.imitation import Imitation, Rehearsal, cloning_error
 from goalsight.agents.networks.inputs import Glance
-from goalsight.base.errors import UserError
+from goalsight.base.options import check_not_negative, check_positive, check_share
 from goalsight.base.training_state import State
 from goalsight.envs.tasks.shared.training import Training
 
@@ -47,9 +45,7 @@ class BCOptions(Options):
     def __post_init__(self) -> None:
         check_positive(self, "batch_size", "learning_rate", "hidden")
         check_share(self, "last_goals")
-        for name in ("weight_decay", "grounding"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name} must not be negative, got {getattr(self, name)}")
+        check_not_negative(self, "weight_decay", "grounding")
 
     def completed(self, training: Training) -> Self:
         """See `Options`."""
@@ -92,6 +88,7 @@ class BC(Algorithm):
 
     def update(self, batch: Imitation, remaining: float = 1.0, rehearsal: Rehearsal | None = None) -> None:
         """See `Algorithm`."""
+        batch = batch.to(self.device)
         set_rate(list(self._optimisers.values()), settling(self.options.learning_rate, remaining))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16, cache_enabled=False):
             goal = self.actor.first.goal(batch.observations)

@@ -16,6 +16,12 @@ class Imitation(NamedTuple):
     achieved: Tensor | None = None  # what the frame achieves, (B, G), where it is known
     goal: Tensor | None = None  # what the goal's frame achieves, (B, G)
 
+    def to(self, device: torch.device | str) -> "Imitation":
+        """The same batch on a device."""
+        observations = {key: part.to(device) for key, part in self.observations.items()}
+        achieved, goal = (None if part is None else part.to(device) for part in (self.achieved, self.goal))
+        return Imitation(observations, self.actions.to(device), achieved, goal)
+
 
 class Rehearsal(NamedTuple):
     """What an actor repeats of a recording while it learns by trial."""

@@ -12,7 +12,6 @@ from goalsight.agents.algorithms.base import (
     OnlineOptions,
     Returns,
     Setting,
-    check_positive,
     descend,
     load_networks,
     networks_state,
@@ -22,6 +21,7 @@ from goalsight.agents.algorithms.base import (
 )
 from goalsight.agents.algorithms.imitation import Rehearsal
 from goalsight.agents.networks.policy import GoalPolicy
+from goalsight.base.options import check_positive
 from goalsight.base.training_state import State
 from goalsight.envs.tasks.shared.training import Training
 

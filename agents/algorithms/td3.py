@@ -14,7 +14,6 @@ from goalsight.agents.algorithms.base import (
     OnlineOptions,
     Returns,
     Setting,
-    check_positive,
     descend,
     load_networks,
     networks_state,
@@ -23,7 +22,7 @@ from goalsight.agents.algorithms.base import (
     settling,
 )
 from goalsight.agents.algorithms.imitation import Rehearsal
-from goalsight.base.errors import UserError
+from goalsight.base.options import check_not_negative, check_positive
 from goalsight.base.training_state import State
 
 
@@ -43,9 +42,7 @@ class TD3Options(OnlineOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "delay")
-        for name in ("noise", "target_noise", "target_clip"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name} must not be negative, got {getattr(self, name)}")
+        check_not_negative(self, "noise", "target_noise", "target_clip")
 
 
 class TD3(Algorithm):

@@ -29,7 +29,6 @@ class Estimates:
     """
 
     tune_blocks = 0
-    dtype = np.float32
 
     def __init__(self, estimator: StateEstimator, kept: Sequence[int], goal_size: int) -> None:
         self.estimator = estimator.eval().requires_grad_(False)

@@ -1,5 +1,6 @@
 """Teaching a state estimator from the arm's own experience, and what can then be read by it."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from goalsight.agents.algorithms.base import set_rate
+from goalsight.agents.algorithms.base import descend
 from goalsight.agents.networks.estimator import StateEstimator
 from goalsight.agents.watching.experience import Experience
 from goalsight.base.precision import autocast
@@ -123,19 +124,17 @@ def teach(
     encoder = list(estimator.encoder.parameters())
     theirs = {id(weight) for weight in encoder}
     head = [weight for weight in estimator.parameters() if id(weight) not in theirs]
-    optimisers = [torch.optim.AdamW(part, lr=HEAD_RATE, weight_decay=1e-4, fused=True) for part in (head, encoder)]
-    for update in range(updates):
-        pace = min(1.0, update / 50 + 0.02) * (0.5 + 0.5 * np.cos(np.pi * update / updates))
-        for optimiser, rate in zip(optimisers, (HEAD_RATE, ENCODER_RATE), strict=True):
-            set_rate([optimiser], rate * pace)
+    groups = [{"params": head, "lr": HEAD_RATE}, {"params": encoder, "lr": ENCODER_RATE}]
+    optimiser = torch.optim.AdamW(groups, weight_decay=1e-4, fused=True)
+    pace = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda update: min(1.0, update / 50 + 0.02) * (0.5 + 0.5 * math.cos(math.pi * update / updates))
+    )
+    for _ in range(updates):
         frames, numbers, known = (part.to(device) for part in lessons.draw())
         with autocast(device):
             read = estimator(frames)
         error = F.smooth_l1_loss(read, (numbers - estimator.mean) / estimator.spread, beta=BETA, reduction="none")
         loss = (error * known).sum() / known.sum()
-        for optimiser in optimisers:
-            optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        for optimiser in optimisers:
-            optimiser.step()
+        descend(optimiser, loss)
+        pace.step()
         yield float(loss.detach())

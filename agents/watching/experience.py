@@ -1,6 +1,6 @@
 """What the arm has played itself: whole episodes with every frame, from which it learns to read video."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,35 +29,34 @@ class Experience:
         goals: what was asked for, (E, ...) by key of the observation.
         actions: (E, T, A) in [-1, 1].
         success: at the last step, (E,).
+        steps: environment steps that it took, those of episodes that were left out among them.
     """
 
     frames: dict[str, NDArray[Any]]
     goals: dict[str, NDArray[Any]]
     actions: NDArray[np.float32]
     success: NDArray[np.bool_]
+    steps: int
 
     def __len__(self) -> int:
         """How many episodes."""
         return len(self.actions)
 
     @property
-    def steps(self) -> int:
-        """Environment steps that it took."""
-        return self.actions.shape[0] * self.actions.shape[1]
-
-    @property
     def held_out(self) -> Mask:
         """Which episodes are not learnt from, (E,): every tenth, by which readings are judged."""
         return np.arange(len(self)) % HELD_OUT == 0
 
-    def joined(self, other: "Experience") -> "Experience":
-        """This experience and then the other."""
-        both = np.concatenate
-        return Experience(
-            {key: both([part, other.frames[key]]) for key, part in self.frames.items()},
-            {key: both([part, other.goals[key]]) for key, part in self.goals.items()},
-            both([self.actions, other.actions]),
-            both([self.success, other.success]),
+    @classmethod
+    def joined(cls, parts: Sequence["Experience"]) -> "Experience":
+        """One experience after the other."""
+        first = parts[0]
+        return cls(
+            {key: np.concatenate([part.frames[key] for part in parts]) for key in first.frames},
+            {key: np.concatenate([part.goals[key] for part in parts]) for key in first.goals},
+            np.concatenate([part.actions for part in parts]),
+            np.concatenate([part.success for part in parts]),
+            sum(part.steps for part in parts),
         )
 
     def seen_by(
@@ -89,30 +88,30 @@ class _Books:
     def __init__(self, goal_keys: dict[str, str]) -> None:
         self._goal_keys = goal_keys
         self._moments: list[Moment] = []
-        self._final: Observation = {}
+        self._final: dict[int, Observation] = {}  # by environment
         self.waves: list[Experience] = []
 
     def before_step(self, moment: Moment) -> None:
         self._moments.append(moment)
 
     def on_step(self, moment: Moment, outcome: Outcome) -> None:
-        if "final_obs" in outcome.info:
-            ended = [obs for obs in outcome.info["final_obs"] if obs is not None]
-            if len(ended) == len(moment.action):
-                self._final = {key: np.stack([obs[key] for obs in ended]) for key in ended[0]}
+        for env, obs in enumerate(outcome.info.get("final_obs", ())):
+            if obs is not None:  # where physics diverged before the others' end it is left out anyway
+                self._final[env] = obs
 
     def after_wave(self, episodes: Episodes) -> None:
         moments, self._moments = self._moments, []
-        count = len(episodes)
         whole = np.flatnonzero(~episodes.diverged)  # the wave's episodes stand in its first environments
+        ends = [self._final[int(env)] for env in whole]
         frames = {
-            key: np.stack([*(m.obs[key][:count][whole] for m in moments), self._final[key][:count][whole]], 1)
+            key: np.stack([*(m.obs[key][whole] for m in moments), np.array([end[key] for end in ends])], 1)
             for key in moments[0].obs
             if key not in self._goal_keys
         }
-        goals = {key: moments[0].obs[key][:count][whole] for key in self._goal_keys}
-        actions = np.stack([m.action[:count][whole] for m in moments], 1)
-        self.waves.append(Experience(frames, goals, actions, episodes.success[whole]))
+        goals = {key: moments[0].obs[key][whole] for key in self._goal_keys}
+        actions = np.stack([m.action[whole] for m in moments], 1)
+        steps = int(episodes.lengths.sum())
+        self.waves.append(Experience(frames, goals, actions, episodes.success[whole], steps))
 
 
 def gather(env: "GoalEnvs", policy: Policy, *, episodes: int, seed: int) -> Experience:
@@ -134,10 +133,7 @@ def gather(env: "GoalEnvs", policy: Policy, *, episodes: int, seed: int) -> Expe
         on_step=books.on_step,
         after_wave=books.after_wave,
     )
-    found, *rest = books.waves
-    for wave in rest:
-        found = found.joined(wave)
-    return found
+    return Experience.joined(books.waves)
 
 
 def unskilled(env: "GoalEnvs", seed: int) -> Policy:

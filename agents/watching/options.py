@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 
 from goalsight.base.errors import UserError
+from goalsight.base.options import check_not_negative, check_positive, check_share
+
+LEAST_PLAY = 10  # episodes
+MOST_EPISODES = 9_000  # so many seeds are each run's own
 
 
 @dataclass(frozen=True)
@@ -39,14 +43,10 @@ class Watching:
     """Disagreement of the inverse model's members on the video, over that on play held out, up to which they are."""
 
     def __post_init__(self) -> None:
-        for name in ("play", "attempts", "lessons", "inverse_updates", "imitation_updates", "cloning_steps"):
-            if getattr(self, name) < 1:
-                raise UserError(f"watching.{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("rounds", "noise", "cloning", "cloning_end", "hold", "most_doubt"):
-            if getattr(self, name) < 0:
-                raise UserError(f"watching.{name} must not be negative, got {getattr(self, name)}")
-        for name in ("last_goals", "least_explained"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"watching.{name} must lie in [0, 1], got {getattr(self, name)}")
-        if self.play < 10:
-            raise UserError(f"watching.play must be at least 10, of which one is held out, got {self.play}")
+        check_positive(self, "play", "attempts", "lessons", "inverse_updates", "imitation_updates", "cloning_steps")
+        check_not_negative(self, "rounds", "noise", "cloning", "cloning_end", "hold", "most_doubt")
+        check_share(self, "last_goals", "least_explained")
+        if self.play < LEAST_PLAY:
+            raise UserError(f"play must be at least {LEAST_PLAY} episodes, of which one is held out, got {self.play}")
+        if (episodes := self.play + self.rounds * self.attempts) > MOST_EPISODES:
+            raise UserError(f"play and all attempts may take {MOST_EPISODES:,} episodes, got {episodes:,}")

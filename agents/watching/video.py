@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from goalsight.agents.recordings import CHUNK
+from goalsight.agents.collecting.collect import FPS
+from goalsight.agents.recordings import encoded
 from goalsight.base.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
 
     from goalsight.pretrain.data.store import FrameStore
 
-CACHE = Path("runs/frames")
 AUDITED = 20  # episodes whose actions are known, by which labels are judged; they are never learnt from
-CONTROL_RATE = 25.0  # steps of an environment, and frames of its video [1/s]
 
 
 @dataclass(frozen=True)
@@ -63,10 +62,7 @@ class SilentVideo:
 
     def look(self, see: "Callable[[NDArray[np.uint8]], NDArray[np.float32]]") -> NDArray[np.float32]:
         """What is seen in every frame, (F, D)."""
-        starts = range(0, self.store.num_frames, CHUNK)
-        return np.concatenate(
-            [see(self.store.frames(np.arange(a, min(a + CHUNK, self.store.num_frames)))) for a in starts]
-        )
+        return np.asarray(encoded([self.store], see))
 
 
 def open_video(paths: Sequence[Path], image_size: int) -> SilentVideo:
@@ -79,9 +75,10 @@ def open_video(paths: Sequence[Path], image_size: int) -> SilentVideo:
     Raises:
         UserError: if nothing can be read, or no episode is long enough.
     """
+    from goalsight.pretrain.data import CACHE
     from goalsight.pretrain.data.ingest import cached_ingest
 
-    store = cached_ingest(paths, CACHE, image_size, fps=CONTROL_RATE)
+    store = cached_ingest(paths, CACHE, image_size, fps=FPS)
     lengths = np.asarray(store.episode_lengths)
     if lengths.max(initial=0) < 4:
         raise UserError(f"{', '.join(map(str, paths))}: no episode of four frames or more, so nothing happens in it")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from goalsight.agents.agent import Agent
@@ -121,7 +122,7 @@ class Watcher:
             attempts = self._gather(Noisy(agent, options.noise, self._seed + self._played), options.attempts)
             rounds[-1]["attempts_success"] = float(attempts.success.mean())
             estimator.requires_grad_(True)
-            watched = self._round(estimator, experience.joined(attempts), rounds, options.lessons // 2)
+            watched = self._round(estimator, Experience.joined([experience, attempts]), rounds, options.lessons // 2)
             experience = watched.experience
         return watched
 
@@ -177,15 +178,11 @@ class Watcher:
         seen = features.look(frames.reshape(-1, *frames.shape[2:]))
         around = windows(seen, *bounds(np.full(episodes, moments))).reshape(episodes, moments, -1)[:, :-1]
         held = experience.held_out
-        with self._seeded():
-            inverse = InverseModel(around.shape[-1], experience.actions.shape[-1])
-        taught = around[~held].reshape(-1, around.shape[-1]), experience.actions[~held].reshape(-1, inverse.size)
-        learning = inverse.fit(*taught, updates=options.inverse_updates, rng=self._rng)
-        self._show(learning, options.inverse_updates, "inverse")
+        inverse = self._invert(around[~held], experience.actions[~held])
         own, own_doubt = inverse.label(around[held].reshape(-1, around.shape[-1]))
-        truth = experience.actions[held].reshape(-1, inverse.size)
         watched = video.look(features.look)
         labels, doubt = inverse.label(windows(watched, *bounds(video.lengths)))
+        truth = experience.actions[held].reshape(-1, inverse.size)
         measured["own_actions_explained"] = explained(truth, own).tolist()
         measured["doubt"] = float(doubt.mean() / max(float(own_doubt.mean()), 1e-6))
         audit = video.audit(inverse.size)
@@ -204,6 +201,15 @@ class Watcher:
             last_goals=options.last_goals,
             seed=self._seed,
         )
+
+    def _invert(self, around: NDArray[np.float32], actions: NDArray[np.float32]) -> InverseModel:
+        """Learn from windows (E, T, D) of own play which actions (E, T, A) were taken in them."""
+        with self._seeded():
+            inverse = InverseModel(around.shape[-1], actions.shape[-1])
+        taught = around.reshape(-1, around.shape[-1]), actions.reshape(-1, inverse.size)
+        updates = self._options.inverse_updates
+        self._show(inverse.fit(*taught, updates=updates, rng=self._rng), updates, "inverse")
+        return inverse
 
     def _why_not(self, measured: dict[str, Any]) -> str | None:
         """Say why the labels are not to be believed; None where they are."""
@@ -230,11 +236,11 @@ class Watcher:
         def learn() -> Iterable[float]:
             for update in range(updates):
                 set_rate([optimiser], settling(RATE, 1 - update / updates))
-                batch = recording.sample(BATCH)
+                batch = recording.sample(BATCH).to(self._device)
                 with autocast(self._device):
                     error = cloning_error(actor, batch)
                     loss = error
-                    if actor.spread:
+                    if actor.spread and self._options.noise:
                         loss = error + SPREAD_WEIGHT * spread_error(actor, batch, self._options.noise)
                 descend(optimiser, loss)
                 yield float(error.detach())

@@ -84,3 +84,38 @@ def _plain(hint: Any, value: Any) -> Any:
     if hint in (bool, int, str) and type(value) is hint:
         return value
     raise TypeError
+
+
+def check_positive(options: Any, *names: str) -> None:
+    """Refuse options that are not positive.
+
+    Raises:
+        UserError: naming the option.
+    """
+    for name in names:
+        value = getattr(options, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if number <= 0:
+                raise UserError(f"{name} must be positive, got {number}")
+
+
+def check_share(options: Any, *names: str) -> None:
+    """Refuse options that do not lie in [0, 1].
+
+    Raises:
+        UserError: naming the option.
+    """
+    for name in names:
+        if not 0 <= getattr(options, name) <= 1:
+            raise UserError(f"{name} must lie in [0, 1], got {getattr(options, name)}")
+
+
+def check_not_negative(options: Any, *names: str) -> None:
+    """Refuse options that are negative.
+
+    Raises:
+        UserError: naming the option.
+    """
+    for name in names:
+        if getattr(options, name) < 0:
+            raise UserError(f"{name} must not be negative, got {getattr(options, name)}")
