@@ -86,7 +86,8 @@ class Agent:
 
 def agent_tensors(algorithm: Algorithm, features: Features | None) -> dict[str, Tensor]:
     """Return all that a checkpoint keeps: the algorithm's networks, and what its features are computed by."""
-    tensors: dict[str, Tensor] = dict(algorithm.networks.state_dict())
+    judged = {f"{ACTOR}{name}": tensor for name, tensor in algorithm.judged.state_dict().items()}
+    tensors: dict[str, Tensor] = dict(algorithm.networks.state_dict()) | judged
     return tensors if features is None else tensors | features.tensors()
 
 

@@ -370,7 +370,7 @@ class Learner:
 
     def agent(self) -> Agent:
         """Return the agent as it is now."""
-        return self._acting(self.algorithm.actor, self.features)
+        return self._acting(self.algorithm.judged, self.features)
 
     def _acting(self, actor: GoalActor, features: Features | None) -> Agent:
         return Agent(actor, features, env_id=self.env.id, env_kwargs=self.env.arguments(), facts=self.facts)

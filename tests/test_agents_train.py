@@ -197,6 +197,7 @@ def test_sac_learns_each_task_by_the_numbers_it_was_measured_with(task, obs):
         "temperature": 0.1,
         "random_actions": 0.2,
         "relabelled": 0.8,
+        "averaged": 200,
     }
 
 

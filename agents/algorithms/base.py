@@ -62,9 +62,11 @@ class OnlineOptions(Options):
     """Share of the actions in training that are drawn uniformly."""
     relabelled: float = 0.8
     """Share of the goals in a batch that are replaced by what a later frame achieved."""
+    averaged: int = 200
+    """Updates over which the weights of the actor that is judged and kept are averaged; with 1 they are the latest."""
 
     def __post_init__(self) -> None:
-        check_positive(self, "updates_per_step", "batch_size", "warmup", "learning_rate", "tau", "hidden")
+        check_positive(self, "updates_per_step", "batch_size", "warmup", "learning_rate", "tau", "hidden", "averaged")
         check_share(self, "random_actions", "relabelled", "tau")
 
     def completed(self, training: Training) -> Self:
@@ -152,6 +154,11 @@ class Algorithm(ABC):
             remaining: share of the training that lies ahead, for learning rates that fall.
             rehearsal: what the actor repeats of a recording beside it; only algorithms that learn by trial get one.
         """
+
+    @property
+    def judged(self) -> GoalActor:
+        """The actor that is evaluated and kept."""
+        return self.actor
 
     @abstractmethod
     def losses(self) -> dict[str, float]:

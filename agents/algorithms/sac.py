@@ -20,7 +20,8 @@ from goalsight.agents.algorithms.base import (
     settling,
 )
 from goalsight.agents.algorithms.imitation import Rehearsal
-from goalsight.agents.networks.policy import GoalPolicy
+from goalsight.agents.networks.averaging import Average
+from goalsight.agents.networks.policy import GoalActor, GoalPolicy
 from goalsight.base.options import check_positive
 from goalsight.base.training_state import State
 from goalsight.envs.tasks.shared.training import Training
@@ -82,6 +83,7 @@ class SAC(Algorithm):
             "temperature": torch.optim.Adam([self.log_temperature], lr=options.learning_rate),
         }
         self._bounds = Returns(self.gamma, self.device)
+        self._average = Average(self.actor, options.averaged)
         self._online = [p.detach() for p in self.critic.parameters()]
         self._target = [p.detach() for p in self.critic_target.parameters()]
         self._losses: dict[str, Tensor] = {}
@@ -116,6 +118,7 @@ class SAC(Algorithm):
         self._losses |= {"critic_loss": critic_loss.detach(), "value": values.detach().mean()}
         self._update_actor(obs, actions, log_prob, temperature, rehearsal)
         torch._foreach_lerp_(self._target, self._online, self.options.tau)
+        self._average.update()
 
     def _update_actor(
         self,
@@ -139,6 +142,11 @@ class SAC(Algorithm):
             "temperature": temperature,
         }
 
+    @property
+    def judged(self) -> GoalActor:
+        """See `Algorithm`."""
+        return self._average.network
+
     def losses(self) -> dict[str, float]:
         """See `Algorithm`."""
         return {name: float(value) for name, value in self._losses.items()}
@@ -150,6 +158,7 @@ class SAC(Algorithm):
         return networks_state(self.networks, self._optimisers) | {
             "log_temperature": self.log_temperature.detach().clone(),
             "bounds": self._bounds.state(),
+            "average": self._average.state(),
             "updates": self.updates,
         }
 
@@ -159,4 +168,5 @@ class SAC(Algorithm):
         with torch.no_grad():
             self.log_temperature.copy_(state["log_temperature"])
         self._bounds.load(state["bounds"])
+        self._average.load(state["average"])
         self.updates = state["updates"]

@@ -22,6 +22,8 @@ from goalsight.agents.algorithms.base import (
     settling,
 )
 from goalsight.agents.algorithms.imitation import Rehearsal
+from goalsight.agents.networks.averaging import Average
+from goalsight.agents.networks.policy import GoalActor
 from goalsight.base.options import check_not_negative, check_positive
 from goalsight.base.training_state import State
 
@@ -65,6 +67,7 @@ class TD3(Algorithm):
         self.networks = nn.ModuleDict(
             {name: getattr(self, name) for name in ("actor", "critic", "actor_target", "critic_target")}
         )
+        self._average = Average(self.actor, options.averaged)
         self._optimisers: dict[str, torch.optim.Optimizer] = {}
         for name in ("actor", "critic"):
             weights, target = self.networks[name], self.networks[f"{name}_target"]
@@ -102,6 +105,7 @@ class TD3(Algorithm):
             if self.updates % self.options.delay == 0:
                 self._update_actor(batch.observations, rehearsal)
                 torch._foreach_lerp_(self._target, self._online, self.options.tau)
+                self._average.update()
 
     @torch.no_grad()
     def _targets(self, batch: DictReplayBufferSamples) -> Tensor:
@@ -122,6 +126,11 @@ class TD3(Algorithm):
         self.critic.requires_grad_(True)
         self._losses["actor_loss"] = actor_loss.detach()
 
+    @property
+    def judged(self) -> GoalActor:
+        """See `Algorithm`."""
+        return self._average.network
+
     def losses(self) -> dict[str, float]:
         """See `Algorithm`."""
         return {name: float(value) for name, value in self._losses.items()}
@@ -131,10 +140,11 @@ class TD3(Algorithm):
     def state(self) -> State:
         """See `Algorithm`."""
         kept = networks_state(self.networks, self._optimisers)
-        return kept | {"bounds": self._bounds.state(), "updates": self.updates}
+        return kept | {"bounds": self._bounds.state(), "average": self._average.state(), "updates": self.updates}
 
     def load(self, state: State) -> None:
         """See `Algorithm`."""
         load_networks(self.networks, self._optimisers, state)
         self._bounds.load(state["bounds"])
+        self._average.load(state["average"])
         self.updates = state["updates"]
