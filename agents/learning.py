@@ -1,6 +1,5 @@
 """Training from end to end: environments, features, replay and agent put together, watched and saved."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +13,7 @@ from goalsight.agents.agent import Agent
 from goalsight.agents.algorithms import ALGORITHMS
 from goalsight.agents.algorithms.base import Algorithm, Scales, Setting
 from goalsight.agents.calibration import calibrate
+from goalsight.agents.checking import Check, judgement
 from goalsight.agents.keeping import Keeper
 from goalsight.agents.networks.estimates import Estimates
 from goalsight.agents.networks.features import Features, FrozenFeatures, Reduction, find_encoder
@@ -195,7 +195,7 @@ class Learner:
             raise UserError(f"{self.env.id} shows no state beside its images; choose critic pixels")
         return env
 
-    def _make_online(self, env: "GoalEnvs", stopped: Callable[[], bool] = lambda: False) -> Online:
+    def _make_online(self, env: "GoalEnvs", run: Run | None = None) -> Online:
         """Make replay and algorithm, after a short play at random that shows the scales of vectors."""
         config, options = self.config, self.options
         scales: Scales | None = None
@@ -206,7 +206,8 @@ class Learner:
             if isinstance(self.features, FrozenFeatures) and play.frames is not None:
                 self.features.fit(play.frames)
             elif config.estimates:
-                watched = self._watch(env, scales, stopped)
+                assert run is not None, "its eyes are made when the learning begins"
+                watched = self._watch(env, scales, run)
         self._env = GoalVecEnv(
             env,
             self.features,
@@ -258,10 +259,18 @@ class Learner:
         kept = None if self.state is None else self.state.get("recording")
         return None if kept is None else Recording.restored(kept)
 
-    def _watch(self, env: "GoalEnvs", scales: Scales, stopped: Callable[[], bool]) -> Watched:
-        """Learn to see from play, and from video what to do."""
+    def _watch(self, env: "GoalEnvs", scales: Scales, run: Run) -> Watched:
+        """Learn to see from play, and from video what to do; what each round's imitation reaches is logged."""
         config = self.config
         assert self._encoder is not None
+        check = Check(self.env, self.plan.eval_episodes, self.threads, lambda: run.stopped)
+
+        def judge(agent: Agent, steps: int) -> float | None:
+            if (episodes := check(agent)) is None:
+                return None
+            measured = judgement(episodes)
+            run.log(steps, measured | {"train/env_steps": steps, "train/updates": 0})
+            return measured["eval/success"]
 
         def make_actor(features: Estimates) -> GoalActor:
             self.features = features
@@ -277,16 +286,19 @@ class Learner:
             config.watching,
             make_actor=make_actor,
             act=lambda actor, features: self._acting(actor, features),
+            judge=judge,
             seed=config.seed,
             play_seed=PLAY_SEED + SEEDS_PER_RUN * config.seed + CALIBRATED,
             device=config.device,
-            stopped=stopped,
+            stopped=lambda: run.stopped,
         )
         try:
             watched = watcher.watch()
         except BaseException:
             env.close()
             raise
+        finally:
+            check.close()
         self.features, self.rounds = watched.features, watched.rounds
         return watched
 
@@ -345,8 +357,8 @@ class Learner:
 
     # Learning -----------------------------------------------------------------------------------------------------
 
-    def learn(self, run: Run, stopped: Callable[[], bool]) -> dict[str, Any]:
-        """Train into `run` until the steps are done, the target is reached or `stopped()`; return the summary.
+    def learn(self, run: Run) -> dict[str, Any]:
+        """Train into `run` until the steps are done, the target is reached or `run.stopped`; return the summary.
 
         What is kept on the way, and when it is stopped, is enough to go on to the bit.
         """
@@ -354,11 +366,11 @@ class Learner:
             if self.state is not None:
                 self.rounds = list(self.state["rounds"])
             try:
-                self._loop = self._make_online(self._make_env(), stopped)
+                self._loop = self._make_online(self._make_env(), run)
             except StoppedError:
                 return {**self.facts, "env_steps": 0, "updates": 0, "seconds": 0.0, "best_success": None}
         self.keeper = Keeper(self, run)
-        with Watch(self, run, stopped, self.keeper) as watch:
+        with Watch(self, run, self.keeper) as watch:
             self.loop.saw = watch.saw
             if self.state is not None:
                 self.keeper.load(self.state, watch)
@@ -367,6 +379,11 @@ class Learner:
             watch.finish()
         rounds = {"watching": self.rounds} if self.rounds else {}
         return {**self.facts, **watch.summary(), **rounds}
+
+    def note_imitation(self, success: float) -> None:
+        """Note what imitation alone has reached in the end: the first evaluation of one that watched."""
+        if self.rounds:
+            self.rounds[-1].setdefault("success", success)
 
     def agent(self) -> Agent:
         """Return the agent as it is now."""

@@ -200,7 +200,7 @@ def resume(run: "Run") -> Path:
 
 
 def _learn(learner: "Learner", run: "Run") -> None:
-    summary: dict[str, Any] = learner.learn(run, lambda: run.stopped)
+    summary: dict[str, Any] = learner.learn(run)
     run.finish(summary)
     if run.manifest["status"] == "finished":
         learner.keeper.clear()

@@ -2,24 +2,20 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
 from goalsight.agents.agent import agent_meta, agent_tensors
-from goalsight.agents.rollout import rollout
+from goalsight.agents.checking import Check, judgement
 from goalsight.base.runs import Run
 from goalsight.base.training_state import State
-from goalsight.envs.making import make
 
 if TYPE_CHECKING:
     from goalsight.agents.keeping import Keeper
     from goalsight.agents.learning import Learner
 
-CHECK_SEED = 5_000_000  # of the evaluations that choose the best checkpoint; apart from all other seeds
-CHECK_ENVS = 50  # environments at once in an evaluation
 RECENT = 100  # training episodes over which success is averaged
 SAVE_EVERY = 50.0  # between checkpoints, at most; evaluations may delay one [s]
 FIRST_SAVE_AT = 0.01  # of the steps
@@ -31,14 +27,13 @@ class Watch:
     Args:
         learner: what learns.
         run: takes measurements and checkpoints.
-        stopped: whether someone asked to stop.
         kept: what the training goes on from.
     """
 
-    def __init__(self, learner: "Learner", run: Run, stopped: Callable[[], bool], kept: "Keeper") -> None:
-        self._learner, self._run, self._stopped, self._kept = learner, run, stopped, kept
+    def __init__(self, learner: "Learner", run: Run, kept: "Keeper") -> None:
+        self._learner, self._run, self._kept = learner, run, kept
         self._plan, self._loop, self._algorithm = learner.plan, learner.loop, learner.algorithm
-        self._env = make(learner.env, min(self._plan.eval_episodes, CHECK_ENVS), num_threads=learner.threads)
+        self._check = Check(learner.env, self._plan.eval_episodes, learner.threads, lambda: run.stopped)
         self._recent: deque[bool] = deque(maxlen=RECENT)
         self._evaluations: list[float] = []
         self._evaluated = 0  # steps at the latest evaluation
@@ -58,7 +53,7 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         """Close the bar and the evaluation's environments."""
         self._bar.close()
-        self._env.close()
+        self._check.close()
 
     def saw(self, infos: list[dict[str, Any]]) -> None:
         """Count the training episodes that ended with a step."""
@@ -79,22 +74,17 @@ class Watch:
             due = time.monotonic() - self._saved > SAVE_EVERY
         if due and self._loop.steps:
             self.save(best=False)
-        return not (self._reached or self._stopped())
+        return not (self._reached or self._run.stopped)
 
     def _evaluate(self) -> None:
-        episodes = rollout(
-            self._env,
-            self._learner.agent(),
-            episodes=self._plan.eval_episodes,
-            seed=CHECK_SEED,
-            stop=self._stopped,
-        )
-        if len(episodes) < self._plan.eval_episodes:
+        episodes = self._check(self._learner.agent())
+        if episodes is None:
             return
         self._evaluated = self._loop.steps
-        success = float(episodes.success.mean())
+        measured = judgement(episodes)
+        success = measured["eval/success"]
         self._evaluations.append(success)
-        measured = {"eval/success": success, "eval/return": float(episodes.returns.mean())}
+        self._learner.note_imitation(success)
         measured |= {f"train/{name}": value for name, value in self._progress().items() if value is not None}
         measured |= {f"train/{name}": value for name, value in self._algorithm.losses().items()}
         self._run.log(self._loop.steps, measured)
@@ -112,7 +102,7 @@ class Watch:
 
     def finish(self) -> None:
         """Save once more: what to go on from where it was stopped, the agent alone where it is done."""
-        if self._stopped() and not self.done:
+        if self._run.stopped and not self.done:
             self.save(best=False)
         elif self._saved_step != self._loop.steps:  # what was judged at the last step stays as it was judged
             self._publish(best=False, state=None)

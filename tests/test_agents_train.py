@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from goalsight.agents import watch
+from goalsight.agents import checking
 from goalsight.agents.agent import load_agent
 from goalsight.agents.algorithms.sac import SACOptions
 from goalsight.agents.algorithms.td3 import TD3Options
@@ -141,7 +141,7 @@ def test_training_ends_when_two_evaluations_in_a_row_reach_the_target(tmp_path, 
         zeros = np.zeros(episodes)
         return Episodes(zeros.astype(int), np.full(episodes, next(successes)), zeros, zeros.astype(int), zeros > 0)
 
-    monkeypatch.setattr(watch, "rollout", judged)
+    monkeypatch.setattr(checking, "rollout", judged)
     config = Train(**TINY | STATE | {"eval_every": 40, "target_success": 0.5}, out=tmp_path / "run")
     summary = Run.open(train(config)).summary
     assert summary["reached_target"]

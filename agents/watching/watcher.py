@@ -75,6 +75,7 @@ class Watcher:
         options: how.
         make_actor: makes an actor for features.
         act: makes an actor act on images.
+        judge: returns an agent's success in episodes of their own, after so many environment steps; None when stopped.
         seed: of everything random.
         play_seed: of the episodes, as many as are played in all.
         device: where networks compute.
@@ -90,6 +91,7 @@ class Watcher:
         *,
         make_actor: Callable[[Estimates], GoalActor],
         act: Callable[[GoalActor, Estimates], Agent],
+        judge: Callable[[Agent, int], float | None],
         seed: int,
         play_seed: int,
         device: str = "cpu",
@@ -97,7 +99,7 @@ class Watcher:
     ) -> None:
         self._stopped = stopped
         self._env, self._encoder, self._video, self._options = env, encoder, video, options
-        self._make_actor, self._act = make_actor, act
+        self._make_actor, self._act, self._judge = make_actor, act, judge
         self._rng = np.random.default_rng((seed, 1))
         self._seed, self._play_seed, self._device = seed, play_seed, device
         self._played = 0  # episodes
@@ -119,6 +121,9 @@ class Watcher:
         for _ in range(options.rounds if watched.actor is not None else 0):
             assert watched.actor is not None
             agent = self._act(watched.actor, watched.features)
+            if (success := self._judge(agent, experience.steps)) is None:
+                raise StoppedError
+            rounds[-1]["success"] = success
             attempts = self._gather(Noisy(agent, options.noise, self._seed + self._played), options.attempts)
             rounds[-1]["attempts_success"] = float(attempts.success.mean())
             estimator.requires_grad_(True)

@@ -1,0 +1,51 @@
+"""The evaluations on the way: the same episodes each time, which nothing is trained or chosen on otherwise."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from goalsight.agents.rollout import Episodes, rollout
+from goalsight.envs.making import make
+
+if TYPE_CHECKING:
+    from goalsight.agents.agent import Agent
+    from goalsight.envs.config import EnvConfig
+
+CHECK_SEED = 5_000_000  # of the evaluations that choose the best checkpoint; apart from all other seeds
+CHECK_ENVS = 50  # environments at once in an evaluation
+
+
+class Check:
+    """Environments in which agents are judged while they are trained; a context manager.
+
+    Args:
+        env: how they are made.
+        episodes: of each evaluation.
+        threads: of the environments.
+        stopped: whether someone asked to stop.
+    """
+
+    def __init__(self, env: "EnvConfig", episodes: int, threads: int, stopped: Callable[[], bool]) -> None:
+        self._episodes, self._stopped = episodes, stopped
+        self._env = make(env, min(episodes, CHECK_ENVS), num_threads=threads)
+
+    def __enter__(self) -> "Check":
+        """Nothing more to open."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the environments."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the environments."""
+        self._env.close()
+
+    def __call__(self, agent: "Agent") -> Episodes | None:
+        """Return the episodes of an evaluation; None where someone asked to stop before its end."""
+        episodes = rollout(self._env, agent, episodes=self._episodes, seed=CHECK_SEED, stop=self._stopped)
+        return episodes if len(episodes) == self._episodes else None
+
+
+def judgement(episodes: Episodes) -> dict[str, float]:
+    """What an evaluation found, as a run logs it."""
+    return {"eval/success": float(episodes.success.mean()), "eval/return": float(episodes.returns.mean())}

@@ -1,0 +1,240 @@
+"""What watching is worth: agents that watched silent video beside agents that did not, seed by seed.
+
+What is claimed, and against whom, was written down before the first run, in watching_registered.md. Runs that the
+result already holds are skipped, and it is written after each, so a stopped benchmark goes on when it is started again.
+"""
+
+import contextlib
+import gc
+import sys
+from collections.abc import Iterator
+from concurrent.futures import as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+from unittest.mock import patch
+
+import numpy as np
+import tyro
+from learning import NEVER, StoppedError, workers
+from numpy.typing import NDArray
+from reporting import RESULTS, Rows, provenance
+
+from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
+from goalsight.agents.collecting.play import Mix
+from goalsight.agents.train import Train, train
+from goalsight.agents.watching.inverse import InverseModel
+from goalsight.base.errors import UserError, choose
+from goalsight.base.machine import usable_cores
+from goalsight.base.runs import Run, stopped_by
+from goalsight.envs.config import EnvConfig
+from goalsight.envs.ids import id_of, spec_of
+from goalsight.envs.tasks import TASKS
+from goalsight.eval.evaluate import Eval, evaluate
+from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
+
+EXPERT = Mix(push=0.0, grasp=0.0, expert=1.0, wander=0.0, random=0.0)
+AIMLESS = Mix(push=0.0, grasp=0.0, expert=0.0, wander=0.6, random=0.4)
+VIDEO_SEED, VIDEO_SEEDS = 3_000_000, 10_000  # of the videos: one each for the agents' seeds
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Agents that are alike but for their seed."""
+
+    shows: Literal["nothing", "expert", "aimless", "shuffled"] = "nothing"  # the video
+    episodes: int = 0  # of it
+    steps: int = 40_000  # environment steps in all
+    obs: Literal["state", "pixels"] = "pixels"
+    labels: Literal["read", "true", "random"] = "read"  # the actions that the video is imitated by
+    task: str = ""  # of the video, where it is another
+
+
+ARMS = {
+    "expert-2500": Arm("expert", 2500),
+    "expert-500": Arm("expert", 500),
+    "no-video": Arm(steps=150_000),
+    "state": Arm(steps=150_000, obs="state"),
+    "shuffled-500": Arm("shuffled", 500, steps=18_000),
+    "aimless-500": Arm("aimless", 500, steps=18_000),
+    "true-2500": Arm("expert", 2500, steps=18_000, labels="true"),
+    "random-labels-500": Arm("expert", 500, steps=18_000, labels="random"),
+    "expert-100": Arm("expert", 100, steps=18_000),
+    "expert-25": Arm("expert", 25, steps=18_000),
+    "other-task-500": Arm("expert", 500, steps=18_000, task="reach"),
+}
+
+
+@dataclass(frozen=True)
+class WatchingWorth:
+    """Measure what watching is worth."""
+
+    task: str = "push"
+    """The task, with the Panda."""
+    arms: tuple[str, ...] = tuple(ARMS)
+    """Which agents."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    """One agent of each arm for each."""
+    eval_every: int = 5_000
+    """Env steps between evaluations."""
+    eval_episodes: int = 100
+    """Episodes per evaluation on the way."""
+    final_episodes: int = 200
+    """Episodes by which the finished agent is judged, on seeds of their own."""
+    jobs: int = 1
+    """Agents that learn at once, each on its share of the CPUs."""
+    runs: Path = Path("runs/watching")
+    """Where videos and runs are kept."""
+    out: Path = RESULTS / "watching.json"
+    """The result."""
+
+    def __post_init__(self) -> None:
+        choose("task", self.task, TASKS)
+        for name in self.arms:
+            choose("arm", name, ARMS)
+        if not 1 <= self.jobs <= usable_cores():
+            raise UserError(f"jobs must be 1 to {usable_cores()}, one CPU each, got {self.jobs}")
+
+    @property
+    def env(self) -> str:
+        """The id, with the Panda."""
+        return id_of("panda", TASKS[self.task])
+
+
+def video_of(arm: Arm, env: str, seed: int, folder: Path) -> Path:
+    """Return the recording that an arm's agent of this seed watches, made if it is not there."""
+    if arm.shows == "shuffled":
+        return shuffled(video_of(replace(arm, shows="expert"), env, seed, folder), seed)
+    out = folder / f"{spec_of(env).name}-{arm.shows}-{arm.episodes}-{seed}"
+    if not out.exists():
+        training = TASKS[spec_of(env).task or ""].training
+        collect(
+            Collect(
+                env=PlayEnv(env),
+                steps=training.horizon or 50,
+                frames=arm.episodes * (training.horizon or 50),
+                seed=VIDEO_SEED + VIDEO_SEEDS * seed,
+                mix=AIMLESS if arm.shows == "aimless" else EXPERT,
+                film=0,
+                out=out,
+            )
+        )
+    return out
+
+
+def shuffled(video: Path, seed: int) -> Path:
+    """Return a copy of a recording whose frames have lost their order within each episode."""
+    out = video.with_name(f"{video.name}-shuffled")
+    if not out.exists():
+        source, rng = FrameStore.open(video / "frames"), np.random.default_rng(seed)
+        with FrameStoreWriter(out, image_size=source.image_size, fps=source.fps) as writer:
+            for number in range(source.num_episodes):
+                writer.add_episode(rng.permutation(source.episode(number)), source="shuffled")
+    return out
+
+
+@contextlib.contextmanager
+def labelled(arm: Arm, video: Path | None, seed: int) -> Iterator[None]:
+    """Put true or random actions in the place of those read off the video, for the arms that are to have them."""
+    if arm.labels == "read" or video is None:
+        yield
+        return
+    true = np.asarray(FrameStore.open(video / "frames").columns["action"], np.float32)
+    given = true if arm.labels == "true" else np.random.default_rng(seed).uniform(-1, 1, true.shape).astype(np.float32)
+    read = InverseModel.label
+
+    def label(model: InverseModel, around: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        labels, doubt = read(model, around)
+        return (given if len(labels) == len(given) else labels), doubt
+
+    with patch.object(InverseModel, "label", label):
+        yield
+
+
+def learn(name: str, seed: int, config: WatchingWorth) -> dict[str, Any]:
+    """Train one agent, judge it, and return what the result keeps of it."""
+    about, arm = provenance(), ARMS[name]
+    gc.collect()
+    source = id_of("panda", TASKS[arm.task]) if arm.task else config.env
+    video = None if arm.shows == "nothing" else video_of(arm, source, seed, config.runs / "videos")
+    pixels: dict[str, Any] = {"encoder": "random", "eyes": "estimates"} if arm.obs == "pixels" else {}
+    asked = Train(
+        EnvConfig(config.env, obs=arm.obs),
+        video=() if video is None else (video,),
+        seed=seed,
+        steps=arm.steps,
+        eval_every=config.eval_every,
+        eval_episodes=config.eval_episodes,
+        target_success=NEVER,
+        threads=1,
+        out=config.runs / f"{config.task}-{name}-{seed}",
+        **pixels,
+    )
+    with labelled(arm, video, seed):
+        folder = train(asked)
+    if stopped_by():
+        raise StoppedError
+    run = Run.open(folder)
+    judged = evaluate(Eval(run=folder, checkpoint="last", episodes=config.final_episodes))
+    kept = ("env_steps", "updates", "seconds", "best_success", "watched_frames", "watched_skill", "watching")
+    return {
+        "task": config.task,
+        "arm": name,
+        "seed": seed,
+        "asked": asked_of(name, config),
+        "evaluations": [
+            {"env_steps": row["step"], "wall_s": row["wall_s"], "success": row["eval/success"]}
+            for row in run.metrics()
+            if "eval/success" in row
+        ],
+        "final": {"success": judged["success"], "seed": judged["seed"]},
+        **{key: run.summary[key] for key in kept if key in run.summary},
+        "sources": run.manifest["sources"],
+        **about,
+        "agents_at_once": config.jobs,
+    }
+
+
+def asked_of(name: str, config: WatchingWorth) -> dict[str, Any]:
+    """All that makes the runs of an arm what they are."""
+    arm = ARMS[name]
+    return {
+        "shows": arm.shows,
+        "episodes": arm.episodes,
+        "steps": arm.steps,
+        "labels": arm.labels,
+        "eval_every": config.eval_every,
+        "eval_episodes": config.eval_episodes,
+    }
+
+
+def run_all(result: Rows, config: WatchingWorth) -> None:
+    """Make the runs that the result lacks, seed by seed, and write it after each."""
+    keys = ("task", "arm", "seed")
+    waiting = [
+        (name, seed)
+        for seed in config.seeds
+        for name in config.arms
+        if result.lacks({"task": config.task, "arm": name, "seed": seed, **asked_of(name, config)}, *keys)
+    ]
+    with workers(config.jobs) as pool:
+        running = {pool.submit(learn, *job, config): job for job in waiting}
+        for done in as_completed(running):
+            result.put(done.result(), *keys)
+            print(f"{running[done]}: done", file=sys.stderr)
+
+
+def main(config: WatchingWorth) -> None:
+    """Make what is missing."""
+    result = Rows(config.out, "runs")
+    try:
+        run_all(result, config)
+    except (StoppedError, KeyboardInterrupt):
+        print("stopped; start again to go on", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(WatchingWorth, description=__doc__))
+    except UserError as error:
+        sys.exit(str(error))
