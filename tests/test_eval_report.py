@@ -7,8 +7,9 @@ import pytest
 from goalsight.base.errors import UserError
 from goalsight.base.runs import Run, atomic_write_json
 from goalsight.base.video import VideoWriter
+from goalsight.eval.reports.bars import success_plot
 from goalsight.eval.reports.page import facts
-from goalsight.eval.reports.plots import Series, axis, line_plot, success_plot
+from goalsight.eval.reports.plots import Series, axis, line_plot
 from goalsight.eval.reports.report import Report, report
 from goalsight.eval.stats import wilson
 
