@@ -9,8 +9,9 @@ import numpy as np
 
 from goalsight.base.errors import UserError
 from goalsight.eval.comparing.curves import ACROSS, Curve, curves_over
-from goalsight.eval.comparing.groups import Group, differing_within, grouped, paired_seeds
-from goalsight.eval.comparing.members import Member, read_members
+from goalsight.eval.comparing.groups import Group, grouped, paired_seeds
+from goalsight.eval.comparing.members import read_members
+from goalsight.eval.comparing.notes import notes_on
 from goalsight.eval.comparing.reaching import Ratio, Reached, first_reaching, median_reached, ratio
 from goalsight.eval.comparing.scores import (
     Difference,
@@ -25,7 +26,6 @@ from goalsight.eval.comparing.scores import (
 from goalsight.eval.stats import Estimate
 
 SEED = 0  # of every bootstrap
-FEW_SEEDS = 5
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def compared(paths: Sequence[Path], asked: Asked) -> Comparison:
         left_out=left_out,
         at=at,
         profiles={group.name: profile_of(group, at, _rng()) for group in groups},
-        notes=_notes(members, groups),
+        notes=notes_on(members, groups),
     )
 
 
@@ -152,32 +152,3 @@ def _pair(one: Group, other: Group, reached: dict[str, list[Reached]], timed: bo
         improvement=improvement(one, other, _rng()),
         ratio=ratio(reached[one.name], reached[other.name], places, _rng()) if timed else None,
     )
-
-
-def _notes(members: Sequence[Member], groups: Sequence[Group]) -> list[str]:
-    notes = [
-        f"{member.path} is {member.status}: it counts up to its last evaluation, at step {member.steps[-1]:,.0f}"
-        for member in members
-        if member.status != "finished"
-    ]
-    if len(groups) == 1:
-        notes.append("the runs differ in nothing but their seed, so there is one group and nothing to compare it with")
-    within = differing_within(groups)
-    if within:
-        notes.append(f"runs of one group differ in {', '.join(within)}")
-    ends = sorted({member.steps[-1] for member in members})
-    if ends[-1] > 1.05 * ends[0]:
-        notes.append(
-            f"final evaluations lie at different steps, from {ends[0]:,.0f} to {ends[-1]:,.0f}; the curves compare at "
-            "equal ones"
-        )
-    fewest = min(len(group.members) for group in groups)
-    if fewest < FEW_SEEDS:
-        seeds = f"{fewest} seed" + ("s" if fewest > 1 else "")
-        notes.append(f"with {seeds} in a group an interval over seeds knows only those, and is too narrow")
-    costs = [member.pretraining for member in members]
-    seconds = [cost["seconds"] for cost in costs if cost]
-    if None in costs or any(seconds):
-        spent = f", up to {max(seconds):,.0f} s" if any(seconds) else ""
-        notes.append(f"wall-clock time and steps leave out what encoders were pretrained for{spent}")
-    return notes

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,8 @@ class Member:
         values: the metric, (T,).
         episodes: of an evaluation; None where the metric is no share of episodes.
         machine: what it ran on.
+        versions: of the packages that it ran with.
+        encoder: hash of its pretrained encoder; None where it has none.
         step_unit: what a step is: "env steps", or "gradient steps" where a recording is learnt from.
         pretraining: what its encoder cost before it began, of "seconds" and "flops"; None where that is not known.
     """
@@ -50,6 +53,8 @@ class Member:
     values: Floats
     episodes: int | None
     machine: str
+    versions: Mapping[str, str]
+    encoder: str | None
     step_unit: str
     pretraining: Mapping[str, float] | None
 
@@ -73,7 +78,7 @@ def read_members(paths: Sequence[Path], metric: str) -> list[Member]:
     from goalsight.base.runs import Run
 
     folders = sorted(paths, key=lambda path: str(path.resolve()))
-    for one, other in zip(folders, folders[1:], strict=False):
+    for one, other in pairwise(folders):
         if one.resolve() == other.resolve():
             raise UserError(f"run {one} is named twice")
     if len(folders) < 2:
@@ -102,15 +107,16 @@ def _env_of(run: "Run") -> str:
 
 
 def _member(run: "Run", metric: str) -> Member:
-    rows = [row for row in run.metrics() if np.isfinite(row.get(metric, np.nan))]
+    rows = [row for row in run.metrics() if all(_is_number(row.get(name)) for name in ("step", "wall_s", metric))]
     if not rows:
         _refuse(run, metric)
-    steps = _column(rows, "step")
-    kept = np.append(np.diff(steps) > 0, True)  # of a step that was measured twice, the later one
-    counted = all("flops" in row for row in rows)
+    steps, sources = _column(rows, "step"), run.manifest.get("sources", {})
+    # Of what was measured again, because a run went on from an earlier step, the later rows count.
+    kept = steps < np.append(np.minimum.accumulate(steps[::-1])[::-1][1:], np.inf)
+    counted = all(_is_number(row.get("flops")) for row in rows)
     return Member(
         path=run.path,
-        seed=int(run.manifest["seed"]),
+        seed=int(run.manifest.get("seed", 0)),
         settings=settings_of(run.config),
         env=_env_of(run),
         status=run.status,
@@ -120,6 +126,8 @@ def _member(run: "Run", metric: str) -> Member:
         values=_column(rows, metric)[kept],
         episodes=_episodes(run.config) if metric == "eval/success" else None,
         machine=_machine(run.manifest),
+        versions=run.manifest.get("versions", {}),
+        encoder=sources.get("encoder") if "encoder_path" in sources else None,
         step_unit="gradient steps" if run.config.get("data") else "env steps",
         pretraining=_pretraining(run),
     )
@@ -131,6 +139,10 @@ def _refuse(run: "Run", metric: str) -> None:
         raise UserError(f"run {run.path} ({run.status}) has not measured anything yet")
     choose(f"metric in {run.path}", metric, known)
     raise UserError(f"run {run.path} ({run.status}) has no finite {metric} yet")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and bool(np.isfinite(value))
 
 
 def _column(rows: Iterable[Mapping[str, float]], name: str) -> Floats:
@@ -145,11 +157,8 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     resolved = dict(config.get("preset") or {})
     asked = {name: value for name, value in config.items() if name not in ("preset", *PASSED_OVER)}
     env = asked.pop("env", None)
-    asked = (
-        {"env": env.get("id"), **{name: env[name] for name in env if name != "id"}, **asked}
-        if isinstance(env, Mapping)
-        else {"env": env, **asked}
-    )
+    named = {"env": env.get("id"), **env} if isinstance(env, Mapping) else {"env": env}
+    asked = {name: value for name, value in named.items() if name != "id"} | asked
     asked |= asked.pop("options", None) or {}
     return {name: value for name, value in _flat(asked | resolved) if value is not None}
 
@@ -169,14 +178,17 @@ def _episodes(config: Mapping[str, Any]) -> int | None:
 
 def _machine(manifest: Mapping[str, Any]) -> str:
     about = manifest.get("machine", {})
-    return f"{about.get('cpu', 'unknown')}, {about.get('cores', '?')} cores"
+    moved = any(
+        said.startswith("the machine's") for time in manifest.get("resumed", ()) for said in time["differences"]
+    )
+    return f"{about.get('cpu', 'unknown')} with {about.get('cores', '?')} cores{', then another' if moved else ''}"
 
 
 def _pretraining(run: "Run") -> dict[str, float] | None:
     """What the encoder cost: nothing where none was pretrained, None where its run is gone or unfinished."""
     from goalsight.base.runs import Run
 
-    named = run.manifest["sources"].get("encoder_path")
+    named = run.manifest.get("sources", {}).get("encoder_path")
     if not named:
         return {"seconds": 0.0, "flops": 0.0}
     try:
