@@ -1,6 +1,6 @@
 """Statistics of success: what a count out of so many episodes, and a few seeds, allow one to say."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
@@ -159,9 +159,7 @@ def bootstrap(
     return estimate(value, statistic(*(resampled(scores, rng, draws=draws) for scores in strata)))
 
 
-def bootstrap_mean_rates(
-    won: Sequence[float], total: Sequence[float], *, rng: np.random.Generator, draws: int = DRAWS
-) -> Floats:
+def bootstrap_mean_rates(won: ArrayLike, total: ArrayLike, *, rng: np.random.Generator, draws: int = DRAWS) -> Floats:
     """Draw the mean success of several seeds again and again, (draws,).
 
     Stratified: seeds are drawn with replacement, and for each drawn seed a rate that its episodes allow (from

@@ -15,6 +15,7 @@ from goalsight.eval.reports.bars import share_plot
 from goalsight.eval.reports.plots import COLOURS, Series, line_plot
 
 MOST_CARDS = 4
+LONG = 180  # from here on time is shown in minutes [s]
 LONGEST_NAME = 44  # of a group beside a bar [characters]
 
 
@@ -55,15 +56,17 @@ def alike(found: Comparison) -> str:
 
 def learnt(found: Comparison) -> str:
     """Learning curves over every axis that there is."""
-    captions = {
-        "steps": (found.step_unit, f"over {found.step_unit}"),
-        "seconds": ("wall-clock time [s]", "over wall-clock time"),
-        "operations": ("floating-point operations", "over floating-point operations, pretraining included"),
+    longest = max((curve.x[-1] for curve in found.curves.get("seconds", {}).values()), default=0.0)
+    clock = ("wall-clock time [min]", 60) if longest > LONG else ("wall-clock time [s]", 1)
+    drawn = {  # the label of an axis, what a unit of it is, and words for below it
+        "steps": (found.step_unit, 1, f"over {found.step_unit}"),
+        "seconds": (*clock, "over wall-clock time"),
+        "operations": ("floating-point operations", 1, "over floating-point operations, pretraining included"),
     }
-    plots = [
-        page.figure(_curves(found, curves, captions[name][0]), f"{found.asked.metric} {captions[name][1]}.")
-        for name, curves in found.curves.items()
-    ]
+    plots = []
+    for name, curves in found.curves.items():
+        label, unit, words = drawn[name]
+        plots.append(page.figure(_curves(found, curves, label, unit), f"{found.asked.metric} {words}."))
     why = "".join(f"<p class=missing>{escape(words)}.</p>" for words in wording.left_out(found))
     return page.section(
         "Learning curves",
@@ -74,9 +77,9 @@ def learnt(found: Comparison) -> str:
     )
 
 
-def _curves(found: Comparison, curves: dict[str, Curve], label: str) -> str:
+def _curves(found: Comparison, curves: dict[str, Curve], label: str, unit: int) -> str:
     lines = [
-        Series(group.name, list(curve.x), list(curve.mean), band=(list(curve.low), list(curve.high)))
+        Series(group.name, list(curve.x / unit), list(curve.mean), band=(list(curve.low), list(curve.high)))
         for group in found.groups
         if (curve := curves.get(group.name))
     ]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from goalsight.base.tables import text_table
 from goalsight.eval.comparing.comparison import Asked, Comparison
 from goalsight.eval.comparing.reaching import Ratio, Reached
 from goalsight.eval.stats import Estimate
@@ -121,8 +122,6 @@ def left_out(found: Comparison) -> list[str]:
 
 def text(found: Comparison) -> str:
     """The whole comparison for a terminal."""
-    from goalsight.base.tables import text_table
-
     count = sum(len(group.members) for group in found.groups)
     lines = [f"{found.asked.metric} of {count} runs in {found.env}, 95% intervals"]
     if len(found.groups) > 1:
