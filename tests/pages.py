@@ -3,7 +3,7 @@
 import re
 from html.parser import HTMLParser
 
-VOID = {"meta", "img"}
+VOID = {"br", "meta", "img"}
 
 
 class Balance(HTMLParser):

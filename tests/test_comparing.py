@@ -322,7 +322,7 @@ def test_the_command_writes_a_whole_page_and_says_the_same_as_json(six, tmp_path
     assert [group["name"] for group in printed["groups"]] == ["encoder=random", "encoder=watched"]
     assert printed["pairs"][0]["ratio"]["value"] == pytest.approx(2)
     page = read(out / "compare.html")
-    for words in ("encoder=watched", "Env steps to 80%", "Performance profiles", "2.00 [2.00, 2.00]", "no curve over"):
+    for words in ("encoder=watched", "Env steps to 80%", "Performance profiles", "2.00 [2.00, 2.00]", "No curve over"):
         assert words in page
     assert page.count("<polygon") == 6  # a band for each group over steps and time, and in the profiles
 

@@ -137,7 +137,10 @@ def _refuse(run: "Run", metric: str) -> None:
     known = {name for row in run.metrics() for name in row} - {"step", "wall_s"}
     if not known:
         raise UserError(f"run {run.path} ({run.status}) has not measured anything yet")
-    choose(f"metric in {run.path}", metric, known)
+    try:
+        choose("metric", metric, known)
+    except UserError as error:
+        raise UserError(f"run {run.path} has {error}") from None
     raise UserError(f"run {run.path} ({run.status}) has no finite {metric} yet")
 
 

@@ -24,12 +24,17 @@ def render(found: Comparison) -> str:
     count = sum(len(group.members) for group in found.groups)
     runs = f"{count} runs in {len(found.groups)} group{'s' if len(found.groups) > 1 else ''}"
     say = wording.Wording(found.asked)
-    cards = [(say.value(found.final[group.name].mean.value), group.name) for group in found.groups[:MOST_CARDS]]
+    shown = found.groups[:MOST_CARDS]
+    cards = [(say.value(found.final[group.name].mean.value), f"final, {group.name}") for group in shown]
+    if len(found.pairs) == 1:
+        (pair,) = found.pairs
+        value, _, span = say.gain(pair.difference.estimate).partition(" [")
+        cards.append((value, f"difference, {pair.one} - {pair.other}, 95% interval [{span}"))
     sections = [alike(found), learnt(found), timed(found), ended(found), between(found), spread(found), each(found)]
     return Template(resources.files("goalsight.assets").joinpath("report.html").read_text()).substitute(
         title=escape(f"Comparison: {found.env}"),
         subtitle=escape(f"{found.asked.metric} of {runs}, 95% intervals, {now()}"),
-        cards="\n".join(page.card(value, f"final, {name}") for value, name in cards),
+        cards="\n".join(page.card(value, label) for value, label in cards),
         sections="\n".join(sections),
         footer=f"goalsight {goalsight.__version__}; everything on this page is inside this one file.",
     )
@@ -37,7 +42,7 @@ def render(found: Comparison) -> str:
 
 def alike(found: Comparison) -> str:
     """What the groups differ in, and what a reader must know."""
-    notes = "".join(f"<p class=missing>{escape(note)}.</p>" for note in found.notes)
+    notes = _said("What limits it", found.notes)
     if len(found.groups) == 1:
         return page.section("What differs", "Nothing but the seed.", notes)
     words = "Runs of a group were asked for the same but for the seed. All else was equal in all runs."
@@ -67,14 +72,18 @@ def learnt(found: Comparison) -> str:
     for name, curves in found.curves.items():
         label, unit, words = drawn[name]
         plots.append(page.figure(_curves(found, curves, label, unit), f"{found.asked.metric} {words}."))
-    why = "".join(f"<p class=missing>{escape(words)}.</p>" for words in wording.left_out(found))
     return page.section(
         "Learning curves",
         "The mean over a group's runs, as far as all of them got, and its 95% interval over seeds (bootstrap). "
         "Between evaluations lines are straight.",
         page.pair(*plots) if plots else "",
-        why,
+        _said("Left out", wording.left_out(found)),
     )
+
+
+def _said(heading: str, sentences: Sequence[str]) -> str:
+    lines = "<br>".join(f"{escape(words[:1].upper() + words[1:])}." for words in sentences)
+    return f"<h3>{heading}</h3><p class=missing>{lines}</p>" if sentences else ""
 
 
 def _curves(found: Comparison, curves: dict[str, Curve], label: str, unit: int) -> str:
@@ -129,6 +138,7 @@ def ended(found: Comparison) -> str:
         f"The last evaluation of each run, not its best. In the interval of the mean {counted}; in that of the "
         "interquartile mean (IQM), the mean of the middle half of the runs, seeds are drawn again.",
         plot,
+        "<h3>In numbers</h3>",
         page.grid(["group", "mean", "IQM"], rows),
     )
 
