@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from learning_summary import GOOD, Runs, arms
+from numpy.typing import NDArray
 
 from goalsight.envs.ids import camel
+from goalsight.eval.comparing.curves import aligned, shared_places
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,16 +48,16 @@ def _draw(panel: "Axes", members: Runs, encoder: str) -> None:
     curves = [_curve(run) for run in members]
     for steps, success in curves:
         panel.plot(steps, success, color=colour, linewidth=0.8, alpha=0.45)
-    shared = min((steps for steps, _ in curves), key=len)
-    mean = np.mean([success[: len(shared)] for _, success in curves], axis=0)
+    shared, values = aligned(curves, shared_places([steps for steps, _ in curves]))
     seeds = f"{len(members)} seed" + ("s" if len(members) > 1 else "")
-    panel.plot(shared, mean, color=colour, linewidth=2.2, label=f"{LABELS[encoder]}, {seeds}")
+    panel.plot(shared, values.mean(axis=0), color=colour, linewidth=2.2, label=f"{LABELS[encoder]}, {seeds}")
 
 
-def _curve(run: dict[str, Any]) -> tuple[list[float], list[float]]:
+def _curve(run: dict[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return env steps in thousands and success in percent, of every evaluation."""
     rows = run["evaluations"]
-    return [row["env_steps"] / 1000 for row in rows], [100 * row["success"] for row in rows]
+    steps, success = [row["env_steps"] for row in rows], [row["success"] for row in rows]
+    return np.array(steps) / 1000, 100 * np.array(success)
 
 
 def _dress(panel: "Axes", name: str, run: dict[str, Any]) -> None:

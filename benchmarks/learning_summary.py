@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from reporting import markdown_table, significant
 
-from goalsight.eval.stats import wilson
+from goalsight.eval.comparing.reaching import first_reaching
+from goalsight.eval.stats import bootstrap_mean_rates, interval, wilson
 
 GOOD = 0.9  # success that counts as having learnt the task
-DRAWS = 10_000  # of the bootstrap
 Runs = list[dict[str, Any]]
 
 
@@ -24,29 +24,22 @@ def arms(runs: Runs) -> dict[tuple[str, str], Runs]:
 
 
 def bootstrap_means(runs: Runs, *, seed: int = 0) -> NDArray[np.float64]:
-    """Draw the mean final success of the runs again and again, (DRAWS,).
-
-    Stratified: seeds are drawn with replacement, and for each drawn seed a rate that its episodes allow (from
-    Jeffreys' posterior, which unlike resampling the episodes stays open at 0% and 100%). So the spread between
-    seeds and the luck of the episodes both count.
-    """
-    rng = np.random.default_rng(seed)
+    """Draw the mean final success of the runs again and again, (draws,)."""
     finals = [run["final"]["success"] for run in runs]
-    won = np.array([final["count"] for final in finals])
-    lost = np.array([final["total"] for final in finals]) - won
-    chosen = rng.integers(len(runs), size=(DRAWS, len(runs)))
-    means: NDArray[np.float64] = rng.beta(won[chosen] + 0.5, lost[chosen] + 0.5).mean(axis=1)
-    return means
+    won, total = [final["count"] for final in finals], [final["total"] for final in finals]
+    return bootstrap_mean_rates(won, total, rng=np.random.default_rng(seed))
 
 
-def interval(draws: NDArray[np.float64]) -> list[float]:
+def rounded_interval(draws: NDArray[np.float64]) -> list[float]:
     """Return the middle 95% of the draws."""
-    return [round(float(value), 4) for value in np.quantile(draws, (0.025, 0.975))]
+    return [round(value, 4) for value in interval(draws)]
 
 
 def first_good(run: dict[str, Any]) -> dict[str, float] | None:
     """Return the first evaluation that reaches `GOOD`, None where none does."""
-    return next((row for row in run["evaluations"] if row["success"] >= GOOD), None)
+    rows = run["evaluations"]
+    found = first_reaching([row["env_steps"] for row in rows], [row["success"] for row in rows], GOOD)
+    return None if found.censored else next(row for row in rows if row["env_steps"] == found.at)
 
 
 def summarise(runs: Runs) -> list[dict[str, Any]]:
@@ -67,7 +60,7 @@ def summarise(runs: Runs) -> list[dict[str, Any]]:
                 "minutes": [significant(run["seconds"] / 60) for run in members],
                 "final_success": [final["rate"] for final in finals],
                 "mean_final_success": round(statistics.mean(final["rate"] for final in finals), 4),
-                "bootstrap_95": interval(draws[experiment, encoder]),
+                "bootstrap_95": rounded_interval(draws[experiment, encoder]),
                 "wilson_95_pooled": _pooled(finals),
                 "reached_90_percent": f"{len(good)} of {len(members)}",
                 "median_env_steps_to_90_percent": _median([row["env_steps"] for row in good]),
@@ -92,7 +85,7 @@ def _differences(
                     "experiment": experiment,
                     "encoder": "pretrained - random",
                     "mean_gain": round(means[experiment, "pretrained"] - means[experiment, "random"], 4),
-                    "bootstrap_95": interval(gain),
+                    "bootstrap_95": rounded_interval(gain),
                 }
             )
     return rows

@@ -1,8 +1,16 @@
-"""Statistics of success: what a count out of so many episodes allows one to say."""
+"""Statistics of success: what a count out of so many episodes, and a few seeds, allow one to say."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+DRAWS = 10_000  # of a bootstrap
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -42,3 +50,129 @@ def wilson(count: int, total: int, *, confidence: float = 0.95) -> Proportion:
     low = 0.0 if count == 0 else centre - half
     high = 1.0 if count == total else centre + half
     return Proportion(count, total, rate, low, high)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def interval(draws: ArrayLike, *, confidence: float = 0.95) -> tuple[float, float]:
+    """The middle of a bootstrap's draws, (D,): the percentile interval."""
+    low, high = np.quantile(np.asarray(draws, float), (0.5 - confidence / 2, 0.5 + confidence / 2))
+    return float(low), float(high)
+
+
+def estimate(value: float, draws: ArrayLike) -> Estimate:
+    """A number with the percentile interval of its draws, (D,), which is widened where it would leave the number out.
+
+    That happens at 0% and 100%, where every draw of an episode's luck lies to one side (Brown, Cai and DasGupta,
+    Interval estimation for a binomial proportion, 2001, widen Jeffreys' interval there for the same reason).
+    """
+    low, high = interval(draws)
+    return Estimate(value, min(low, value), max(high, value))
+
+
+def interquartile_mean(scores: ArrayLike, axis: int = -1) -> Any:
+    """The mean of the middle half: of the sorted scores the lowest and the highest quarter, rounded down, are left out.
+
+    Args:
+        scores: at least one along `axis`, (..., n, ...).
+        axis: along which they are averaged.
+
+    Source:
+        Agarwal et al., Deep reinforcement learning at the edge of the statistical precipice (2021), section 4.3;
+        the trimming is that of `scipy.stats.trim_mean(scores, 0.25)`.
+    """
+    ordered = np.sort(np.asarray(scores, float), axis=axis)
+    count = ordered.shape[axis]
+    middle = np.arange(count // 4, count - count // 4)
+    return np.take(ordered, middle, axis=axis).mean(axis=axis)
+
+
+def probability_of_improvement(ours: ArrayLike, theirs: ArrayLike) -> Any:
+    """How probably a run of ours scores above a run of theirs; ties count by half.
+
+    Args:
+        ours: (..., n).
+        theirs: (..., m).
+
+    Returns:
+        in [0, 1], (...); one minus that of the two exchanged.
+
+    Source:
+        Agarwal et al. (2021), section 4.3: the Mann-Whitney U statistic over all pairs.
+    """
+    left, right = np.asarray(ours, float)[..., :, None], np.asarray(theirs, float)[..., None, :]
+    return ((left > right) + 0.5 * (left == right)).mean(axis=(-2, -1))
+
+
+def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> Floats:
+    """The share of runs that score above each threshold.
+
+    Args:
+        scores: (..., n).
+        thresholds: (T,).
+
+    Returns:
+        (..., T).
+
+    Source:
+        Agarwal et al. (2021), section 4.2.
+    """
+    profile: Floats = (np.asarray(scores, float)[..., None, :] > np.asarray(thresholds, float)[:, None]).mean(axis=-1)
+    return profile
+
+
+def resampled(scores: ArrayLike, rng: np.random.Generator, *, draws: int = DRAWS) -> Floats:
+    """Draw seeds with replacement, again and again: one stratum of a stratified bootstrap.
+
+    Args:
+        scores: one row a seed, (n, ...).
+        rng: gives the draws.
+        draws: how many.
+
+    Returns:
+        (draws, n, ...).
+    """
+    rows = np.asarray(scores, float)
+    chosen: Floats = rows[rng.integers(len(rows), size=(draws, len(rows)))]
+    return chosen
+
+
+def bootstrap(
+    statistic: Callable[..., Any], *strata: ArrayLike, rng: np.random.Generator, draws: int = DRAWS
+) -> Estimate:
+    """A statistic of one or several groups of seeds, with the interval of a bootstrap that draws each within itself.
+
+    Args:
+        statistic: takes an array (..., n) a group and returns (...).
+        strata: the scores of each group, (n,).
+        rng: gives the draws.
+        draws: how many.
+    """
+    value = float(statistic(*(np.asarray(scores, float) for scores in strata)))
+    return estimate(value, statistic(*(resampled(scores, rng, draws=draws) for scores in strata)))
+
+
+def bootstrap_mean_rates(won: ArrayLike, total: ArrayLike, *, rng: np.random.Generator, draws: int = DRAWS) -> Floats:
+    """Draw the mean success of several seeds again and again, (draws,).
+
+    Stratified: seeds are drawn with replacement, and for each drawn seed a rate that its episodes allow (from
+    Jeffreys' posterior, which unlike resampling the episodes stays open at 0% and 100%). So the spread between
+    seeds and the luck of the episodes both count.
+
+    Args:
+        won: successes of each seed, (n,).
+        total: its episodes, (n,).
+        rng: gives the draws.
+        draws: how many.
+    """
+    successes, failures = np.asarray(won), np.asarray(total) - np.asarray(won)
+    chosen = rng.integers(len(successes), size=(draws, len(successes)))
+    means: Floats = rng.beta(successes[chosen] + 0.5, failures[chosen] + 0.5).mean(axis=1)
+    return means

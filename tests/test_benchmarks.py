@@ -1,6 +1,8 @@
-"""What benchmarks share: a sweep that was stopped goes on with what its result lacks."""
+"""What benchmarks share: a sweep goes on with what its result lacks, and published summaries regenerate equal."""
 
+import importlib
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,16 @@ def test_a_row_made_with_other_options_is_refused(tmp_path: Path, made: dict, as
     rows.put(made)
     with pytest.raises(UserError, match=f"{says}; choose another --out"):
         rows.lacks(asked, "seed")
+
+
+@pytest.mark.parametrize("name", ["learning", "learning-v0", "learning-unbounded"])
+def test_published_summaries_are_what_the_statistics_say_of_the_published_runs(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    learning_summary = importlib.import_module("learning_summary")
+    published = Path(reporting.RESULTS / f"{name}.json")
+    result = read_json(published)
+    summary = learning_summary.summarise(result["runs"])
+    assert json.loads(json.dumps(summary)) == result["summary"]
+    assert learning_summary.report(summary) + "\n" == published.with_suffix(".md").read_text()

@@ -1,48 +1,15 @@
-import re
-from html.parser import HTMLParser
-
 import numpy as np
 import pytest
+from pages import read
 
 from goalsight.base.errors import UserError
 from goalsight.base.runs import Run, atomic_write_json
 from goalsight.base.video import VideoWriter
+from goalsight.eval.reports.bars import success_plot
 from goalsight.eval.reports.page import facts
-from goalsight.eval.reports.plots import Series, axis, line_plot, success_plot
+from goalsight.eval.reports.plots import Series, axis, line_plot
 from goalsight.eval.reports.report import Report, report
 from goalsight.eval.stats import wilson
-
-VOID = {"meta", "img"}
-
-
-class Balance(HTMLParser):
-    """Collects tags that are closed in the wrong order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open, self.wrong = [], []
-
-    def handle_starttag(self, tag, attrs):
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        """As in <line/>: nothing is left open."""
-
-    def handle_endtag(self, tag):
-        if not self.open or self.open.pop() != tag:
-            self.wrong.append(tag)
-
-
-def read(path):
-    text = path.read_text()
-    balance = Balance()
-    balance.feed(text)
-    assert not balance.wrong
-    assert not balance.open
-    assert not re.search(r"(src|href)=\"(?!data:)", text), "the page must hold all it shows"
-    assert "$" not in re.sub(r"<pre>.*?</pre>", "", text, flags=re.S), "a placeholder was left"
-    return text
 
 
 def a_video(path):

@@ -1,8 +1,25 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goalsight.eval.stats import wilson
+from goalsight.eval.stats import (
+    bootstrap,
+    bootstrap_mean_rates,
+    estimate,
+    interquartile_mean,
+    interval,
+    performance_profile,
+    probability_of_improvement,
+    resampled,
+    wilson,
+)
+
+RATES = st.lists(st.floats(0, 1), min_size=1, max_size=8)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
 
 
 def test_worked_by_hand():
@@ -36,3 +53,103 @@ def test_interval_holds_the_rate_and_mirrors(total, share):
 def test_impossible_counts_are_refused(count, total, confidence):
     with pytest.raises(ValueError, match="got"):
         wilson(count, total, confidence=confidence)
+
+
+@pytest.mark.parametrize(
+    ("scores", "mean"),
+    [
+        ([1, 2, 3, 4, 5, 6, 7, 8], 4.5),  # 3, 4, 5 and 6 are left
+        ([100, 2, 0, 3, 1], 2),  # a quarter of 5 is one run: 1, 2 and 3 are left
+        ([0, 5, 10], 5),  # a quarter of 3 is none
+        ([7], 7),
+    ],
+)
+def test_interquartile_means_worked_by_hand(scores, mean):
+    assert interquartile_mean(scores) == pytest.approx(mean)
+
+
+@given(RATES)
+def test_an_interquartile_mean_forgets_order_and_lies_within(scores):
+    found = interquartile_mean(scores)
+    assert found == interquartile_mean(scores[::-1])
+    assert min(scores) - 1e-12 <= found <= max(scores) + 1e-12
+
+
+def test_an_interquartile_mean_does_not_follow_an_outlier():
+    assert interquartile_mean([0.5, 0.5, 0.5, 0.5]) == interquartile_mean([0.5, 0.5, 0.5, 1e9]) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "probability"),
+    [
+        ([3, 4], [1, 3], 3.5 / 4),  # 3 > 1, 3 = 3, 4 > 1, 4 > 3
+        ([1, 2, 3], [2, 2, 2], 0.5),
+        ([1], [2, 3, 4], 0.0),
+    ],
+)
+def test_probabilities_of_improvement_worked_by_hand(ours, theirs, probability):
+    assert probability_of_improvement(ours, theirs) == pytest.approx(probability)
+
+
+@given(RATES, RATES)
+def test_a_probability_of_improvement_mirrors_and_is_a_half_for_equals(ours, theirs):
+    there, back = probability_of_improvement(ours, theirs), probability_of_improvement(theirs, ours)
+    assert there + back == pytest.approx(1)
+    assert probability_of_improvement(ours, ours) == pytest.approx(0.5)
+
+
+def test_a_profile_worked_by_hand():
+    assert performance_profile([0.2, 0.6, 0.6], [0, 0.2, 0.5, 0.6]) == pytest.approx([1, 2 / 3, 2 / 3, 0])
+
+
+@given(RATES)
+def test_a_profile_falls_and_its_area_is_the_mean(scores):
+    at = np.linspace(0, 1, 1001)
+    profile = performance_profile(scores, at)
+    assert (np.diff(profile) <= 0).all()
+    assert profile.mean() == pytest.approx(np.mean(scores), abs=2e-3)
+
+
+def test_a_bootstrap_of_two_seeds_worked_by_hand():
+    # Means of two draws from {0, 1} are 0, 1/2, 1/2 and 1, so the middle 95% reaches from 0 to 1.
+    found = bootstrap(lambda rows: rows.mean(axis=-1), [0.0, 1.0], rng=rng())
+    assert (found.value, found.low, found.high) == (0.5, 0.0, 1.0)
+    draws = resampled([0.0, 1.0], rng()).mean(axis=1)
+    assert [(draws == mean).mean() for mean in (0, 0.5, 1)] == pytest.approx([0.25, 0.5, 0.25], abs=0.02)
+
+
+@given(RATES, RATES)
+def test_a_bootstrap_holds_its_value_and_repeats_to_the_bit(ours, theirs):
+    for statistic, strata in (
+        (interquartile_mean, [ours]),
+        (lambda rows: rows.mean(axis=-1), [ours]),
+        (probability_of_improvement, [ours, theirs]),
+    ):
+        found = bootstrap(statistic, *strata, rng=rng(), draws=200)
+        assert found.low <= found.value <= found.high
+        assert found == bootstrap(statistic, *strata, rng=rng(), draws=200)
+
+
+def test_one_seed_tells_nothing_of_the_spread_of_seeds():
+    found = bootstrap(interquartile_mean, [0.3], rng=rng())
+    assert (found.low, found.high) == (0.3, 0.3)
+
+
+def test_episodes_count_where_seeds_agree():
+    # Jeffreys' posterior after 0 of 20: with p = sin^2(a) its density over the angle is that of cos(a)^40.
+    angles = np.linspace(0, np.pi / 2, 100_001)
+    mass = np.cumsum(np.cos(angles) ** 40)
+    upper = np.sin(angles[np.searchsorted(mass / mass[-1], 0.975)]) ** 2
+    draws = bootstrap_mean_rates([0], [20], rng=rng(), draws=200_000)
+    assert interval(draws)[1] == pytest.approx(upper, abs=2e-3)
+    found = estimate(0.0, draws)
+    assert (found.value, found.low) == (0.0, 0.0)
+
+
+def test_seeds_count_beside_their_episodes():
+    apart = bootstrap_mean_rates([0, 1000], [1000, 1000], rng=rng())
+    assert interval(apart) == pytest.approx((0, 1), abs=0.01)
+    alike = bootstrap_mean_rates([500, 500], [1000, 1000], rng=rng())
+    # The mean of two rates, each with a variance of 0.25 / 1000.
+    half = 1.96 * np.sqrt(0.25 / 1000 / 2)
+    assert interval(alike) == pytest.approx((0.5 - half, 0.5 + half), abs=2e-3)

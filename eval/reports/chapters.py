@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goalsight.base.errors import UserError
+from goalsight.base.tables import duration
 from goalsight.envs.config import EnvConfig
 from goalsight.eval import evaluate
 from goalsight.eval.probes import probe
 from goalsight.eval.reports import page
-from goalsight.eval.reports.plots import Series, line_plot, success_plot
+from goalsight.eval.reports.bars import success_plot
+from goalsight.eval.reports.plots import Series, line_plot
 from goalsight.eval.stats import Proportion
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def headline(run: "Run") -> list[tuple[str, str]]:
         cards.append((f"{worst['encoder']:.2f} cm", f"error of the worst factor, {worst['factor']}; {against}"))
     if metrics:
         label = "environment steps" if run.kind == "train" else "training steps"
-        cards += [(f"{metrics[-1]['step']:,.0f}", label), (_duration(metrics[-1]["wall_s"]), "of wall-clock time")]
+        cards += [(f"{metrics[-1]['step']:,.0f}", label), (duration(metrics[-1]["wall_s"]), "of wall-clock time")]
     return cards
 
 
@@ -291,7 +293,3 @@ def _read(path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text()))
     except (OSError, TypeError, ValueError):
         return {}
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

@@ -1,11 +1,9 @@
-"""Small plots as SVG text: lines and bars with legible axes, and nothing to install or to download."""
+"""Small plots as SVG text: lines with legible axes, and nothing to install or to download."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from math import ceil, floor, isfinite, log10
-
-from goalsight.eval.stats import Proportion
 
 COLOURS = ("#2563a8", "#c2571a", "#3f7d4e", "#7a4ea3", "#8a6d1d", "#4f5b66")
 Place = Callable[[float, float], tuple[float, float]]  # from the numbers of a plot to its pixels
@@ -15,12 +13,13 @@ INK, FAINT, GRID = "#1f2730", "#66717f", "#e1e5ea"
 
 @dataclass(frozen=True)
 class Series:
-    """A line, or a level drawn across the plot."""
+    """A line, or a level drawn across the plot; `band` is its interval, the lower and the upper ends."""
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
     dashed: bool = False
+    band: tuple[Sequence[float], Sequence[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,8 @@ def line_plot(
     names = _legend_places(series, left=80, right=width - 16) if len(series) > 1 else []
     left, right, top, bottom = 80, 16, 14 + (names[-1][1] + 8 if names else 0), 50
     across = axis([x for one in series for x in one.x], x_label)
-    up = axis([y for one in series for y in one.y], y_label, percent=percent, from_zero=False)
+    heights = [y for one in series for line in (one.y, *(one.band or ())) for y in line]
+    up = axis(heights, y_label, percent=percent, from_zero=False)
 
     def at(x: float, y: float) -> tuple[float, float]:
         return (
@@ -96,17 +96,18 @@ def line_plot(
         )
 
     parts = [_horizontal_grid(up, at, across), _vertical_ticks(across, at, up)]
-    parts.append(_text((left + width - right) / 2, height - 10, x_label, "middle"))
+    parts.append(text((left + width - right) / 2, height - 10, x_label, "middle"))
     middle = (top + height - bottom) / 2
-    parts.append(_text(15, middle, y_label, "middle", extra=f'transform="rotate(-90 15 {middle:.1f})"'))
+    parts.append(text(15, middle, y_label, "middle", extra=f'transform="rotate(-90 15 {middle:.1f})"'))
     colours = _colours(series)
+    parts += [_band(one, colour, at) for one, colour in zip(series, colours, strict=True) if one.band]
     # Levels lie under the lines that are compared with them.
     for one, colour in sorted(zip(series, colours, strict=True), key=lambda pair: not pair[0].dashed):
         parts.append(_line(one, colour, at))
     for one, colour, (x, y) in zip(series, colours, names, strict=False):
         parts.append(f'<line x1="{x:.0f}" y1="{y}" x2="{x + 22:.0f}" y2="{y}" {_stroke(one, colour)}/>')
-        parts.append(_text(x + 28, y + 4, one.name, "start"))
-    return _svg(width, height, parts, f"{y_label} over {x_label}")
+        parts.append(text(x + 28, y + 4, one.name, "start"))
+    return svg(width, height, parts, f"{y_label} over {x_label}")
 
 
 def _line(one: Series, colour: str, at: Place) -> str:
@@ -116,6 +117,13 @@ def _line(one: Series, colour: str, at: Place) -> str:
     if one.dashed or len(points) > 40:
         return line
     return line + "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points)
+
+
+def _band(one: Series, colour: str, at: Place) -> str:
+    low, high = one.band or ((), ())
+    edge = [*zip(one.x, low, strict=True), *reversed(list(zip(one.x, high, strict=True)))]
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in edge))
+    return f'<polygon points="{points}" fill="{colour}" fill-opacity="0.16"/>'
 
 
 def _stroke(one: Series, colour: str) -> str:
@@ -146,7 +154,7 @@ def _horizontal_grid(up: Axis, at: Place, across: Axis) -> str:
     for value in up.ticks:
         (x1, y), (x2, _) = at(across.low, value), at(across.high, value)
         parts.append(f'<line x1="{x1:.1f}" y1="{y:.1f}" x2="{x2:.1f}" y2="{y:.1f}" stroke="{GRID}"/>')
-        parts.append(_text(x1 - 8, y + 4, up.text(value), "end"))
+        parts.append(text(x1 - 8, y + 4, up.text(value), "end"))
     return "".join(parts)
 
 
@@ -155,55 +163,19 @@ def _vertical_ticks(across: Axis, at: Place, up: Axis) -> str:
     for value in across.ticks:
         x, y = at(value, up.low)
         parts.append(f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{x:.1f}" y2="{y + 5:.1f}" stroke="{FAINT}"/>')
-        parts.append(_text(x, y + 19, across.text(value), "middle"))
+        parts.append(text(x, y + 19, across.text(value), "middle"))
     (x1, y), (x2, _) = at(across.low, up.low), at(across.high, up.low)
     parts.append(f'<line x1="{x1:.1f}" y1="{y:.1f}" x2="{x2:.1f}" y2="{y:.1f}" stroke="{FAINT}"/>')
     return "".join(parts)
 
 
-def success_plot(rows: dict[str, Proportion], *, width: int = 640) -> str:
-    """Success as a bar per policy, with its confidence interval; the first one is the one judged.
-
-    Args:
-        rows: success by name.
-        width: of the picture [pixels].
-    """
-    left, right, pitch, thickness = 96, 150, 40, 22
-    height = pitch * len(rows) + 46
-
-    def at(share: float) -> float:
-        return left + share * (width - left - right)
-
-    bottom = pitch * len(rows) + 8
-    parts = []
-    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        parts.append(f'<line x1="{at(tick):.1f}" y1="4" x2="{at(tick):.1f}" y2="{bottom}" stroke="{GRID}"/>')
-        parts.append(_text(at(tick), bottom + 18, f"{100 * tick:.0f}%", "middle"))
-    for number, (name, share) in enumerate(rows.items()):
-        middle = pitch * number + pitch / 2 + 4
-        colour = COLOURS[0] if number == 0 else "#a9b4c0"
-        parts.append(_text(left - 10, middle + 4, name, "end", INK))
-        parts.append(
-            f'<rect x="{left}" y="{middle - thickness / 2:.1f}" width="{at(share.rate) - left:.1f}" '
-            f'height="{thickness}" rx="2" fill="{colour}"/>'
-        )
-        low, high = at(share.low), at(share.high)
-        for x1, y1, x2, y2 in ((low, 0, high, 0), (low, -5, low, 5), (high, -5, high, 5)):
-            parts.append(
-                f'<line x1="{x1:.1f}" y1="{middle + y1:.1f}" x2="{x2:.1f}" y2="{middle + y2:.1f}" '
-                f'stroke="{INK}" stroke-width="1.6"/>'
-            )
-        words = f"{100 * share.rate:.0f}%  [{100 * share.low:.0f}, {100 * share.high:.0f}]"
-        parts.append(_text(at(1.0) + 14, middle + 4, words, "start", INK))
-    parts.append(_text((left + at(1.0)) / 2, bottom + 36, "success, 95% Wilson interval", "middle"))
-    return _svg(width, height, parts, "success of each policy")
-
-
-def _text(x: float, y: float, words: str, anchor: str, colour: str = FAINT, extra: str = "") -> str:
+def text(x: float, y: float, words: str, anchor: str, colour: str = FAINT, extra: str = "") -> str:
+    """Words at a place [pixels]; `anchor` says which end of them, `extra` holds further attributes."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" {extra}>{escape(words)}</text>'
 
 
-def _svg(width: int, height: int, parts: list[str], title: str) -> str:
+def svg(width: int, height: int, parts: list[str], title: str) -> str:
+    """A picture of parts, with a title for those who cannot see it."""
     return (
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
         f'aria-label="{escape(title)}" font-family="system-ui, sans-serif" font-size="13">{"".join(parts)}</svg>'

@@ -47,12 +47,16 @@ COMMANDS = {
     "train": Command("goalsight.agents.train", "Train", "train", "train an agent to reach goals it is shown"),
     "resume": Command("goalsight.commands.resume", "Resume", "resume", "go on with a run that was stopped or killed"),
     "eval": Command("goalsight.eval.evaluate", "Eval", "evaluate", "measure success beside the baselines"),
+    "compare": Command(
+        "goalsight.eval.comparing.compare", "Compare", "compare", "compare runs, with intervals over seeds"
+    ),
     "record": Command("goalsight.eval.films.record", "Record", "record", "film an agent, with its goal beside it"),
     "probe": Command("goalsight.eval.probes.probe", "Probe", "probe", "measure what an encoder knows, in cm"),
     "new-task": Command(
         "goalsight.commands.new_task", "NewTask", "new_task", "write a plug-in package with a task of your own"
     ),
     "check-task": Command("goalsight.eval.check_task", "CheckTask", "check_task", "check an environment's contract"),
+    "runs": Command("goalsight.commands.runs", "Runs", "list_runs", "list the runs in a folder, newest first"),
     "report": Command("goalsight.eval.reports.report", "Report", "report", "write a run's report.html"),
     "bench": Command("goalsight.commands.bench", "Bench", "bench", "measure steps per second"),
     "doctor": Command("goalsight.commands.doctor", "Doctor", "doctor", "say what this machine can do"),
