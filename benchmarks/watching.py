@@ -27,6 +27,7 @@ from goalsight.agents.watching.inverse import InverseModel
 from goalsight.base.errors import UserError, choose
 from goalsight.base.machine import usable_cores
 from goalsight.base.runs import Run, stopped_by
+from goalsight.commands.resume import Resume, resume
 from goalsight.envs.config import EnvConfig
 from goalsight.envs.ids import id_of, spec_of
 from goalsight.envs.tasks import TASKS
@@ -53,8 +54,8 @@ class Arm:
 ARMS = {
     "expert-2500": Arm("expert", 2500),
     "expert-500": Arm("expert", 500),
-    "no-video": Arm(steps=150_000),
-    "state": Arm(steps=150_000, obs="state"),
+    "no-video": Arm(steps=100_000),
+    "state": Arm(steps=100_000, obs="state"),
     "shuffled-500": Arm("shuffled", 500, steps=18_000),
     "aimless-500": Arm("aimless", 500, steps=18_000),
     "true-2500": Arm("expert", 2500, steps=18_000, labels="true"),
@@ -170,8 +171,11 @@ def learn(name: str, seed: int, config: WatchingWorth) -> dict[str, Any]:
         out=config.runs / f"{config.task}-{name}-{seed}",
         **pixels,
     )
+    assert asked.out is not None
     with labelled(arm, video, seed):
-        folder = train(asked)
+        folder = asked.out if asked.out.exists() else train(asked)
+        if Run.open(folder).status != "finished" and not stopped_by():
+            resume(Resume(folder))
     if stopped_by():
         raise StoppedError
     run = Run.open(folder)

@@ -155,6 +155,8 @@ def test_very_many_places_become_evenly_spaced_ones():
 def test_first_reaching():
     assert first_reaching([10, 20, 30], [0.1, 0.8, 0.7], 0.8) == Reached(20, False)
     assert first_reaching([10, 20, 30], [0.1, 0.2, 0.7], 0.8) == Reached(30, True)
+    assert first_reaching([10, 20, 30, 40], [0.9, 0.7, 0.8, 0.8], 0.8, in_a_row=2) == Reached(30, False)
+    assert first_reaching([10, 20, 30], [0.9, 0.7, 0.9], 0.8, in_a_row=2) == Reached(30, True)
 
 
 @pytest.mark.parametrize(

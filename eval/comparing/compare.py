@@ -25,6 +25,8 @@ class Compare:
     """What is compared, as metrics.jsonl names it; more is better."""
     reach: float = 0.8
     """The level of the metric whose first reaching is timed."""
+    in_a_row: int = 1
+    """Evaluations that must reach it one after the other; with 2 one lucky evaluation does not count."""
     out: Path | None = None
     """Folder for compare.html and compare.json; runs/compare-<date> unless given."""
     json: bool = False
@@ -44,7 +46,7 @@ def compare(config: Compare) -> dict[str, Any]:
     from goalsight.eval.comparing.record import record
     from goalsight.eval.comparing.wording import text
 
-    found = compared(config.runs, Asked(config.metric, config.reach, config.by))
+    found = compared(config.runs, Asked(config.metric, config.reach, config.in_a_row, config.by))
     result: dict[str, Any] = to_json(record(found))
     out = config.out or fresh_folder("compare", "")
     with writing(out):

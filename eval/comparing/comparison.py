@@ -10,7 +10,7 @@ import numpy as np
 from goalsight.base.errors import UserError
 from goalsight.eval.comparing.curves import ACROSS, Curve, curves_over
 from goalsight.eval.comparing.groups import Group, grouped, paired_seeds
-from goalsight.eval.comparing.members import read_members
+from goalsight.eval.comparing.members import Member, read_members
 from goalsight.eval.comparing.notes import notes_on
 from goalsight.eval.comparing.reaching import Ratio, Reached, first_reaching, median_reached, ratio
 from goalsight.eval.comparing.scores import (
@@ -35,11 +35,13 @@ class Asked:
     Attributes:
         metric: as metrics.jsonl names it; more is better.
         reach: the level whose first reaching is timed.
+        in_a_row: evaluations that must reach it one after the other.
         by: settings that make groups; all in which runs differ where empty.
     """
 
     metric: str = "eval/success"
     reach: float = 0.8
+    in_a_row: int = 1
     by: tuple[str, ...] = ()
 
     @property
@@ -112,11 +114,18 @@ def compared(paths: Sequence[Path], asked: Asked) -> Comparison:
     """
     if asked.share and not 0 < asked.reach <= 1:
         raise UserError(f"reach must lie in (0, 1], got {asked.reach}")
-    members = read_members(paths, asked.metric)
+    if asked.in_a_row < 1:
+        raise UserError(f"in_a_row must be at least 1, got {asked.in_a_row}")
+    return comparison_of(read_members(paths, asked.metric), asked)
+
+
+def comparison_of(members: Sequence[Member], asked: Asked) -> Comparison:
+    """Work out everything from what the runs measured."""
     groups = grouped(members, asked.by)
     left_out = {name: why for name, across in ACROSS.items() if (why := across.lacking(members))}
     reached = {
-        group.name: [first_reaching(one.steps, one.values, asked.reach) for one in group.members] for group in groups
+        group.name: [first_reaching(one.steps, one.values, asked.reach, asked.in_a_row) for one in group.members]
+        for group in groups
     }
     at = thresholds(groups, share=asked.share)
     return Comparison(

@@ -111,10 +111,16 @@ def timed(found: Comparison) -> str:
     ]
     return page.section(
         f"{found.step_unit.capitalize()} to {reach}",
-        "The first evaluation that reaches it, so to the spacing of evaluations. A run that never did is censored: it "
+        f"{_first(found.asked.in_a_row)}, so to the spacing of evaluations. A run that never did is censored: it "
         "would take more than it was given (>), and so does a median that hangs on such a run.",
         page.grid(["group", "reached", "median", "of each seed"], rows),
     )
+
+
+def _first(in_a_row: int) -> str:
+    if in_a_row == 1:
+        return "The first evaluation that reaches it"
+    return f"The first of {in_a_row} evaluations in a row that reach it"
 
 
 def ended(found: Comparison) -> str:

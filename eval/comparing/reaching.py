@@ -45,15 +45,18 @@ class Ratio:
     pairs: int
 
 
-def first_reaching(steps: ArrayLike, values: ArrayLike, reach: float) -> Reached:
-    """Return the first step whose value is at least `reach`.
+def first_reaching(steps: ArrayLike, values: ArrayLike, reach: float, in_a_row: int = 1) -> Reached:
+    """Return the first step from which on so many values in a row are at least `reach`.
 
     Args:
         steps: (T,), rising.
         values: (T,).
         reach: the level.
+        in_a_row: how many; with more than one a lucky evaluation does not count.
     """
     at, enough = np.asarray(steps, float), np.asarray(values, float) >= reach
+    for _ in range(in_a_row - 1):
+        enough = enough & np.append(enough[1:], False)  # whatever follows the last evaluation is not known
     return Reached(float(at[enough.argmax()]), False) if enough.any() else Reached(float(at[-1]), True)
 
 

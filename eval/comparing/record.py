@@ -12,6 +12,7 @@ def record(found: Comparison) -> dict[str, Any]:
         "env": found.env,
         "metric": found.asked.metric,
         "reach": found.asked.reach,
+        "in_a_row": found.asked.in_a_row,
         "by": found.asked.by,
         "confidence": 0.95,
         "step_unit": found.step_unit,
