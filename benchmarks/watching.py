@@ -120,7 +120,20 @@ def video_of(arm: Arm, env: str, seed: int, folder: Path) -> Path:
                 out=out,
             )
         )
+    finish(out)
     return out
+
+
+def finish(folder: Path) -> None:
+    """Go on with a run that was stopped.
+
+    Raises:
+        StoppedError: when someone asked to stop meanwhile.
+    """
+    if not stopped_by() and Run.open(folder).status != "finished":
+        resume(Resume(folder))
+    if stopped_by():
+        raise StoppedError
 
 
 def shuffled(video: Path, seed: int) -> Path:
@@ -174,10 +187,7 @@ def learn(name: str, seed: int, config: WatchingWorth) -> dict[str, Any]:
     assert asked.out is not None
     with labelled(arm, video, seed):
         folder = asked.out if asked.out.exists() else train(asked)
-        if Run.open(folder).status != "finished" and not stopped_by():
-            resume(Resume(folder))
-    if stopped_by():
-        raise StoppedError
+        finish(folder)
     run = Run.open(folder)
     judged = evaluate(Eval(run=folder, checkpoint="last", episodes=config.final_episodes))
     kept = ("env_steps", "updates", "seconds", "best_success", "watched_frames", "watched_skill", "watching")
