@@ -130,7 +130,7 @@ class Watch:
             options=learner.options,
         )
         tensors = agent_tensors(self._algorithm, learner.features)
-        self._run.publish(self._loop.steps, tensors, meta, state=state, best=best)
+        self._run.publish(self._loop.steps, tensors, meta, state=state, best=best, keep=best)
 
     # Going on -----------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ import tyro
 from learning import NEVER, StoppedError, workers
 from numpy.typing import NDArray
 from reporting import RESULTS, Rows, provenance
+from watching_summary import write
 
 from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
 from goalsight.agents.collecting.play import Mix
@@ -239,12 +240,15 @@ def run_all(result: Rows, config: WatchingWorth) -> None:
 
 
 def main(config: WatchingWorth) -> None:
-    """Make what is missing."""
+    """Make what is missing, and write what all of it says."""
     result = Rows(config.out, "runs")
     try:
         run_all(result, config)
     except (StoppedError, KeyboardInterrupt):
         print("stopped; start again to go on", file=sys.stderr)
+    rows = [row for row in result.rows if row["task"] == config.task]
+    if rows:
+        print(write(rows, config.out if config.task == "push" else config.out.with_stem(f"watching-{config.task}")))
 
 
 if __name__ == "__main__":

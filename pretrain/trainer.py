@@ -254,7 +254,7 @@ class Journal:
         weights = {f"{PREFIX}{name}": value for name, value in trainer.encoder.state_dict().items()}
         meta = {"encoder": asdict(trainer.encoder.config), "objective": trainer.config.objective}
         options = {"objective_options": asdict(trainer.config.objective_options)}
-        self._run.publish(trainer.steps, weights, meta | options, state=trainer.state())
+        self._run.publish(trainer.steps, weights, meta | options, state=trainer.state(), keep=False)
         self._save_at = time.perf_counter() + trainer.config.save_every
 
 

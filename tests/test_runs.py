@@ -149,6 +149,51 @@ def test_publishing_a_step_again_replaces_it(run: Run) -> None:
     assert sorted(entry.name for entry in (run.path / "checkpoints").iterdir()) == ["000005", "last"]
 
 
+def names(run: Run) -> list[str]:
+    return sorted(entry.name for entry in (run.path / "checkpoints").iterdir())
+
+
+def test_checkpoints_that_only_the_clock_asked_for_go_once_a_newer_one_is_there(run: Run) -> None:
+    run.publish(1, weights(1.0), {}, keep=False)
+    assert names(run) == ["000001", "last"]
+    run.publish(2, weights(2.0), {}, best=True)
+    run.publish(3, weights(3.0), {}, keep=False)
+    assert names(run) == ["000002", "000003", "best", "last"]
+    run.publish(4, weights(4.0), {}, keep=False)
+    assert names(run) == ["000002", "000004", "best", "last"]
+    assert run.load("best")[0]["layer.weight"][0, 0] == 2.0
+
+
+def test_the_best_checkpoint_never_goes(run: Run) -> None:
+    run.publish(1, weights(1.0), {}, best=True, keep=False)
+    run.publish(2, weights(2.0), {}, keep=False)
+    run.publish(3, weights(3.0), {}, keep=False)
+    assert names(run) == ["000001", "000003", "best", "last"]
+
+
+def test_a_step_published_again_to_be_kept_stays(run: Run) -> None:
+    run.publish(1, weights(1.0), {}, keep=False)
+    run.publish(1, weights(2.0), {})
+    run.publish(2, weights(3.0), {})
+    assert names(run) == ["000001", "000002", "last"]
+
+
+def test_a_process_killed_while_an_old_checkpoint_goes_leaves_a_run_that_loads(run: Run) -> None:
+    run.publish(1, weights(1.0), {}, keep=False)
+    killed = """
+import os, sys, torch, goalsight.base.checkpoints
+from goalsight.base.runs import Run
+goalsight.base.checkpoints._drop_passing_but = lambda folder, newest: os.kill(os.getpid(), 9)
+Run.open(sys.argv[1]).publish(2, {"a": torch.ones(3)}, {}, keep=False)
+"""
+    done = subprocess.run([sys.executable, "-c", killed, str(run.path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    again = Run.open(run.path)
+    assert again.checkpoint().name == "000002"
+    again.publish(3, weights(3.0), {}, keep=False)
+    assert names(again) == ["000003", "last"]
+
+
 def test_a_crash_before_the_rename_leaves_the_old_checkpoint(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.publish(1, weights(1.0), {})
 

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goalsight.base.errors import UserError
-from goalsight.base.files import flush_to_disk, read_json, to_json, write_flushed, writing
+from goalsight.base.files import atomic_write_text, flush_to_disk, read_json, to_json, write_flushed, writing
 from goalsight.base.training_state import State, cut, join
 
 if TYPE_CHECKING:
     import torch
 
 WEIGHTS, META = "weights.safetensors", "meta.json"
+LAST, BEST = "last", "best"  # files beside the checkpoints that name one
+PASSING = "passing"  # marks a checkpoint that goes once a newer one is there
 STATE, STATE_TREE = "state.safetensors", "state.json"  # what training goes on from; see `training_state`
 
 
@@ -35,10 +37,51 @@ def find(folder: Path, step: int) -> Path:
     return target if target.is_dir() else next(folder.glob(f".{target.name}.*.old"), target)
 
 
+def look_up(folder: Path, which: str | int) -> Path | None:
+    """Return the checkpoint that a pointer or a step names; None where there is none.
+
+    Args:
+        folder: of all the run's checkpoints.
+        which: "last", "best" (the last one where none was marked), or a step.
+    """
+    steps = published_steps(folder)
+    if which in (LAST, BEST):
+        return find(folder, _pointed_at(folder, str(which), steps)) if steps else None
+    return find(folder, int(which)) if str(which).isdigit() and int(which) in steps else None
+
+
+def _pointed_at(folder: Path, pointer: str, steps: list[int]) -> int:
+    """Return the step that a pointer names; the newest one where the file is absent or wrong.
+
+    A crash between a checkpoint's rename and the pointer's leaves the pointer one behind, or absent.
+    """
+    for name in (pointer, LAST):
+        file = folder / name
+        named = file.read_text(errors="replace").strip() if file.exists() else ""
+        if named.isdigit() and int(named) in steps:
+            return int(named)
+    return steps[-1]
+
+
+def newest_state(folder: Path) -> tuple[int, State] | None:
+    """Return the newest training state and its step; None where no checkpoint holds one."""
+    for step in reversed(published_steps(folder)):
+        if (state := read_state(find(folder, step))) is not None:
+            return step, state
+    return None
+
+
 def publish(
-    folder: Path, step: int, tensors: "dict[str, torch.Tensor]", meta: dict[str, Any], state: State | None = None
+    folder: Path,
+    step: int,
+    tensors: "dict[str, torch.Tensor]",
+    meta: dict[str, Any],
+    state: State | None = None,
+    *,
+    best: bool = False,
+    keep: bool = True,
 ) -> Path:
-    """Write a checkpoint beside its place, flush it to the disk, and rename it into `folder`.
+    """Write a checkpoint beside its place, flush it to the disk, rename it into `folder`, and point to it.
 
     Args:
         folder: of all the run's checkpoints; made if absent.
@@ -46,6 +89,8 @@ def publish(
         tensors: weights by name, on any device.
         meta: what is needed to rebuild the model; "step" is added.
         state: what training goes on from; once it is published, older checkpoints lose theirs.
+        best: point `best` to it too. `last` always is.
+        keep: otherwise it goes once a newer one is there, unless it is the best.
 
     Returns:
         the checkpoint's folder.
@@ -63,14 +108,19 @@ def publish(
         try:
             sibling.mkdir()
             _write_files(sibling, plain, {"step": step, **meta}, state)
+            if not keep:
+                (sibling / PASSING).touch()
             flush_to_disk(sibling)
             _move_into_place(sibling, target)
         except BaseException:
             shutil.rmtree(sibling, ignore_errors=True)
             raise
         flush_to_disk(folder)
+        for pointer in (LAST, BEST) if best else (LAST,):
+            atomic_write_text(folder / pointer, target.name + "\n")
         if state is not None:
             _drop_states_but(folder, target)
+        _drop_passing_but(folder, target)
     return target
 
 
@@ -91,6 +141,18 @@ def _drop_states_but(folder: Path, newest: Path) -> None:
     for path in folder.glob("[0-9]*/state.*"):
         if path.parent != newest:
             path.unlink(missing_ok=True)
+
+
+def _drop_passing_but(folder: Path, newest: Path) -> None:
+    """Remove older checkpoints that nothing points to and that were to go; one that is half gone is a leftover."""
+    best = folder / BEST
+    pointed = best.read_text(errors="replace").strip() if best.exists() else ""
+    for mark in folder.glob(f"[0-9]*/{PASSING}"):
+        passing = mark.parent
+        if passing.name not in (newest.name, pointed):
+            gone = folder / f".{passing.name}.{os.getpid()}.tmp"
+            os.rename(passing, gone)
+            shutil.rmtree(gone, ignore_errors=True)
 
 
 def read_state(folder: Path) -> State | None:

@@ -1,7 +1,6 @@
 """The sole right to write at a place: a lock that the system takes back when the process ends, however it ends."""
 
 import contextlib
-import fcntl
 import os
 import shutil
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from goalsight.base.errors import UserError
 from goalsight.base.files import writing
+from goalsight.base.life import try_lock
 
 LOCK, PARTIAL = ".lock", ".partial"  # hidden neighbours of the place, `.NAME.lock` and `.NAME.partial`
 LOOK_EVERY = 0.2  # [s]
@@ -54,19 +54,20 @@ class Claim:
         with writing(self._place):
             self._lock.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever had it may have removed the file in between; then this lock is on nothing.
-            ours = os.fstat(handle).st_ino == self._lock.stat().st_ino
-        except (BlockingIOError, FileNotFoundError):
-            ours = False
-        except OSError:  # this disk locks nothing, so nobody else could tell either
-            ours = True
+        # Where this disk locks nothing, nobody else could tell either.
+        ours = try_lock(handle) is not False and self._is_file_of(handle)
         if ours:
             self._handle = handle
         else:
             os.close(handle)
         return ours
+
+    def _is_file_of(self, handle: int) -> bool:
+        """Whoever had the place may have removed the file in between; then a lock is on nothing."""
+        try:
+            return os.fstat(handle).st_ino == self._lock.stat().st_ino
+        except FileNotFoundError:
+            return False
 
 
 def hidden_neighbour(place: Path, ending: str) -> Path:

@@ -59,6 +59,19 @@ def _said(*command: str) -> str:
         return ""
 
 
+def try_lock(handle: int, *, shared: bool = False) -> bool | None:
+    """Lock an open file or folder for this process, until it is closed.
+
+    Returns:
+        False where another process holds it, None where this disk locks nothing.
+    """
+    try:
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        return False if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN) else None
+    return True
+
+
 class FolderLock:
     """The right to write a folder, held until `release` or the process's end.
 
@@ -73,19 +86,14 @@ class FolderLock:
         self._handle: int | None = os.open(folder, os.O_RDONLY)
         self.held = False
         for left in reversed(range(RETRIES)):
-            try:
-                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self.held = True
+            locked = try_lock(self._handle)
+            if locked is not False:
+                self.held = bool(locked)
                 return
-            except OSError as error:
-                if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN):
-                    return  # this disk locks no folders
-                if not left:
-                    self.release()
-                    raise UserError(
-                        f"another process is writing {folder}; wait for it, or choose another folder"
-                    ) from None
+            if left:
                 time.sleep(PAUSE)
+        self.release()
+        raise UserError(f"another process is writing {folder}; wait for it, or choose another folder")
 
     def release(self) -> None:
         """Let others write the folder."""
@@ -103,11 +111,7 @@ def is_written(folder: Path, process: dict[str, Any]) -> bool:
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
-            return True
-        return is_same_process_alive(process)
+        locked = try_lock(handle, shared=True)
+        return is_same_process_alive(process) if locked is None else not locked
     finally:
         os.close(handle)

@@ -200,7 +200,7 @@ class Run:
             *_differences("the machine's {}", self.manifest.get("machine", {}), describe_machine()),
         ]
         run_folders.clear_leftovers(self.path)
-        checkpoints.remove_leftovers(self.path / "checkpoints")
+        checkpoints.remove_leftovers(self._checkpoints)
         self.manifest.setdefault("resumed", []).append({"date": now(), "differences": self.differences})
         self.manifest.pop("error", None)
         self.manifest["process"] = this_process()
@@ -338,6 +338,7 @@ class Run:
         *,
         state: State | None = None,
         best: bool = False,
+        keep: bool = True,
     ) -> Path:
         """Publish a checkpoint: it appears whole under its name, or not at all.
 
@@ -349,6 +350,7 @@ class Run:
             state: what training goes on from (see `training_state`); older checkpoints then lose theirs, so that a
                 run holds one. Weights are not read back from `tensors`: a state holds whatever it needs.
             best: point `best` to it too. `last` always is.
+            keep: otherwise it goes once a newer one is published, unless it is the best.
 
         Returns:
             the checkpoint's folder.
@@ -360,10 +362,11 @@ class Run:
         if self._metrics_file.exists():
             with writing(self._metrics_file):
                 flush_to_disk(self._metrics_file)
-        folder = checkpoints.publish(self.path / "checkpoints", step, tensors, meta, whole)
-        for pointer in ("last", "best") if best else ("last",):
-            atomic_write_text(folder.parent / pointer, folder.name + "\n")
-        return folder
+        return checkpoints.publish(self._checkpoints, step, tensors, meta, whole, best=best, keep=keep)
+
+    @property
+    def _checkpoints(self) -> Path:
+        return self.path / "checkpoints"
 
     def load_state(self) -> State | None:
         """Return the newest training state, and go back to it: what was logged after it is dropped.
@@ -374,14 +377,12 @@ class Run:
         Raises:
             UserError: the run has checkpoints, but none from which training can go on.
         """
-        folder = self.path / "checkpoints"
-        steps = checkpoints.published_steps(folder)
-        for step in reversed(steps):
-            whole = checkpoints.read_state(checkpoints.find(folder, step))
-            if whole is not None:
-                self._go_back(step, float(whole["seconds"]))
-                return dict(whole["training"])
-        if steps:
+        found = checkpoints.newest_state(self._checkpoints)
+        if found is not None:
+            step, whole = found
+            self._go_back(step, float(whole["seconds"]))
+            return dict(whole["training"])
+        if checkpoints.published_steps(self._checkpoints):
             raise UserError(f"run {self.path} keeps no training state, so it cannot go on; train anew")
         self._go_back(-1, 0.0)
         return None
@@ -400,28 +401,13 @@ class Run:
         Raises:
             UserError: if there is no such checkpoint, naming those there are.
         """
-        folder = self.path / "checkpoints"
-        steps = checkpoints.published_steps(folder)
-        if not steps:
+        found = checkpoints.look_up(self._checkpoints, which)
+        if found is not None:
+            return found
+        known = ", ".join(map(str, checkpoints.published_steps(self._checkpoints)))
+        if not known:
             raise UserError(f"run {self.path} has no checkpoint yet (its status: {self.status})")
-        if which in ("last", "best"):
-            return checkpoints.find(folder, self._pointed_at(str(which), steps))
-        if not str(which).isdigit() or int(which) not in steps:
-            known = ", ".join(map(str, steps))
-            raise UserError(f'run {self.path} has no checkpoint "{which}"; choices: last, best, {known}')
-        return checkpoints.find(folder, int(which))
-
-    def _pointed_at(self, pointer: str, steps: list[int]) -> int:
-        """Return the step that `last` or `best` names; the newest one where the file is absent or wrong.
-
-        A crash between a checkpoint's rename and the pointer's leaves the pointer one behind, or absent.
-        """
-        for name in (pointer, "last"):
-            file = self.path / "checkpoints" / name
-            named = file.read_text(errors="replace").strip() if file.exists() else ""
-            if named.isdigit() and int(named) in steps:
-                return int(named)
-        return steps[-1]
+        raise UserError(f'run {self.path} has no checkpoint "{which}"; choices: last, best, {known}')
 
     def load(self, which: str | int = "last") -> "tuple[dict[str, torch.Tensor], dict[str, Any]]":
         """Return a checkpoint's tensors (on the CPU) and meta; see `checkpoint` for `which`."""

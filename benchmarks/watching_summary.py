@@ -1,0 +1,119 @@
+"""What the runs of `watching.py` say together: the comparison that was registered, its page, table and picture."""
+
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+from reporting import markdown_table
+
+from goalsight.envs.ids import id_of
+from goalsight.envs.tasks import TASKS
+from goalsight.eval.comparing import wording
+from goalsight.eval.comparing.comparison import Asked, Comparison, comparison_of
+from goalsight.eval.comparing.members import Member
+from goalsight.eval.comparing.page import render
+from goalsight.eval.reports.plots import Series, line_plot
+
+GROUP = "agent="  # what the name of each group begins with
+ASKED = Asked(reach=0.8, in_a_row=2, by=("agent",))  # as registered
+NAMES = {
+    "expert-2500": "watched 2,500 episodes",
+    "expert-500": "watched 500 episodes",
+    "expert-100": "watched 100 episodes",
+    "expert-25": "watched 25 episodes",
+    "no-video": "no video",
+    "state": "no video, sees the state",
+    "shuffled-500": "500, frames shuffled",
+    "aimless-500": "500 of aimless behaviour",
+    "true-2500": "2,500, true actions",
+    "random-labels-500": "500, random actions",
+    "other-task-500": "500 of another task",
+}
+DRAWN = ("expert-2500", "expert-500", "no-video", "state")  # in the picture
+Rows = list[dict[str, Any]]
+
+
+def member_of(row: dict[str, Any]) -> Member:
+    """Return a row as a comparison takes it."""
+    evaluations = row["evaluations"]
+    return Member(
+        path=Path(f"{row['task']}-{row['arm']}-{row['seed']}"),
+        seed=row["seed"],
+        settings={"agent": NAMES[row["arm"]]},
+        env=id_of("panda", TASKS[row["task"]]),
+        status="finished",
+        steps=np.array([one["env_steps"] for one in evaluations], float),
+        seconds=np.array([one["wall_s"] for one in evaluations]),
+        flops=None,
+        values=np.array([one["success"] for one in evaluations]),
+        episodes=row["asked"]["eval_episodes"],
+        machine=f"{row['machine'].get('cpu')} with {row['machine'].get('cores')} cores",
+        versions=row.get("versions", {}),
+        encoder=None,
+        step_unit="env steps",
+        pretraining={"seconds": 0.0, "flops": 0.0},
+    )
+
+
+def comparison(rows: Rows) -> Comparison:
+    """Return the comparison that was registered, over all rows of one task."""
+    return comparison_of([member_of(row) for row in rows], ASKED)
+
+
+def write(rows: Rows, out: Path) -> str:
+    """Write page, picture and tables of a task beside `out`, and return the tables."""
+    found = comparison(rows)
+    tables = [
+        "Success is that of the last evaluation; of env steps, those to the first of two evaluations in a row of at "
+        "least 80%. Intervals are 95%, over seeds.",
+        markdown_table(*wording.group_table(found)),
+        markdown_table(*wording.pair_table(found)),
+        "What imitation alone reaches, before any step of trial: the mean over seeds, and each seed's.",
+        markdown_table(*watched_table(rows)),
+    ]
+    text = "\n\n".join(tables).replace(GROUP, "") + "\n"
+    out.with_suffix(".md").write_text(text)
+    out.with_suffix(".html").write_text(render(found).replace(GROUP, ""))
+    out.with_suffix(".svg").write_text(picture(found))
+    return text
+
+
+def watched_table(rows: Rows) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of each round of watching."""
+    head = ["agent", "video's skill", "own steps", "success", "of each seed", "object within", "audited actions read"]
+    lines = []
+    for arm in NAMES:
+        runs = sorted((row for row in rows if row["arm"] == arm and row.get("watching")), key=lambda row: row["seed"])
+        for number in range(min((len(row["watching"]) for row in runs), default=0)):
+            rounds = [row["watching"][number] for row in runs]
+            skills = [row["watched_skill"] for row in runs if row.get("watched_skill") is not None]
+            reached = [one["success"] for one in rounds if "success" in one]
+            audited = [
+                np.mean(one["audited_actions_explained"]) for one in rounds if "audited_actions_explained" in one
+            ]
+            lines.append(
+                [
+                    NAMES[arm],
+                    f"{mean(skills):.0%}" if skills else "unknown",
+                    f"{rounds[0]['env_steps']:,}",
+                    f"{mean(reached):.0%}" if reached else "",
+                    " ".join(f"{one:.0%}" for one in reached),
+                    f"{100 * mean(one['goal_error'] for one in rounds):.1f} cm",
+                    f"{mean(map(float, audited)):.2f}" if audited else "",
+                ]
+            )
+    return head, lines
+
+
+def picture(found: Comparison) -> str:
+    """Return the learning curves as SVG."""
+    curves, reach = found.curves["steps"], found.asked.reach
+    lines = [
+        Series(NAMES[arm], list(curve.x), list(curve.mean), band=(list(curve.low), list(curve.high)))
+        for arm in DRAWN
+        if (curve := curves.get(GROUP + NAMES[arm]))
+    ]
+    longest = max(curve.x[-1] for curve in curves.values())
+    level = Series(f"{reach:.0%}", [0.0, longest], [reach, reach], dashed=True)
+    return line_plot([*lines, level], x_label="env steps", y_label="success", percent=True, width=640, height=360)
