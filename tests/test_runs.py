@@ -178,6 +178,15 @@ def test_a_step_published_again_to_be_kept_stays(run: Run) -> None:
     assert names(run) == ["000001", "000002", "last"]
 
 
+def test_what_training_goes_on_from_stays_until_a_newer_one_is_there(run: Run) -> None:
+    run.publish(1, weights(1.0), {}, state={"n": 1}, keep=False)
+    run.publish(2, weights(2.0), {}, keep=False)  # as at the end: a process killed now goes on from step 1
+    assert Run.open(run.path).load_state() == {"n": 1}
+    run.publish(3, weights(3.0), {}, state={"n": 3}, keep=False)
+    assert names(run) == ["000003", "last"]
+    assert Run.open(run.path).load_state() == {"n": 3}
+
+
 def test_a_process_killed_while_an_old_checkpoint_goes_leaves_a_run_that_loads(run: Run) -> None:
     run.publish(1, weights(1.0), {}, keep=False)
     killed = """

@@ -144,12 +144,15 @@ def _drop_states_but(folder: Path, newest: Path) -> None:
 
 
 def _drop_passing_but(folder: Path, newest: Path) -> None:
-    """Remove older checkpoints that nothing points to and that were to go; one that is half gone is a leftover."""
+    """Remove older checkpoints that nothing points to and that were to go; one that is half gone is a leftover.
+
+    One that still holds a training state stays: the newest has none, and whoever is killed now goes on from there.
+    """
     best = folder / BEST
     pointed = best.read_text(errors="replace").strip() if best.exists() else ""
     for mark in folder.glob(f"[0-9]*/{PASSING}"):
         passing = mark.parent
-        if passing.name not in (newest.name, pointed):
+        if passing.name not in (newest.name, pointed) and not (passing / STATE_TREE).exists():
             gone = folder / f".{passing.name}.{os.getpid()}.tmp"
             os.rename(passing, gone)
             shutil.rmtree(gone, ignore_errors=True)
