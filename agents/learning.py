@@ -83,6 +83,11 @@ class Learner:
             raise UserError(f"{config.algorithm} imitates recorded actions; what is seen in video helps {able}")
         self._stores = [] if self._kind.online else open_stores(config.data, self.env.obs)
         self.state = state
+        spec = spec_of(self.env.id)
+        training = UNTRIED if spec.task is None else TASKS[spec.task].training
+        self.task, self._horizon = spec.name, training.horizon
+        self.options = self.options.completed(training)
+        self.plan = config.plan(self.options, training)
         choose("device", config.device, ("cpu", *(["cuda"] if torch.cuda.is_available() else [])))
         self._threads_before = torch.get_num_threads()
         self._env: GoalVecEnv | None = None
@@ -119,15 +124,9 @@ class Learner:
             tokeniser = "local" if config.estimates else "conv"
             encoder = find_encoder(self.source, self.env.image_size, config.seed, tokeniser=tokeniser)
             encoder.to(config.device)
-        spec = spec_of(self.env.id)
-        training = UNTRIED if spec.task is None else TASKS[spec.task].training
-        self.task = spec.name
-        self.options = self.options.completed(training)
-        self.plan = config.plan(self.options, training)
         self._encoder, self._video = encoder, self._open_video()
         self.rounds: list[dict[str, Any]] = []
         self.features: Features | None = self._find_features()
-        self._horizon = training.horizon
         self._loop: Loop | None = None  # where the actor's eyes are still to be made, they are a part of the learning
         if not self._kind.online:
             self._loop = self._make_offline()

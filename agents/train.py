@@ -76,6 +76,7 @@ class Train:
 
     def __post_init__(self) -> None:
         check_trackers(self.track)
+        choose("critic", self.critic, CRITICS)
         if self.eyes is not None:
             choose("eyes", self.eyes, EYES)
         if self.env.obs != "pixels" and (self.video or self.eyes):
@@ -162,7 +163,6 @@ def train(config: Train) -> Path:
     from goalsight.agents.learning import Learner
     from goalsight.base.runs import Run
 
-    choose("critic", config.critic, CRITICS)
     with (
         Learner(config) as learner,
         Run.start(

@@ -87,6 +87,13 @@ def register_arm(arm: Arm, *, namespace: str = NAMESPACE) -> list[str]:
     return add_ids(arguments, _caller())
 
 
+def register_arm_file(path: str, trusted: bool = False) -> list[str]:
+    """Register the arm that a file describes; see `load_arm` and `register_arm`."""
+    from goalsight.envs.arms.files import load_arm
+
+    return register_arm(load_arm(path, trusted=trusted))
+
+
 def _check_namespace(namespace: str) -> None:
     if not re.fullmatch(NAMESPACE_NAME, namespace):
         raise UserError(f"a namespace has letters, digits, _ and -, got {namespace!r}")

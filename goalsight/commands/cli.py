@@ -19,6 +19,7 @@ from typing import Any, get_args
 import goalsight
 from goalsight.base.errors import UserError, choose
 from goalsight.base.interruption import asked_to_leave, forget_stop, interrupting, stopped_by
+from goalsight.base.workers.job import prepare
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ COMMANDS = {
     "collect": Command("goalsight.agents.collecting.collect", "Collect", "collect", "record play as video and frames"),
     "export": Command("goalsight.commands.export", "Export", "export", "write a recording as a LeRobot data set"),
     "pretrain": Command("goalsight.pretrain.train", "Pretrain", "pretrain", "train an encoder on video"),
-    "train": Command("goalsight.agents.train", "Train", "train", "train an agent to reach goals it is shown"),
+    "train": Command("goalsight.agents.many", "TrainSeeds", "command", "train agents to reach goals they are shown"),
     "resume": Command("goalsight.commands.resume", "Resume", "resume", "go on with a run that was stopped or killed"),
     "eval": Command("goalsight.eval.evaluate", "Eval", "evaluate", "measure success beside the baselines"),
     "compare": Command(
@@ -154,7 +155,7 @@ def _check_numbers(config: Any, within: str = "") -> None:
 
 
 def _extend(arguments: list[str]) -> None:
-    """Take what adds tasks and arms out of the arguments, wherever it stands, and add them.
+    """Take what adds tasks and arms out of the arguments, wherever it stands, and add them, for workers' jobs too.
 
     Raises:
         UserError: a module or a file is not named, or does not load.
@@ -163,14 +164,9 @@ def _extend(arguments: list[str]) -> None:
     if trusted:
         arguments.remove("--trust-arm-files")
     for file in _taken(arguments, "--arm-file", "a file"):
-        from goalsight.envs.arms.files import load_arm
-        from goalsight.envs.registration import register_arm
-
-        register_arm(load_arm(file, trusted=trusted))
+        prepare("goalsight.envs.registration:register_arm_file", path=file, trusted=trusted)
     for module in _taken(arguments, "--import", "the name of a module"):
-        from goalsight.envs.plugins import import_tasks
-
-        import_tasks(module)
+        prepare("goalsight.envs.plugins:import_tasks", module=module)
 
 
 def _taken(arguments: list[str], option: str, what: str) -> list[str]:

@@ -1,0 +1,28 @@
+"""Jobs while someone watches: a bar of how many are done, and a line for each that failed."""
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
+
+from goalsight.base.workers.contract import Workers
+from goalsight.base.workers.job import Job, Outcome
+
+
+def follow(workers: Workers, jobs: Iterable[Job], *, total: int, what: str) -> Iterator[Outcome]:
+    """Do jobs as `Workers.run` does; show how far it is, and say of each job that failed why, in one line.
+
+    Args:
+        workers: do them.
+        jobs: what to do.
+        total: how many there will be.
+        what: the word that stands before the bar.
+    """
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc=what, unit="job", disable=None) as bar, contextlib.closing(workers.run(jobs)) as ended:
+        for outcome in ended:
+            bar.update()
+            if outcome.error:
+                more = f"; see {outcome.job.log}" if outcome.job.log else ""
+                bar.write(f"goalsight: {outcome.job.name} failed: {outcome.error}{more}", file=sys.stderr)
+            yield outcome
