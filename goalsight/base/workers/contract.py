@@ -3,7 +3,7 @@
 import contextlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Protocol
 
 from goalsight.base.interruption import interrupted
@@ -54,7 +54,7 @@ class Workers(ABC):
     def start(self, job: Job) -> Task:
         """Begin a job."""
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
+    def run(self, jobs: Iterable[Job]) -> Generator[Outcome, None, None]:
         """Do jobs, and yield what comes of each as soon as it has ended.
 
         Ctrl-C, SIGTERM or SIGHUP ask running jobs to save and end, and begin no others; a second one ends them at once.
@@ -89,14 +89,14 @@ class Workers(ABC):
                 list(_stopped(running))  # where whoever listened has left
 
 
-def _ended(running: list[Task]) -> Iterator[Outcome]:
+def _ended(running: list[Task]) -> Generator[Outcome, None, None]:
     """Take out those that have ended, and yield what came of them."""
     for task in [task for task in running if task.ended()]:
         running.remove(task)
         yield task.outcome()
 
 
-def _stopped(running: list[Task]) -> Iterator[Outcome]:
+def _stopped(running: list[Task]) -> Generator[Outcome, None, None]:
     """Ask all to end, and yield what comes of them until they have."""
     for task in running:
         task.stop()

@@ -2,13 +2,13 @@
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 from goalsight.base.workers.contract import Workers
 from goalsight.base.workers.job import Job, Outcome
 
 
-def follow(workers: Workers, jobs: Iterable[Job], *, total: int, what: str) -> Iterator[Outcome]:
+def follow(workers: Workers, jobs: Iterable[Job], *, total: int, what: str) -> Generator[Outcome, None, None]:
     """Do jobs as `Workers.run` does; show how far it is, and say of each job that failed why, in one line.
 
     Args:
