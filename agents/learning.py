@@ -16,6 +16,7 @@ from goalsight.agents.calibration import calibrate
 from goalsight.agents.checking import Check, judgement
 from goalsight.agents.keeping import Keeper
 from goalsight.agents.networks.estimates import Estimates
+from goalsight.agents.networks.estimator import check_stem
 from goalsight.agents.networks.features import Features, FrozenFeatures, Reduction, find_encoder
 from goalsight.agents.networks.inputs import PIXELS, PRIVILEGED, STATE, Sight
 from goalsight.agents.networks.policy import GoalActor
@@ -25,6 +26,7 @@ from goalsight.agents.recordings import Recording, check_stores, open_stores, re
 from goalsight.agents.replay import GoalReplayBuffer
 from goalsight.agents.vec_env import GoalVecEnv
 from goalsight.agents.watch import Watch
+from goalsight.agents.watching.origin import check_video
 from goalsight.agents.watching.video import SilentVideo, open_video
 from goalsight.agents.watching.watcher import StoppedError, Watched, Watcher
 from goalsight.base.errors import UserError, choose
@@ -91,6 +93,7 @@ class Learner:
         choose("device", config.device, ("cpu", *(["cuda"] if torch.cuda.is_available() else [])))
         self._threads_before = torch.get_num_threads()
         self._env: GoalVecEnv | None = None
+        self._raw: GoalEnvs | None = None  # what it is made of
 
     def __enter__(self) -> "Learner":
         """Make everything."""
@@ -111,8 +114,9 @@ class Learner:
 
     def close(self) -> None:
         """End threads and environments, and give torch its threads back."""
-        if self._env is not None:
-            self._env.close()
+        for env in (self._env, self._raw):
+            if env is not None:
+                env.close()
         torch.set_num_threads(self._threads_before)
 
     # Putting together ---------------------------------------------------------------------------------------------
@@ -123,6 +127,8 @@ class Learner:
         if self.env.obs == "pixels":
             tokeniser = "local" if config.estimates else "conv"
             encoder = find_encoder(self.source, self.env.image_size, config.seed, tokeniser=tokeniser)
+            if config.estimates:
+                check_stem(encoder)
             encoder.to(config.device)
         self._encoder, self._video = encoder, self._open_video()
         self.rounds: list[dict[str, Any]] = []
@@ -130,8 +136,10 @@ class Learner:
         self._loop: Loop | None = None  # where the actor's eyes are still to be made, they are a part of the learning
         if not self._kind.online:
             self._loop = self._make_offline()
-        elif not config.estimates:
-            self._loop = self._make_online(self._make_env())
+        else:
+            self._raw = self._make_env()
+            if not config.estimates:
+                self._loop = self._make_online(self._raw)
         self.sources: dict[str, str] = {}
         if self._video is not None:
             self.sources["video"] = self._video.content_hash
@@ -157,13 +165,13 @@ class Learner:
         """What results must name where the actor sees by estimates."""
         if not self.config.estimates:
             return {}
-        video = self._video
-        watched = {} if video is None else {"watched_frames": video.store.num_frames, "watched_skill": video.skill}
+        watched = {} if self._video is None else self._video.facts
         return {"eyes": "estimates", "estimates_learn": "state", **watched}
 
     def _open_video(self) -> SilentVideo | None:
         if not self.config.video:
             return None
+        check_video(self.config.video, self.env)
         return open_video(self.config.video, self.env.image_size)
 
     def _find_features(self) -> Features | None:
@@ -293,9 +301,6 @@ class Learner:
         )
         try:
             watched = watcher.watch()
-        except BaseException:
-            env.close()
-            raise
         finally:
             check.close()
         self.features, self.rounds = watched.features, watched.rounds
@@ -365,7 +370,8 @@ class Learner:
             if self.state is not None:
                 self.rounds = list(self.state["rounds"])
             try:
-                self._loop = self._make_online(self._make_env(), run)
+                assert self._raw is not None
+                self._loop = self._make_online(self._raw, run)
             except StoppedError:
                 return {**self.facts, "env_steps": 0, "updates": 0, "seconds": 0.0, "best_success": None}
         self.keeper = Keeper(self, run)

@@ -34,6 +34,21 @@ class SpatialSoftmax(nn.Module):
         return places.flatten(1)
 
 
+def check_stem(encoder: VideoEncoder) -> LocalStem:
+    """Return the stem of an encoder, off whose map places can be read.
+
+    Raises:
+        UserError: if it makes no map.
+    """
+    stem = encoder.embedding.stem
+    if not isinstance(stem, LocalStem):
+        raise UserError(
+            f"places are read off the map of the tokeniser local, this encoder's is {encoder.config.tokeniser}; "
+            "pretrain one by --tokeniser local, or choose random"
+        )
+    return stem
+
+
 class StateEstimator(nn.Module):
     """An encoder's stem with a head that reads numbers, such as positions, off single frames.
 
@@ -54,12 +69,7 @@ class StateEstimator(nn.Module):
 
     def __init__(self, encoder: VideoEncoder, targets: int) -> None:
         super().__init__()
-        stem = encoder.embedding.stem
-        if not isinstance(stem, LocalStem):
-            raise UserError(
-                f"places are read off the map of the tokeniser local, this encoder's is {encoder.config.tokeniser}; "
-                "pretrain one by --tokeniser local, or choose random"
-            )
+        check_stem(encoder)
         self.encoder = encoder
         self.maps = nn.Conv2d(CHANNELS[-1], POINTS, 3, padding=1)
         self.places = SpatialSoftmax(POINTS, encoder.config.image_size // 2)

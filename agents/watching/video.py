@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,17 @@ class SilentVideo:
             return None
         ends = np.cumsum(self.lengths) - 1
         return float(np.asarray(self.store.columns["success"])[ends].mean())
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What results must name: frames and episodes, success in them if it is known, and use of their actions."""
+        known = "action" in self.store.columns
+        return {
+            "watched_frames": self.store.num_frames,
+            "watched_episodes": self.store.num_episodes,
+            "watched_skill": self.skill,
+            "watched_actions": "not learnt from" if known else "none",
+        }
 
     def audit(self, size: int) -> NDArray[np.float32]:
         """True actions of the first episodes, (F, A), where the recording has such of this size; otherwise (0, A).

@@ -42,6 +42,13 @@ class Reader(Protocol):
     def files(self, path: Path) -> tuple[Path, ...]:
         """What is read: data that was decoded before is decoded again when one of these has changed."""
 
+    def rate(self, path: Path, how: Reading) -> float:
+        """Frames a second of what `episodes` gives; 0 where nobody knows.
+
+        Raises:
+            UnreadableError: if it is damaged.
+        """
+
     def columns(self, path: Path) -> dict[str, Column]:
         """The columns that every episode has besides its pixels.
 

@@ -28,6 +28,10 @@ class ImagesReader:
         entries = sorted(path.iterdir(), key=natural_order) if path.is_dir() else [path]
         return tuple(entry for entry in entries if _is_image(entry))
 
+    def rate(self, path: Path, how: Reading) -> float:
+        """Unknown: images do not say when they were taken."""
+        return 0.0
+
     def columns(self, path: Path) -> dict[str, Column]:
         """None: images say nothing else."""
         return {}

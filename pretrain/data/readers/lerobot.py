@@ -47,6 +47,11 @@ class LeRobotReader:
         folders = (path / "meta", path / DATA, path / VIDEOS)
         return tuple(sorted(file for folder in folders for file in folder.rglob("*") if file.is_file()))
 
+    def rate(self, path: Path, how: Reading) -> float:
+        """The set's own."""
+        with _damage(path):
+            return float(_info(path)["fps"])
+
     def columns(self, path: Path) -> dict[str, Column]:
         """The features that are vectors of numbers, by our names."""
         with _damage(path):

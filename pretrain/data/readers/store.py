@@ -24,6 +24,10 @@ class StoreReader:
         """The index, which changes with every episode."""
         return (self.open(path).path / INDEX,)
 
+    def rate(self, path: Path, how: Reading) -> float:
+        """That at which it was recorded."""
+        return self.open(path).fps
+
     def columns(self, path: Path) -> dict[str, Column]:
         """All that the store holds."""
         return {name: Column.of(values) for name, values in self.open(path).columns.items()}

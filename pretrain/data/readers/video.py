@@ -1,5 +1,6 @@
 """Video files and GIFs, thinned by the time of each frame. Never more than one full-size frame is in memory."""
 
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +31,11 @@ class VideoReader:
     def files(self, path: Path) -> tuple[Path, ...]:
         """The file."""
         return (path,)
+
+    def rate(self, path: Path, how: Reading) -> float:
+        """The average of the whole file, thinned."""
+        rate = _average_rate(path)
+        return rate / _thinning(rate, how.fps) if rate > 0 and how.fps > 0 else rate
 
     def columns(self, path: Path) -> dict[str, Column]:
         """None: video is silent about all but the picture."""
@@ -80,6 +86,27 @@ def thinned(frames: Iterable[tuple[float, Any]], fps: float) -> Iterator[tuple[f
             kept = time
             yield time, frame
         before = time
+
+
+def _thinning(rate: float, fps: float) -> int:
+    """Of how many frames of a steady `rate` one is kept by `thinned`."""
+    return max(1, math.ceil(rate * (1 / fps - ROUNDING) - 0.5))
+
+
+def _average_rate(file: Path) -> float:
+    """Frames a second of a file, by its header; 0 where that does not say.
+
+    Raises:
+        UnreadableError: if it cannot be opened as video.
+    """
+    import av
+
+    try:
+        with av.open(str(file)) as container:
+            streams = container.streams.video
+            return float(streams[0].average_rate or 0) if streams else 0.0
+    except Exception as error:  # whatever a decoder raises on a damaged file
+        raise UnreadableError(f"{file} cannot be read as video: {reason(error)}") from error
 
 
 def stream_frames(file: Path) -> Iterator[tuple[float, Any]]:
