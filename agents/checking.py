@@ -1,6 +1,5 @@
 """The evaluations on the way: the same episodes each time, which nothing is trained or chosen on otherwise."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from goalsight.agents.rollout import Episodes, rollout
@@ -8,6 +7,7 @@ from goalsight.envs.making import make
 
 if TYPE_CHECKING:
     from goalsight.agents.agent import Agent
+    from goalsight.base.runs import Run
     from goalsight.envs.config import EnvConfig
 
 CHECK_SEED = 5_000_000  # of the evaluations that choose the best checkpoint; apart from all other seeds
@@ -21,11 +21,11 @@ class Check:
         env: how they are made.
         episodes: of each evaluation.
         threads: of the environments.
-        stopped: whether someone asked to stop.
+        run: the training's; says whether someone asked to stop.
     """
 
-    def __init__(self, env: "EnvConfig", episodes: int, threads: int, stopped: Callable[[], bool]) -> None:
-        self._episodes, self._stopped = episodes, stopped
+    def __init__(self, env: "EnvConfig", episodes: int, threads: int, run: "Run") -> None:
+        self._episodes, self._run = episodes, run
         self._env = make(env, min(episodes, CHECK_ENVS), num_threads=threads)
 
     def __enter__(self) -> "Check":
@@ -42,8 +42,16 @@ class Check:
 
     def __call__(self, agent: "Agent") -> Episodes | None:
         """Return the episodes of an evaluation; None where someone asked to stop before its end."""
-        episodes = rollout(self._env, agent, episodes=self._episodes, seed=CHECK_SEED, stop=self._stopped)
+        episodes = rollout(self._env, agent, episodes=self._episodes, seed=CHECK_SEED, stop=lambda: self._run.stopped)
         return episodes if len(episodes) == self._episodes else None
+
+    def log(self, agent: "Agent", env_steps: int) -> float | None:
+        """Judge an agent that has made no update by trial, and log it; return its success, or None where stopped."""
+        if (episodes := self(agent)) is None:
+            return None
+        measured = judgement(episodes)
+        self._run.log(env_steps, measured | {"train/env_steps": env_steps, "train/updates": 0})
+        return measured["eval/success"]
 
 
 def judgement(episodes: Episodes) -> dict[str, float]:

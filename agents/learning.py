@@ -13,7 +13,7 @@ from goalsight.agents.agent import Agent
 from goalsight.agents.algorithms import ALGORITHMS
 from goalsight.agents.algorithms.base import Algorithm, Scales, Setting
 from goalsight.agents.calibration import calibrate
-from goalsight.agents.checking import Check, judgement
+from goalsight.agents.checking import Check
 from goalsight.agents.keeping import Keeper
 from goalsight.agents.networks.estimates import Estimates
 from goalsight.agents.networks.estimator import check_stem
@@ -270,14 +270,6 @@ class Learner:
         """Learn to see from play, and from video what to do; what each round's imitation reaches is logged."""
         config = self.config
         assert self._encoder is not None
-        check = Check(self.env, self.plan.eval_episodes, self.threads, lambda: run.stopped)
-
-        def judge(agent: Agent, steps: int) -> float | None:
-            if (episodes := check(agent)) is None:
-                return None
-            measured = judgement(episodes)
-            run.log(steps, measured | {"train/env_steps": steps, "train/updates": 0})
-            return measured["eval/success"]
 
         def make_actor(features: Estimates) -> GoalActor:
             self.features = features
@@ -286,23 +278,20 @@ class Learner:
             self.algorithm = self._make_algorithm(space, actions, scales)
             return self.algorithm.actor
 
-        watcher = Watcher(
-            env,
-            self._encoder,
-            self._video,
-            config.watching,
-            make_actor=make_actor,
-            act=lambda actor, features: self._acting(actor, features),
-            judge=judge,
-            seed=config.seed,
-            play_seed=PLAY_SEED + SEEDS_PER_RUN * config.seed + CALIBRATED,
-            device=config.device,
-            stopped=lambda: run.stopped,
-        )
-        try:
-            watched = watcher.watch()
-        finally:
-            check.close()
+        with Check(self.env, self.plan.eval_episodes, self.threads, run) as check:
+            watched = Watcher(
+                env,
+                self._encoder,
+                self._video,
+                config.watching,
+                make_actor=make_actor,
+                act=self._acting,
+                judge=check.log,
+                seed=config.seed,
+                play_seed=PLAY_SEED + SEEDS_PER_RUN * config.seed + CALIBRATED,
+                device=config.device,
+                stopped=lambda: run.stopped,
+            ).watch()
         self.features, self.rounds = watched.features, watched.rounds
         return watched
 
@@ -385,8 +374,8 @@ class Learner:
         rounds = {"watching": self.rounds} if self.rounds else {}
         return {**self.facts, **watch.summary(), **rounds}
 
-    def note_imitation(self, success: float) -> None:
-        """Note what imitation alone has reached in the end: the first evaluation of one that watched."""
+    def note_before_trial(self, success: float) -> None:
+        """Note what was reached before any step of trial: the first evaluation, with what the last round taught."""
         if self.rounds:
             self.rounds[-1].setdefault("success", success)
 

@@ -33,7 +33,7 @@ class Watch:
     def __init__(self, learner: "Learner", run: Run, kept: "Keeper") -> None:
         self._learner, self._run, self._kept = learner, run, kept
         self._plan, self._loop, self._algorithm = learner.plan, learner.loop, learner.algorithm
-        self._check = Check(learner.env, self._plan.eval_episodes, learner.threads, lambda: run.stopped)
+        self._check = Check(learner.env, self._plan.eval_episodes, learner.threads, run)
         self._recent: deque[bool] = deque(maxlen=RECENT)
         self._evaluations: list[float] = []
         self._evaluated = 0  # steps at the latest evaluation
@@ -84,7 +84,7 @@ class Watch:
         measured = judgement(episodes)
         success = measured["eval/success"]
         self._evaluations.append(success)
-        self._learner.note_imitation(success)
+        self._learner.note_before_trial(success)
         measured |= {f"train/{name}": value for name, value in self._progress().items() if value is not None}
         measured |= {f"train/{name}": value for name, value in self._algorithm.losses().items()}
         self._run.log(self._loop.steps, measured)

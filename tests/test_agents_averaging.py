@@ -55,10 +55,10 @@ def test_a_state_goes_on_as_if_it_had_not_been_left() -> None:
     average = Average(layer, 3)
     average.update()
     layer.running_mean.fill_(4.0)  # type: ignore[union-attr]
-    kept, weights = average.state(), {name: part.clone() for name, part in layer.state_dict().items()}
+    kept = average.state()
     other = nn.BatchNorm1d(1)
-    other.load_state_dict(weights)
     again = Average(other, 3)
+    other.load_state_dict(layer.state_dict())
     again.load(kept)
     for one in (average, again):
         with torch.no_grad():
@@ -66,3 +66,14 @@ def test_a_state_goes_on_as_if_it_had_not_been_left() -> None:
         one.update()
     assert again.network.weight.item() == average.network.weight.item() == pytest.approx(1.75)
     assert again.network.running_mean.item() == 4.0  # type: ignore[union-attr, operator]
+
+
+def test_a_run_from_before_there_were_means_goes_on_with_the_network() -> None:
+    """Its buffers are those of the run too."""
+    layer = nn.BatchNorm1d(1)
+    average = Average(layer, 3)
+    layer.running_mean.fill_(4.0)  # type: ignore[union-attr]
+    average.load(None)
+    assert average.network is layer
+    average.update()
+    assert average.network.running_mean.item() == 4.0  # type: ignore[union-attr, operator]

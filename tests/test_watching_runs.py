@@ -1,5 +1,6 @@
 """`goalsight train --video` from end to end: it learns in silence, goes on to the bit, and refuses in one line."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +70,8 @@ def test_what_was_watched_and_what_it_came_to_is_in_the_run(whole: Run, video: P
     horizon = 50
     assert (first["env_steps"], second["env_steps"]) == (20 * horizon, 30 * horizon)
     assert "attempts_success" in first
+    judged = [(row["step"], row["eval/success"]) for row in whole.metrics() if "eval/success" in row]
+    assert judged[:2] == [(one["env_steps"], one["success"]) for one in (first, second)]  # before any step of trial
     assert len(first["audited_actions_explained"]) == 3
     assert whole.summary["watched_frames"] == 500
     assert whole.summary["watched_skill"] > 0.5
@@ -97,23 +100,32 @@ def test_video_is_silent(whole: Run, video: Path, tmp_path: Path) -> None:
     assert max(audited[0]) < 0 < max(audited[1])  # only the judgement of the labels hears them
 
 
+def stopped_then_resumed(asked: Train, monkeypatch: pytest.MonkeyPatch, counts: Callable[[Run], bool]) -> Run:
+    """A training that is asked to stop once `counts` has been true 30 times, and then gone on with."""
+    times = 0
+
+    def stopped(self: Run) -> bool:
+        nonlocal times
+        times += counts(self)
+        return times > 30
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "stopped", property(stopped))
+        path = train(asked)
+    assert Run.open(path).status == "interrupted"
+    with Run.resume(path) as run:
+        resume(run)
+    return Run.open(path)
+
+
 @pytest.mark.slow
 def test_a_training_that_was_stopped_while_it_tried_goes_on_to_the_bit(
     whole: Run, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = 0
+    def tries(run: Run) -> bool:
+        return any((run.path / "checkpoints").glob("*"))
 
-    def stopped(self: Run) -> bool:
-        nonlocal asked
-        asked += (self.path / "checkpoints").exists() and any((self.path / "checkpoints").iterdir())
-        return asked > 30
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Run, "stopped", property(stopped))
-        path = train(config(tmp_path / "run", video))
-    with Run.resume(path) as run:
-        resume(run)
-    ended = Run.open(path)
+    ended = stopped_then_resumed(config(tmp_path / "run", video), monkeypatch, tries)
     assert weights(ended) == weights(whole)
     assert ended.summary["watching"] == [
         {**one, "seconds": other["seconds"]}
@@ -125,20 +137,8 @@ def test_a_training_that_was_stopped_while_it_tried_goes_on_to_the_bit(
 def test_a_training_that_was_stopped_while_it_watched_begins_anew(
     whole: Run, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = 0
-
-    def stopped(self: Run) -> bool:
-        nonlocal asked
-        asked += 1
-        return asked > 30
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Run, "stopped", property(stopped))
-        path = train(config(tmp_path / "run", video))
-    assert Run.open(path).status == "interrupted"
-    with Run.resume(path) as run:
-        resume(run)
-    assert weights(Run.open(path)) == weights(whole)
+    ended = stopped_then_resumed(config(tmp_path / "run", video), monkeypatch, lambda run: True)
+    assert weights(ended) == weights(whole)
 
 
 @pytest.mark.slow

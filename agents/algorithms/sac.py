@@ -168,5 +168,5 @@ class SAC(Algorithm):
         with torch.no_grad():
             self.log_temperature.copy_(state["log_temperature"])
         self._bounds.load(state["bounds"])
-        self._average.load(state["average"])
+        self._average.load(state.get("average"))
         self.updates = state["updates"]

@@ -146,5 +146,5 @@ class TD3(Algorithm):
         """See `Algorithm`."""
         load_networks(self.networks, self._optimisers, state)
         self._bounds.load(state["bounds"])
-        self._average.load(state["average"])
+        self._average.load(state.get("average"))
         self.updates = state["updates"]

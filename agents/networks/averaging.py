@@ -12,7 +12,9 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Average(Generic[Network]):
-    """The running mean of a network's weights over its latest updates (Polyak and Juditsky 1992).
+    """The mean of a network's weights over its updates (Polyak and Juditsky 1992), which forgets old ones evenly.
+
+    The plain mean at first; once it has seen `span` updates, each further one counts 1 / span.
 
     Args:
         network: whose weights are averaged; stays as it is.
@@ -39,10 +41,13 @@ class Average(Generic[Network]):
         """The mean, and how many updates it has seen."""
         return {"seen": self._seen, "mean": [part.clone() for part in self._averaged]}
 
-    def load(self, state: State) -> None:
-        """Go back to a state; the network's own, buffers among them, must be back already."""
-        self._seen = state["seen"]
+    def load(self, state: State | None) -> None:
+        """Go back to a state; the network's own, buffers among them, must be back already.
+
+        None, of runs from before there were means, begins anew.
+        """
         self._mean.load_state_dict(self._own.state_dict())
+        self._seen = 0 if state is None else state["seen"]
         with torch.no_grad():
-            for own, part in zip(self._averaged, state["mean"], strict=True):
+            for own, part in zip(self._averaged, [] if state is None else state["mean"], strict=state is not None):
                 own.copy_(part)
