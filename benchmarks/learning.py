@@ -4,13 +4,8 @@ Runs that the result already holds are skipped, and it is written after each run
 where it was when it is started again.
 """
 
-import contextlib
-import gc
-import multiprocessing
-import os
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +20,9 @@ from goalsight.agents.train import Train, train
 from goalsight.base.errors import UserError, choose
 from goalsight.base.machine import usable_cores
 from goalsight.base.runs import Run, stopped_by
+from goalsight.base.workers import workers_of
+from goalsight.base.workers.following import follow
+from goalsight.base.workers.job import Job
 from goalsight.commands.demo import PLANS
 from goalsight.commands.resume import Resume, resume
 from goalsight.envs.config import EnvConfig
@@ -159,24 +157,18 @@ def asked_of(experiment: Experiment, encoder: str, seed: int, config: Learning) 
     return {name: value for name, value in options.items() if value is not None}
 
 
-def learn(name: str, asked: dict[str, Any], source: str, config: Learning) -> dict[str, Any]:
-    """Train one agent, judge it, and return what the result keeps of it.
-
-    Raises:
-        StoppedError: when someone asked to stop meanwhile.
-    """
+def learn(
+    name: str, asked: dict[str, Any], source: str, threads: int, final_episodes: int, agents_at_once: int
+) -> dict[str, Any] | None:
+    """Train one agent, judge it, and return what the result keeps of it; None when someone asked to stop."""
     about = provenance()
-    gc.collect()  # the replay buffer of the run before takes gigabytes
-    options = {name: value for name, value in asked.items() if name not in ("env", "obs")}
-    folder = train(Train(EnvConfig(asked["env"], obs=asked["obs"]), **options | {"encoder": source}))
-    _go_on()
+    options = {key: value for key, value in asked.items() if key not in ("env", "obs")}
+    env = EnvConfig(asked["env"], obs=asked["obs"])
+    folder = train(Train(env, **options | {"encoder": source, "threads": threads}))
+    if stopped_by():
+        return None
     run = Run.open(folder)
-    judged = evaluate(Eval(run=folder, checkpoint="last", episodes=config.final_episodes))
-    evaluations = [
-        {"env_steps": row["step"], "wall_s": row["wall_s"], "success": row["eval/success"]}
-        for row in run.metrics()
-        if "eval/success" in row
-    ]
+    judged = evaluate(Eval(run=folder, checkpoint="last", episodes=final_episodes))
     kept = ("env_steps", "updates", "seconds", "critic", "best_success", "diverged_episodes", "reached_target")
     return {
         "experiment": name,
@@ -186,12 +178,21 @@ def learn(name: str, asked: dict[str, Any], source: str, config: Learning) -> di
         "preset": run.config["preset"],
         "encoder_hash": run.manifest["sources"].get("encoder"),
         **{key: run.summary[key] for key in kept},
-        "evaluations": evaluations,
+        "evaluations": evaluations_of(run),
         "final": {"checkpoint": "last", "success": judged["success"], "seed": judged["seed"]},
         "baselines": {baseline: row["success"]["rate"] for baseline, row in judged["baselines"].items()},
         **about,
-        "agents_at_once": config.jobs,
+        "agents_at_once": agents_at_once,
     }
+
+
+def evaluations_of(run: Run) -> list[dict[str, float]]:
+    """Return what a run's agent reached on the way."""
+    return [
+        {"env_steps": row["step"], "wall_s": row["wall_s"], "success": row["eval/success"]}
+        for row in run.metrics()
+        if "eval/success" in row
+    ]
 
 
 def note_encoder(result: Rows, task: str, content_hash: str, cost: dict[str, Any]) -> None:
@@ -229,40 +230,27 @@ def missing(result: Rows, config: Learning) -> Iterator[tuple[str, dict[str, Any
 
 def run_all(result: Rows, config: Learning) -> None:
     """Make the runs that the result lacks, and write it after each."""
-    waiting = list(missing(result, config))
-    with workers(config.jobs) as pool:
-        running = {pool.submit(learn, *job, config): job for job in waiting}
-        for done in as_completed(running):
-            name, asked, _ = running[done]
-            result.rows = sorted([*result.rows, done.result()], key=order)
+    shared = {"threads": usable_cores() // config.jobs, "agents_at_once": config.jobs}
+    jobs = [
+        Job(
+            f"{name}, encoder {asked['encoder']}, seed {asked['seed']}",
+            "learning:learn",
+            {"name": name, "asked": asked, "source": source, "final_episodes": config.final_episodes, **shared},
+        )
+        for name, asked, source in missing(result, config)
+    ]
+    for outcome in follow(workers_of(str(config.jobs)), jobs, total=len(jobs), what="learning"):
+        if outcome.result is not None:
+            result.rows = sorted([*result.rows, outcome.result], key=order)
             write(result, config.out)
-            print(f"{name}, encoder {asked['encoder']}, seed {asked['seed']}: done", file=sys.stderr)
+            print(f"{outcome.job.name}: done", file=sys.stderr)
+    _go_on()
 
 
 def order(run: dict[str, Any]) -> tuple[int, int, int]:
     """Where a run stands in the result, whichever was finished first."""
     experiment = EXPERIMENTS[run["experiment"]]
     return list(EXPERIMENTS).index(run["experiment"]), run["seed"], experiment.encoders.index(run["encoder"])
-
-
-@contextlib.contextmanager
-def workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that share the CPUs evenly; what has not begun is dropped when one stops or fails."""
-    spawn = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks without the threads
-    numbers = spawn.Queue()
-    for number in range(jobs):
-        numbers.put(number)
-    pool = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=take_share, initargs=(numbers, jobs))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def take_share(numbers: "multiprocessing.Queue[int]", jobs: int) -> None:
-    """Keep this process to its share of the CPUs, where the system can."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[numbers.get() :: jobs])
 
 
 def write(result: Rows, out: Path) -> None:

@@ -5,18 +5,16 @@ result already holds are skipped, and it is written after each, so a stopped ben
 """
 
 import contextlib
-import gc
 import sys
 from collections.abc import Iterator
-from concurrent.futures import as_completed
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 from unittest.mock import patch
 
 import numpy as np
 import tyro
-from learning import NEVER, StoppedError, workers
+from learning import NEVER, evaluations_of
 from numpy.typing import NDArray
 from reporting import RESULTS, Rows, provenance
 from watching_summary import write
@@ -26,8 +24,13 @@ from goalsight.agents.collecting.play import Mix
 from goalsight.agents.train import Train, train
 from goalsight.agents.watching.inverse import InverseModel
 from goalsight.base.errors import UserError, choose
+from goalsight.base.files import to_json
 from goalsight.base.machine import usable_cores
+from goalsight.base.options import options_from
 from goalsight.base.runs import Run, stopped_by
+from goalsight.base.workers import workers_of
+from goalsight.base.workers.following import follow
+from goalsight.base.workers.job import Job
 from goalsight.commands.resume import Resume, resume
 from goalsight.envs.config import EnvConfig
 from goalsight.envs.ids import id_of, spec_of
@@ -126,15 +129,9 @@ def video_of(arm: Arm, env: str, seed: int, folder: Path) -> Path:
 
 
 def finish(folder: Path) -> None:
-    """Go on with a run that was stopped.
-
-    Raises:
-        StoppedError: when someone asked to stop meanwhile.
-    """
+    """Go on with a run that is not finished, unless someone asked to stop."""
     if not stopped_by() and Run.open(folder).status != "finished":
         resume(Resume(folder))
-    if stopped_by():
-        raise StoppedError
 
 
 def shuffled(video: Path, seed: int) -> Path:
@@ -166,13 +163,42 @@ def labelled(arm: Arm, video: Path | None, seed: int) -> Iterator[None]:
         yield
 
 
-def learn(name: str, seed: int, config: WatchingWorth) -> dict[str, Any]:
-    """Train one agent, judge it, and return what the result keeps of it."""
-    about, arm = provenance(), ARMS[name]
-    gc.collect()
+def learn(name: str, seed: int, asked: dict[str, Any]) -> dict[str, Any] | None:
+    """Train one agent, judge it, and return what the result keeps of it; None when someone asked to stop.
+
+    Args:
+        name: of the arm.
+        seed: of the agent.
+        asked: the benchmark's options, in JSON's own types.
+    """
+    about, config = provenance(), options_from(WatchingWorth, asked)
+    folder = trained(name, seed, config)
+    if stopped_by():
+        return None
+    run = Run.open(folder)
+    judged = evaluate(Eval(run=folder, checkpoint="last", episodes=config.final_episodes))
+    kept = ("env_steps", "updates", "seconds", "best_success", "watched_frames", "watched_skill", "watching")
+    return {
+        "task": config.task,
+        "arm": name,
+        "seed": seed,
+        "asked": asked_of(name, config),
+        "evaluations": evaluations_of(run),
+        "final": {"success": judged["success"], "seed": judged["seed"]},
+        **{key: run.summary[key] for key in kept if key in run.summary},
+        "sources": run.manifest["sources"],
+        **about,
+        "agents_at_once": config.jobs,
+    }
+
+
+def trained(name: str, seed: int, config: WatchingWorth) -> Path:
+    """Return the run of an arm's agent, made or gone on with, as far as nobody asks to stop."""
+    arm = ARMS[name]
     source = id_of("panda", TASKS[arm.task]) if arm.task else config.env
     video = None if arm.shows == "nothing" else video_of(arm, source, seed, config.runs / "videos")
     pixels: dict[str, Any] = {"encoder": "random", "eyes": "estimates"} if arm.obs == "pixels" else {}
+    out = config.runs / f"{config.task}-{name}-{seed}"
     asked = Train(
         EnvConfig(config.env, obs=arm.obs),
         video=() if video is None else (video,),
@@ -182,32 +208,13 @@ def learn(name: str, seed: int, config: WatchingWorth) -> dict[str, Any]:
         eval_episodes=config.eval_episodes,
         target_success=NEVER,
         threads=1,
-        out=config.runs / f"{config.task}-{name}-{seed}",
+        out=out,
         **pixels,
     )
-    assert asked.out is not None
-    with labelled(arm, video, seed):
-        folder = asked.out if asked.out.exists() else train(asked)
-        finish(folder)
-    run = Run.open(folder)
-    judged = evaluate(Eval(run=folder, checkpoint="last", episodes=config.final_episodes))
-    kept = ("env_steps", "updates", "seconds", "best_success", "watched_frames", "watched_skill", "watching")
-    return {
-        "task": config.task,
-        "arm": name,
-        "seed": seed,
-        "asked": asked_of(name, config),
-        "evaluations": [
-            {"env_steps": row["step"], "wall_s": row["wall_s"], "success": row["eval/success"]}
-            for row in run.metrics()
-            if "eval/success" in row
-        ],
-        "final": {"success": judged["success"], "seed": judged["seed"]},
-        **{key: run.summary[key] for key in kept if key in run.summary},
-        "sources": run.manifest["sources"],
-        **about,
-        "agents_at_once": config.jobs,
-    }
+    if not stopped_by():
+        with labelled(arm, video, seed):
+            finish(out if out.exists() else train(asked))
+    return out
 
 
 def asked_of(name: str, config: WatchingWorth) -> dict[str, Any]:
@@ -232,19 +239,22 @@ def run_all(result: Rows, config: WatchingWorth) -> None:
         for name in config.arms
         if result.lacks({"task": config.task, "arm": name, "seed": seed, **asked_of(name, config)}, *keys)
     ]
-    with workers(config.jobs) as pool:
-        running = {pool.submit(learn, *job, config): job for job in waiting}
-        for done in as_completed(running):
-            result.put(done.result(), *keys)
-            print(f"{running[done]}: done", file=sys.stderr)
+    options = to_json(asdict(config))
+    jobs = [
+        Job(f"{name}, seed {seed}", "watching:learn", {"name": name, "seed": seed, "asked": options})
+        for name, seed in waiting
+    ]
+    for outcome in follow(workers_of(str(config.jobs)), jobs, total=len(jobs), what="watching"):
+        if outcome.result is not None:
+            result.put(outcome.result, *keys)
+            print(f"{outcome.job.name}: done", file=sys.stderr)
 
 
 def main(config: WatchingWorth) -> None:
     """Make what is missing, and write what all of it says."""
     result = Rows(config.out, "runs")
-    try:
-        run_all(result, config)
-    except (StoppedError, KeyboardInterrupt):
+    run_all(result, config)
+    if stopped_by():
         print("stopped; start again to go on", file=sys.stderr)
     rows = [row for row in result.rows if row["task"] == config.task]
     if rows:

@@ -53,3 +53,9 @@ def work_until_stopped(file: str, stubborn: bool = False) -> str:
         time.sleep(1.0)  # saving takes a while
         Path(file).write_text("saved")
     return "saved"
+
+
+def node() -> str:
+    """The node of a Ray cluster that this job is on, by its raylet; long enough for another job to need another."""
+    time.sleep(3.0)
+    return os.environ["RAY_RAYLET_PID"]

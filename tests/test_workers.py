@@ -19,7 +19,7 @@ from goalsight.base.workers.following import follow
 from goalsight.base.workers.job import Job, prepare
 
 WITHOUT_RAY = importlib.util.find_spec("ray") is None
-KINDS = ["2", pytest.param("ray", marks=pytest.mark.skipif(WITHOUT_RAY, reason="ray is not installed"))]
+KINDS = ["2", pytest.param("ray:local", marks=pytest.mark.skipif(WITHOUT_RAY, reason="ray is not installed"))]
 DRIVER = """
 import json, sys
 from goalsight.base.interruption import interrupting, stopped_by

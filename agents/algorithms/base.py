@@ -68,6 +68,8 @@ class OnlineOptions(Options):
     def __post_init__(self) -> None:
         check_positive(self, "updates_per_step", "batch_size", "warmup", "learning_rate", "tau", "hidden", "averaged")
         check_share(self, "random_actions", "relabelled", "tau")
+        if self.gamma is not None and not 0 <= self.gamma < 1:
+            raise UserError(f"gamma must lie in [0, 1), got {self.gamma}")
 
     def completed(self, training: Training) -> Self:
         """See `Options`."""

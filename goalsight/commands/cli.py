@@ -46,6 +46,7 @@ COMMANDS = {
     "export": Command("goalsight.commands.export", "Export", "export", "write a recording as a LeRobot data set"),
     "pretrain": Command("goalsight.pretrain.train", "Pretrain", "pretrain", "train an encoder on video"),
     "train": Command("goalsight.agents.many", "TrainSeeds", "command", "train agents to reach goals they are shown"),
+    "sweep": Command("goalsight.eval.tuning.sweep", "Sweep", "sweep", "find options that a training does well with"),
     "resume": Command("goalsight.commands.resume", "Resume", "resume", "go on with a run that was stopped or killed"),
     "eval": Command("goalsight.eval.evaluate", "Eval", "evaluate", "measure success beside the baselines"),
     "compare": Command(
