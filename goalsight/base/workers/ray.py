@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import logging
 import os
 import platform
 import signal
@@ -51,7 +52,7 @@ class Ray(Workers):
         import ray
 
         try:
-            ray.init(address=self._address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=self._address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError) as error:
             raise UserError(f"no Ray cluster at {self._address or 'this machine'}: {in_one_line(error)}") from error
 
