@@ -129,13 +129,12 @@ class Online:
         self.algorithm.update(self.replay.sample(self._options.batch_size), remaining, rehearsal)
 
     def _rehearsal(self) -> Rehearsal | None:
-        """Draw what is rehearsed now; its weight falls with the steps by trial."""
+        """Draw what is rehearsed now; until critics have learnt to judge it the actor learns from nothing else."""
         if self.recording is None:
             return None
-        how, tried = self._watching, self.steps - self._played
-        weight = how.cloning + min(1.0, tried / how.cloning_steps) * (how.cloning_end - how.cloning)
-        only = bool(self._owed) or tried < how.hold
-        return Rehearsal(self.recording.sample(self._options.batch_size).to(self.replay.device), weight, only)
+        how = self._watching
+        only = bool(self._owed) or self.steps - self._played < how.hold
+        return Rehearsal(self.recording.sample(self._options.batch_size).to(self.replay.device), how.cloning, only)
 
     def _receive(self) -> None:
         """Wait for the step under way, and put it into the replay."""

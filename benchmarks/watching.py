@@ -23,6 +23,7 @@ from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
 from goalsight.agents.collecting.play import Mix
 from goalsight.agents.train import Train, train
 from goalsight.agents.watching.inverse import InverseModel
+from goalsight.agents.watching.options import Watching
 from goalsight.base.errors import UserError, choose
 from goalsight.base.files import to_json
 from goalsight.base.machine import usable_cores
@@ -220,6 +221,7 @@ def trained(name: str, seed: int, config: WatchingWorth) -> Path:
 def asked_of(name: str, config: WatchingWorth) -> dict[str, Any]:
     """All that makes the runs of an arm what they are."""
     arm = ARMS[name]
+    watching = {} if arm.shows == "nothing" else {"cloning": Watching().cloning}
     return {
         "shows": arm.shows,
         "episodes": arm.episodes,
@@ -227,6 +229,7 @@ def asked_of(name: str, config: WatchingWorth) -> dict[str, Any]:
         "labels": arm.labels,
         "eval_every": config.eval_every,
         "eval_episodes": config.eval_episodes,
+        **watching,
     }
 
 

@@ -7,7 +7,8 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goalsight.agents.algorithms.imitation import Imitation, cloning_error, spread_error
+from goalsight.agents.algorithms.base import rehearsed
+from goalsight.agents.algorithms.imitation import Imitation, Rehearsal, cloning_error, spread_error
 from goalsight.agents.networks.estimates import Estimates
 from goalsight.agents.networks.estimator import POINTS, SpatialSoftmax, StateEstimator
 from goalsight.agents.networks.inputs import FirstLayer, Sight
@@ -241,6 +242,11 @@ def test_cloning_is_the_squared_error_of_what_an_actor_does_without_noise():
     batch = Imitation(seen, torch.tensor([[0.5], [-0.5], [1.0]]))
     assert cloning_error(actor, batch).item() == pytest.approx((0.25 + 0.25 + 1) / 3)
     assert spread_error(actor, batch, 1.0).item() == pytest.approx(1.0)
+    loss, noted = torch.tensor(3.0), {}
+    assert rehearsed(loss, actor, Rehearsal(batch, 20.0), noted).item() == pytest.approx(3 + 20 * 0.5)
+    assert rehearsed(loss, actor, Rehearsal(batch, 20.0, only=True), noted).item() == pytest.approx(20 * 0.5)
+    assert rehearsed(loss, actor, None, {}) is loss
+    assert noted["cloning_error"].item() == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -251,6 +257,7 @@ def test_cloning_is_the_squared_error_of_what_an_actor_does_without_noise():
         ("attempts", 9_000, "may take 9,000 episodes, got 18,192"),
         ("last_goals", 1.5, r"lie in \[0, 1\]"),
         ("lessons", 0, "must be positive"),
+        ("cloning", -1.0, "must not be negative"),
     ],
 )
 def test_options_out_of_range_are_refused(option, value, says):

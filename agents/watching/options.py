@@ -29,12 +29,8 @@ class Watching:
     """Updates of the actor by the labelled video, each time."""
     last_goals: float = 0.5
     """Share of the imitated goals that are the last frame of the video's episode; the others are any later one."""
-    cloning: float = 2.0
-    """Weight of the video's actions in the actor's loss when learning by trial begins."""
-    cloning_end: float = 0.1
-    """That weight after it has fallen."""
-    cloning_steps: int = 25_000
-    """Environment steps by trial within which it falls."""
+    cloning: float = 20.0
+    """Weight of the video's actions in the actor's loss while it learns by trial, beside values."""
     hold: int = 3_000
     """First environment steps by trial in which the actor only rehearses, while the critics learn to judge it."""
     least_explained: float = 0.5
@@ -43,8 +39,8 @@ class Watching:
     """Disagreement of the inverse model's members on the video, over that on play held out, up to which they are."""
 
     def __post_init__(self) -> None:
-        check_positive(self, "play", "attempts", "lessons", "inverse_updates", "imitation_updates", "cloning_steps")
-        check_not_negative(self, "rounds", "noise", "cloning", "cloning_end", "hold", "most_doubt")
+        check_positive(self, "play", "attempts", "lessons", "inverse_updates", "imitation_updates")
+        check_not_negative(self, "rounds", "noise", "cloning", "hold", "most_doubt")
         check_share(self, "last_goals", "least_explained")
         if self.play < LEAST_PLAY:
             raise UserError(f"play must be at least {LEAST_PLAY} episodes, of which one is held out, got {self.play}")
