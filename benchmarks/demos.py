@@ -14,7 +14,7 @@ from goalsight.base.errors import UserError
 from goalsight.base.interruption import stopped_by
 from goalsight.commands.demo import Demo, demo
 
-KEPT = ("task", "env", "seed", "seconds", "total_seconds", "success", "baselines")
+KEPT = ("task", "env", "seed", "seconds", "total_seconds", "success", "without_video", "baselines")
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,21 @@ def measure(task: Literal["reach", "push"], seed: int) -> dict[str, Any] | None:
         result = demo(Demo(task=task, seed=seed, out=Path(folder) / task))
     if stopped_by():
         return None
-    return {name: result[name] for name in KEPT} | about
+    return {name: result[name] for name in KEPT if name in result} | about
 
 
 def report(rows: list[dict[str, Any]]) -> str:
     """Return the rows as Markdown."""
-    stages = list(rows[0]["seconds"])
     lines = []
     for row in rows:
-        success = row["success"]
-        reached = f"{success['count']} of {success['total']} [{success['low']:.0%}, {success['high']:.0%}]"
-        seconds = [f"{row['seconds'][stage]:.0f}" for stage in stages]
-        lines.append([row["task"], reached, *seconds, f"{row['total_seconds']:.0f}"])
-    return markdown_table(["demo", "success", *(f"{stage} [s]" for stage in stages), "in all [s]"], lines)
+        stages = ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in row["seconds"].items())
+        without = _share(row["without_video"]) if "without_video" in row else ""
+        lines.append([row["task"], _share(row["success"]), without, f"{row['total_seconds']:.0f}", stages])
+    return markdown_table(["demo", "success", "as many steps without video", "in all [s]", "stages [s]"], lines)
+
+
+def _share(success: dict[str, Any]) -> str:
+    return f"{success['count']} of {success['total']} [{success['low']:.0%}, {success['high']:.0%}]"
 
 
 def main(config: Demos) -> None:

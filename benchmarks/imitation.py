@@ -11,7 +11,7 @@ import tyro
 from reporting import RESULTS, Rows, markdown_table, provenance
 
 from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
-from goalsight.agents.collecting.play import Mix
+from goalsight.agents.collecting.play import SKILLED
 from goalsight.agents.train import Train, train
 from goalsight.base.errors import UserError
 from goalsight.base.interruption import stopped_by
@@ -21,7 +21,6 @@ from goalsight.eval.evaluate import Eval, evaluate
 
 ENV = "goalsight/PandaPush-v1"
 RECORDING_SEED = 1_000_000  # of the recorded episodes: none of them is an evaluation's
-EXPERT = Mix(push=0.0, grasp=0.0, expert=1.0, wander=0.0, random=0.0)
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def recording(config: Imitation) -> Path:
     """Return the recording, made unless it is there."""
     path = config.runs / f"expert-push-{config.frames}"
     if not path.exists():
-        collect(Collect(env=PlayEnv(ENV), frames=config.frames, seed=RECORDING_SEED, mix=EXPERT, film=0, out=path))
+        collect(Collect(env=PlayEnv(ENV), frames=config.frames, seed=RECORDING_SEED, mix=SKILLED, film=0, out=path))
     return path
 
 

@@ -20,7 +20,7 @@ from reporting import RESULTS, Rows, provenance
 from watching_summary import write
 
 from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
-from goalsight.agents.collecting.play import Mix
+from goalsight.agents.collecting.play import SKILLED, Mix
 from goalsight.agents.train import Train, train
 from goalsight.agents.watching.inverse import InverseModel
 from goalsight.agents.watching.options import Watching
@@ -39,7 +39,6 @@ from goalsight.envs.tasks import TASKS
 from goalsight.eval.evaluate import Eval, evaluate
 from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
 
-EXPERT = Mix(push=0.0, grasp=0.0, expert=1.0, wander=0.0, random=0.0)
 AIMLESS = Mix(push=0.0, grasp=0.0, expert=0.0, wander=0.6, random=0.4)
 VIDEO_SEED, VIDEO_SEEDS = 3_000_000, 10_000  # of the videos: one each for the agents' seeds
 
@@ -120,7 +119,7 @@ def video_of(arm: Arm, env: str, seed: int, folder: Path) -> Path:
                 steps=training.horizon or 50,
                 frames=arm.episodes * (training.horizon or 50),
                 seed=VIDEO_SEED + VIDEO_SEEDS * seed,
-                mix=AIMLESS if arm.shows == "aimless" else EXPERT,
+                mix=AIMLESS if arm.shows == "aimless" else SKILLED,
                 film=0,
                 out=out,
             )

@@ -2,7 +2,7 @@
 
 import json
 import signal
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from goalsight.commands import cli
 from goalsight.commands.demo import PLANS
 from goalsight.envs.registration import env_ids
 from goalsight.eval import evaluate
+from goalsight.eval.comparing import compare
 from goalsight.eval.films import record
 from goalsight.eval.reports import report
 from goalsight.eval.stats import wilson
@@ -28,7 +29,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
     """What each stage was asked for; no stage does anything."""
     asked: dict[str, list[Any]] = {}
 
-    def replace(module: object, name: str, answer: Any) -> None:
+    def put(module: object, name: str, answer: Any) -> None:
         def stage(config: Any) -> Any:
             print(f"{name} speaks")
             asked.setdefault(name, []).append(config)
@@ -36,24 +37,24 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
 
         monkeypatch.setattr(module, name, stage)
 
-    replace(collect, "collect", Path("play"))
-    replace(pretrain, "pretrain", Path("encoder"))
-    replace(train, "train", Path("agent"))
-    replace(evaluate, "evaluate", VERDICT)
-    replace(record, "record", Path("film.mp4"))
-    replace(report, "report", Path("report.html"))
+    put(collect, "collect", Path("play"))
+    put(pretrain, "pretrain", Path("encoder"))
+    put(train, "train", Path("agent"))
+    put(evaluate, "evaluate", VERDICT)
+    put(record, "record", Path("film.mp4"))
+    put(report, "report", Path("report.html"))
+    put(compare, "compare", {"groups": []})
     return asked
 
 
-@pytest.mark.parametrize("task", PLANS)
 def test_each_stage_gets_what_the_one_before_made(
-    task: str, asked: dict[str, list[Any]], workplace: Path, capsys: pytest.CaptureFixture[str]
+    asked: dict[str, list[Any]], workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (workplace / "d").mkdir()
-    assert cli.run(["demo", "--task", task, "--out", "d", "--seed", "3"]) == 0
+    assert cli.run(["demo", "--task", "reach", "--out", "d", "--seed", "3"]) == 0
     assert list(asked) == ["collect", "pretrain", "train", "evaluate", "record", "report"]
     collecting, pretraining, training = (asked[name][0] for name in ("collect", "pretrain", "train"))
-    assert collecting.env.id == training.env.id == PLANS[task].env
+    assert collecting.env.id == training.env.id == PLANS["reach"].env
     assert collecting.env.id in env_ids()
     assert pretraining.data == (collecting.out,) == (Path("d/play"),)
     assert training.env.obs == "pixels"
@@ -65,7 +66,34 @@ def test_each_stage_gets_what_the_one_before_made(
     kept = json.loads((workplace / "d" / "demo.json").read_text())
     assert kept["success"]["rate"] == 0.97
     assert list(kept["seconds"]) == ["collect", "pretrain", "train", "eval", "record", "report"]
-    assert f"success 97% of {task} goals (95% interval 92% to 99%)" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "success 97% of reach goals (95% interval 92% to 99%)\n" in printed
+
+
+def test_push_is_learnt_from_silent_video_and_beside_it_without(
+    asked: dict[str, list[Any]], workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def evaluated(config: Any) -> dict[str, Any]:
+        return VERDICT if config.run.name == "agent" else VERDICT | {"success": asdict(wilson(2, 100))}
+
+    monkeypatch.setattr(evaluate, "evaluate", evaluated)
+    (workplace / "d").mkdir()
+    assert cli.run(["demo", "--task", "push", "--out", "d", "--seed", "3"]) == 0
+    assert list(asked) == ["collect", "train", "record", "report", "compare"]
+    collecting, (training, alone) = asked["collect"][0], asked["train"]
+    assert collecting.env.id == training.env.id == PLANS["push"].env
+    assert collecting.mix.expert == 1.0
+    assert training.video == (collecting.out,)
+    assert not alone.video
+    assert alone.estimates
+    assert replace(alone, video=training.video, eyes=None, out=training.out) == training  # all else alike
+    assert asked["record"][0].run == training.out
+    assert asked["compare"][0].runs == (training.out, alone.out)
+    kept = json.loads((workplace / "d" / "demo.json").read_text())
+    assert (kept["success"]["rate"], kept["without_video"]["rate"]) == (0.97, 0.02)
+    assert list(kept["seconds"]) == ["collect", "train", "without", "eval", "record", "report"]
+    assert kept["paths"]["comparison"] == "d/compare.html"
+    assert "as many steps without the video: 2% (95% interval 1% to 7%)" in capsys.readouterr().out
 
 
 def test_json_is_all_that_stdout_holds(

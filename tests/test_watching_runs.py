@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from goalsight.agents.agent import load_agent
 from goalsight.agents.algorithms.sac import SACOptions
 from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
-from goalsight.agents.collecting.play import Mix
+from goalsight.agents.collecting.play import SKILLED
 from goalsight.agents.train import Train, resume, train
 from goalsight.agents.watching.options import Watching
 from goalsight.base.errors import UserError
@@ -22,7 +22,6 @@ from goalsight.envs.config import EnvConfig
 from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
 
 SIZE = 32
-EXPERT = Mix(push=0.0, grasp=0.0, expert=1.0, wander=0.0, random=0.0)
 REACH = "goalsight/PandaReach-v1"
 FEW = {"lessons": 150, "inverse_updates": 100, "imitation_updates": 100}
 SHORT = Watching(play=20, rounds=1, attempts=10, hold=100, least_explained=0.0, **FEW)
@@ -33,7 +32,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recording of the expert."""
     out = tmp_path_factory.mktemp("video") / "play"
     env = PlayEnv(REACH, image_size=SIZE)
-    return collect(Collect(env=env, frames=500, steps=10, num_envs=10, seed=50, mix=EXPERT, film=0, out=out))
+    return collect(Collect(env=env, frames=500, steps=10, num_envs=10, seed=50, mix=SKILLED, film=0, out=out))
 
 
 def config(out: Path, video: Path | None, **options) -> Train:

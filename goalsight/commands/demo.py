@@ -4,8 +4,8 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -14,27 +14,42 @@ from goalsight.base.errors import UserError
 from goalsight.base.interruption import stopped_by
 
 RESULT = "demo.json"
+EPISODE = 40  # frames of an episode of silent video, as long as those of the training
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of everything a task needs on two cores."""
+    """What a task's demo takes on two cores.
+
+    Attributes:
+        env: id of the environment.
+        frames: of what is watched.
+        seconds: of pretraining an encoder on it; without, what is watched is someone who can do it, and the arm
+            learns from those frames what to do.
+        steps: of the training; the task's unless given.
+        promise: what to expect, said at the start.
+    """
 
     env: str
-    frames: int  # of play to watch
-    seconds: float  # of watching
-    promise: str  # what to expect, said at the start
+    frames: int
+    seconds: float | None
+    steps: int | None
+    promise: str
 
 
 PLANS = {
-    "reach": Plan("goalsight/PandaReach-v1", frames=15_000, seconds=60.0, promise="about 4 minutes on two cores"),
-    "push": Plan("goalsight/PandaPush-v1", frames=45_000, seconds=300.0, promise="about 20 minutes on two cores"),
+    "reach": Plan("goalsight/PandaReach-v1", 15_000, seconds=60.0, steps=None, promise="about 4 minutes"),
+    "push": Plan("goalsight/PandaPush-v1", 100_000, seconds=None, steps=26_000, promise="about 12 minutes"),
 }
 
 
 @dataclass(frozen=True)
 class Demo:
-    """Watch play, learn to reach goal images from pixels, judge the result, film it, report it."""
+    """Watch video, learn to reach goal images from pixels, judge the result, film it, report it.
+
+    Reach is learnt through an encoder that has watched play; Push from silent video of someone who can, beside an
+    agent that takes as many steps without it.
+    """
 
     task: Literal["reach", "push"] = "reach"
     """The task to learn."""
@@ -68,11 +83,12 @@ def demo(config: Demo) -> dict[str, Any]:
     out = config.out or Path("runs") / f"demo-{config.task}-{datetime.now():%Y%m%d-%H%M%S}"
     result: dict[str, Any] = {"task": config.task, "env": plan.env, "seed": config.seed, "out": str(out)}
     with contextlib.redirect_stdout(sys.stderr) if config.json else contextlib.nullcontext():
-        print(f"{plan.env}, from play to film, {plan.promise}; everything goes to {out}")
-        result |= _run_stages(_stages(config, plan, out))
+        print(f"{plan.env}, from play to film, {plan.promise} on two cores; everything goes to {out}")
+        line = _line(config, plan, out)
+        result |= _run_stages(line.stages)
         if stopped_by():
             return result
-        _conclude(result, out)
+        _conclude(result, out, line.beside)
         print(_text(result))
     if config.json:
         print(json.dumps(result, indent=2))
@@ -83,11 +99,23 @@ def demo(config: Demo) -> dict[str, Any]:
 Stage = tuple[str, str, Callable[[], Any]]
 
 
-def _stages(config: Demo, plan: Plan, out: Path) -> Iterator[Stage]:
+@dataclass(frozen=True)
+class Line:
+    """The stages of a demo, and what it leaves beside agent, film and report, by name."""
+
+    stages: list[Stage]
+    beside: dict[str, Path]
+
+
+def _line(config: Demo, plan: Plan, out: Path) -> Line:
+    return _by_encoder(config, plan, out) if plan.seconds is not None else _by_silent_video(config, plan, out)
+
+
+def _by_encoder(config: Demo, plan: Plan, out: Path) -> Line:
+    """Play is watched by an encoder, through which the agent then sees."""
     from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
     from goalsight.agents.train import Train, train
     from goalsight.envs.config import EnvConfig
-    from goalsight.eval.evaluate import Eval, evaluate
     from goalsight.eval.films.record import Record, record
     from goalsight.eval.reports.report import Report, report
     from goalsight.pretrain.train import Pretrain, pretrain
@@ -96,25 +124,73 @@ def _stages(config: Demo, plan: Plan, out: Path) -> Iterator[Stage]:
     shared: dict[str, Any] = {"seed": config.seed}
     collecting = Collect(env=PlayEnv(plan.env), frames=plan.frames, out=play, **shared)
     watching = Pretrain(data=(play,), seconds=plan.seconds, out=encoder, cache=out / "frames", **shared)
-    learning = Train(env=EnvConfig(plan.env, obs="pixels"), encoder=str(encoder), out=agent, **shared)
-    yield "collect", "the arm plays, and is filmed", lambda: collect(collecting)
-    yield "pretrain", "an encoder watches and learns to predict what is hidden", lambda: pretrain(watching)
-    yield "train", "an agent learns to reach goal images", lambda: train(learning)
-    yield "eval", "new goals, never trained on", lambda: evaluate(Eval(run=agent, episodes=config.episodes))
-    yield "record", "a film of it", lambda: record(Record(run=agent, gif=True))
-    yield (
-        "report",
-        "one page about the agent, one about the encoder",
-        lambda: [report(Report(run=run)) for run in (agent, encoder)],
+    learning = Train(env=EnvConfig(plan.env, obs="pixels"), encoder=str(encoder), steps=plan.steps, out=agent, **shared)
+    stages: list[Stage] = [
+        ("collect", "the arm plays, and is filmed", lambda: collect(collecting)),
+        ("pretrain", "an encoder watches and learns to predict what is hidden", lambda: pretrain(watching)),
+        ("train", "an agent learns to reach goal images", lambda: train(learning)),
+        ("eval", "new goals, never trained on", lambda: [_judged(config, agent)]),
+        ("record", "a film of it", lambda: record(Record(run=agent, gif=True))),
+        (
+            "report",
+            "one page about the agent, one about the encoder",
+            lambda: [report(Report(run=run)) for run in (agent, encoder)],
+        ),
+    ]
+    return Line(stages, {"pictures": encoder / "pictures"})
+
+
+def _by_silent_video(config: Demo, plan: Plan, out: Path) -> Line:
+    """Someone who can is filmed; the agent reads off the frames what to do, and another learns without them."""
+    from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
+    from goalsight.agents.collecting.play import SKILLED
+    from goalsight.agents.train import Train, train
+    from goalsight.agents.watching.options import Watching
+    from goalsight.envs.config import EnvConfig
+    from goalsight.eval.comparing.compare import PAGE, Compare, compare
+    from goalsight.eval.films.record import Record, record
+    from goalsight.eval.reports.report import Report, report
+
+    video, agent, without = out / "play", out / "agent", out / "without"
+    shared: dict[str, Any] = {"seed": config.seed}
+    collecting = Collect(env=PlayEnv(plan.env), frames=plan.frames, steps=EPISODE, mix=SKILLED, out=video, **shared)
+    learning = Train(
+        env=EnvConfig(plan.env, obs="pixels"),
+        video=(video,),
+        watching=Watching(rounds=1),
+        steps=plan.steps,
+        eval_every=5_000,
+        out=agent,
+        **shared,
     )
+    alone = replace(learning, video=(), eyes="estimates", out=without)
+    stages: list[Stage] = [
+        ("collect", "someone who can do it is filmed", lambda: collect(collecting)),
+        ("train", "an agent watches the frames in silence, and learns what to do", lambda: train(learning)),
+        ("without", "as many steps of another that has no video", lambda: train(alone)),
+        ("eval", "new goals, never trained on", lambda: [_judged(config, run) for run in (agent, without)]),
+        ("record", "a film of it", lambda: record(Record(run=agent, gif=True))),
+        (
+            "report",
+            "one page about the agent, one that compares the two",
+            lambda: [report(Report(run=agent)), compare(Compare((agent, without), out=out))],
+        ),
+    ]
+    return Line(stages, {"comparison": out / PAGE})
 
 
-def _run_stages(stages: Iterator[Stage]) -> dict[str, Any]:
+def _judged(config: Demo, run: Path) -> dict[str, Any]:
+    from goalsight.eval.evaluate import Eval, evaluate
+
+    return evaluate(Eval(run=run, episodes=config.episodes))
+
+
+def _run_stages(stages: Sequence[Stage]) -> dict[str, Any]:
     """Run the stages until the last one or an interruption; return the seconds and the results of each."""
     seconds: dict[str, float] = {}
     results: dict[str, Any] = {}
     for number, (name, heading, act) in enumerate(stages, start=1):
-        print(f"\n[{number}/6] {name}: {heading}", flush=True)
+        print(f"\n[{number}/{len(stages)}] {name}: {heading}", flush=True)
         began = time.perf_counter()
         results[name] = act()
         seconds[name] = round(time.perf_counter() - began, 1)
@@ -123,23 +199,24 @@ def _run_stages(stages: Iterator[Stage]) -> dict[str, Any]:
     return {"seconds": seconds, "results": results}
 
 
-def _conclude(result: dict[str, Any], out: Path) -> None:
+def _conclude(result: dict[str, Any], out: Path, beside: dict[str, Path]) -> None:
     """Put the verdict and the places of the results in order, and write them to demo.json."""
     from goalsight.base.provenance import provenance
     from goalsight.base.runs import atomic_write_json
 
     results = result.pop("results")
-    verdict = results["eval"]
+    verdict, *others = results["eval"]
     result |= {
         "total_seconds": round(sum(result["seconds"].values()), 1),
         "success": verdict["success"],
         "baselines": {name: baseline["success"] for name, baseline in verdict["baselines"].items()},
+        **({"without_video": others[0]["success"]} if others else {}),
         "paths": {
             "play": str(out / "play" / "videos" / "play.mp4"),
-            "pictures": str(out / "encoder" / "pictures"),
             "agent": str(out / "agent"),
             "film": str(results["record"]),
             "report": str(results["report"][0]),
+            **{name: str(path) for name, path in beside.items()},
         },
         **provenance(),
     }
@@ -151,8 +228,14 @@ def _text(result: dict[str, Any]) -> str:
     stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result["seconds"].items())
     width = max(map(len, result["paths"]))
     places = "\n".join(f"  {name:{width}}  {path}" for name, path in result["paths"].items())
+    without = result.get("without_video")
+    beside = "" if without is None else f"; as many steps without the video: {_interval(without)}"
     return (
-        f"\nsuccess {success['rate']:.0%} of {result['task']} goals "
-        f"(95% interval {success['low']:.0%} to {success['high']:.0%})\n"
+        f"\nsuccess {_interval(success, of=result['task'])}{beside}\n"
         f"{stages}; {result['total_seconds'] / 60:.1f} minutes in all\n{places}\n  as JSON  {result['out']}/{RESULT}"
     )
+
+
+def _interval(success: dict[str, float], of: str = "") -> str:
+    goals = f" of {of} goals" if of else ""
+    return f"{success['rate']:.0%}{goals} (95% interval {success['low']:.0%} to {success['high']:.0%})"
