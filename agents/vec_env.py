@@ -130,20 +130,19 @@ class GoalVecEnv(VecEnv):
         ]
         features = encode(self._features, shown)
         split = self.num_envs + int(begun.sum())
-        before = self._goal_features
-        goals = np.empty_like(features[: self.num_envs]) if before is None else before.copy()
-        goals[begun] = features[self.num_envs : split]
-        self._goal_features = goals
         for i, final, view in zip(np.flatnonzero(begun), last, features[split:], strict=False):
-            assert before is not None
-            final |= {FEATURES: view, GOAL_FEATURES: before[i]}
-        return seen | {FEATURES: features[: self.num_envs], GOAL_FEATURES: goals}, last
+            assert self._goal_features is not None
+            final |= {FEATURES: view, GOAL_FEATURES: self._goal_features[i].copy()}
+        if self._goal_features is None:
+            self._goal_features = np.empty_like(features[: self.num_envs])
+        self._goal_features[begun] = features[self.num_envs : split]
+        return seen | {FEATURES: features[: self.num_envs], GOAL_FEATURES: self._goal_features.copy()}, last
 
     # Going on -----------------------------------------------------------------------------------------------------
 
     def state(self) -> State:
         """All from which the environments go on, while no step is under way; nothing of them where they cannot tell."""
-        kept: State = {"goal_features": self._goal_features}
+        kept: State = {"goal_features": None if self._goal_features is None else self._goal_features.copy()}
         if isinstance(self.env, GoalVectorEnv):
             kept["env"] = snapshot_state(self.env.snapshot())
         return kept
@@ -153,7 +152,8 @@ class GoalVecEnv(VecEnv):
         if "env" not in state or not isinstance(self.env, GoalVectorEnv):
             return False
         self.env.restore(snapshot_of(state["env"]))
-        self._goal_features = state["goal_features"]
+        goals = state["goal_features"]
+        self._goal_features = None if goals is None else goals.copy()
         return True
 
     def close(self) -> None:

@@ -133,6 +133,21 @@ def test_a_goal_seen_earlier_is_not_overwritten():
     assert first["goal_features"][:, 0, 1].tolist() == [0, 0]
 
 
+def test_what_is_handed_out_belongs_to_the_caller():
+    spoilt, whole = (GoalVecEnv(Slides(horizon=3), Reader(), LABEL) for _ in range(2))
+    for seen in (spoilt.reset(), spoilt.step(np.zeros((2, 3), np.float32))[0]):
+        for value in seen.values():
+            value[:] = 77
+    whole.reset()
+    whole.step(np.zeros((2, 3), np.float32))
+    for _ in range(3):  # over the end of the episodes
+        (one, *_, infos), (other, *_, expected) = (venv.step(np.zeros((2, 3), np.float32)) for venv in (spoilt, whole))
+        assert all(np.array_equal(one[key], other[key]) for key in other)
+        for info, known in zip(infos, expected, strict=True):
+            for key, value in known.get("terminal_observation", {}).items():
+                assert np.array_equal(info["terminal_observation"][key], value)
+
+
 class TwoCameras(Slides):
     """Slides that a second camera sees too; its images have another kind."""
 
