@@ -14,7 +14,7 @@ from tqdm import tqdm
 from goalsight.agents.policies import make_policy
 from goalsight.agents.rollout import rollout
 from goalsight.base.errors import UserError
-from goalsight.base.runs import atomic_write_json
+from goalsight.base.files import atomic_write_json
 from goalsight.envs.arms.catalogue import ARMS
 from goalsight.envs.arms.files import find_arm
 from goalsight.envs.fingerprints import own_ids

@@ -17,9 +17,9 @@ import numpy as np
 import tyro
 from reporting import RESULTS, Rows, provenance
 
-from goalsight.base.files import read_json
+from goalsight.base.files import atomic_write_json, read_json
 from goalsight.base.run_folders import MANIFEST
-from goalsight.base.runs import Run, atomic_write_json
+from goalsight.base.runs import Run
 from goalsight.base.video import describe_video
 
 REACH = ("--env", "goalsight/PandaReach-v1")

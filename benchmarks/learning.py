@@ -18,8 +18,9 @@ from reporting import RESULTS, Rows, check_plotting, provenance
 from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
 from goalsight.agents.train import Train, train
 from goalsight.base.errors import UserError, choose
+from goalsight.base.interruption import stopped_by
 from goalsight.base.machine import usable_cores
-from goalsight.base.runs import Run, stopped_by
+from goalsight.base.runs import Run
 from goalsight.base.workers import workers_of
 from goalsight.base.workers.following import follow
 from goalsight.base.workers.job import Job

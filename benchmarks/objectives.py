@@ -11,7 +11,8 @@ from typing import Any
 import tyro
 from reporting import RESULTS, markdown_table, provenance
 
-from goalsight.base.runs import Run, atomic_write_json
+from goalsight.base.files import atomic_write_json
+from goalsight.base.runs import Run
 from goalsight.eval.probes.probe import Probe, probe
 from goalsight.pretrain.objectives import OBJECTIVES
 from goalsight.pretrain.train import Pretrain, pretrain

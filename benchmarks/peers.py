@@ -18,8 +18,8 @@ from peers_plot import plot
 from reporting import RESULTS, check_plotting, markdown_table, provenance, significant
 
 from goalsight.base.errors import UserError
+from goalsight.base.files import atomic_write_json, atomic_write_text
 from goalsight.base.machine import usable_cores
-from goalsight.base.runs import atomic_write_json, atomic_write_text
 
 WORKER = Path(__file__).resolve().with_name("stepping.py")
 GOALSIGHT = Library("goalsight", ("goalsight", "mujoco", "mujoco-warp", "warp-lang", "gymnasium", "numpy"))

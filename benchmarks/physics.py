@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from reporting import RESULTS, markdown_table, provenance, significant
 from tqdm import tqdm
 
-from goalsight.base.runs import atomic_write_json
+from goalsight.base.files import atomic_write_json
 from goalsight.envs.simulation import scene, simulator
 from goalsight.envs.vector import GoalVectorEnv
 

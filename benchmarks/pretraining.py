@@ -17,9 +17,9 @@ import torch
 import tyro
 from reporting import RESULTS, markdown_table, provenance, significant
 
+from goalsight.base.files import atomic_write_json
 from goalsight.base.flops import matmul_peak
 from goalsight.base.precision import fast_dtype
-from goalsight.base.runs import atomic_write_json
 from goalsight.pretrain.data.clips import Batch
 from goalsight.pretrain.data.format import PIXELS
 from goalsight.pretrain.encoders.vit import ENCODERS

@@ -18,7 +18,7 @@ import tyro
 from reporting import RESULTS, markdown_table, provenance, significant
 
 from goalsight.base.errors import UserError
-from goalsight.base.runs import atomic_write_json
+from goalsight.base.files import atomic_write_json
 from goalsight.envs.rendering.backends import make_camera
 from goalsight.envs.rendering.camera import KINEMATICS
 from goalsight.envs.rendering.moving import MovingTracer

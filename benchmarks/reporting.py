@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from goalsight.base.errors import UserError
-from goalsight.base.files import read_json
+from goalsight.base.files import atomic_write_json, read_json
 from goalsight.base.provenance import provenance as base_provenance
-from goalsight.base.runs import atomic_write_json
 
 RESULTS = Path(__file__).resolve().parent / "results"
 

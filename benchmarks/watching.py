@@ -26,9 +26,10 @@ from goalsight.agents.watching.inverse import InverseModel
 from goalsight.agents.watching.options import Watching
 from goalsight.base.errors import UserError, choose
 from goalsight.base.files import to_json
+from goalsight.base.interruption import stopped_by
 from goalsight.base.machine import usable_cores
 from goalsight.base.options import options_from
-from goalsight.base.runs import Run, stopped_by
+from goalsight.base.runs import Run
 from goalsight.base.workers import workers_of
 from goalsight.base.workers.following import follow
 from goalsight.base.workers.job import Job

@@ -72,7 +72,7 @@ def evaluate(config: Eval) -> dict[str, Any]:
     """
     from tqdm import tqdm
 
-    from goalsight.base.runs import atomic_write_json
+    from goalsight.base.files import atomic_write_json
     from goalsight.envs.ids import spec_of
 
     subject = resolve_subject(

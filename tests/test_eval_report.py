@@ -3,7 +3,8 @@ import pytest
 from pages import read
 
 from goalsight.base.errors import UserError
-from goalsight.base.runs import Run, atomic_write_json
+from goalsight.base.files import atomic_write_json
+from goalsight.base.runs import Run
 from goalsight.base.video import VideoWriter
 from goalsight.eval.reports.bars import success_plot
 from goalsight.eval.reports.page import facts

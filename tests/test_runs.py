@@ -19,9 +19,11 @@ from hypothesis import strategies as st
 
 import goalsight.base.checkpoints
 import goalsight.base.files
+from goalsight.base.checkpoints import read_checkpoint
 from goalsight.base.errors import UserError
 from goalsight.base.files import atomic_write_json, to_json
-from goalsight.base.runs import Run, interrupted, read_checkpoint, stopped_by
+from goalsight.base.interruption import interrupted, stopped_by
+from goalsight.base.runs import Run
 
 
 @dataclass(frozen=True)

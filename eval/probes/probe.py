@@ -59,7 +59,7 @@ def probe(config: Probe) -> dict[str, Any]:
     Raises:
         UserError: if there is no encoder, no store, no positions in it, or too few episodes.
     """
-    from goalsight.base.runs import atomic_write_json
+    from goalsight.base.files import atomic_write_json
     from goalsight.pretrain.encoders.features import EncoderFeatures
     from goalsight.pretrain.encoders.vit import VideoEncoder, load_encoder
 

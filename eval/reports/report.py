@@ -39,7 +39,8 @@ def report(config: Report) -> Path:
     Raises:
         UserError: if there is no such run, or the file cannot be written.
     """
-    from goalsight.base.runs import Run, atomic_write_text
+    from goalsight.base.files import atomic_write_text
+    from goalsight.base.runs import Run
 
     run = Run.open(config.run)
     path = config.out or run.path / REPORT

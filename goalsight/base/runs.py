@@ -11,7 +11,6 @@ A run is a folder::
 Weights are safetensors and everything else is JSON, so loading a stranger's run executes nothing.
 """
 
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,41 +21,19 @@ from typing import TYPE_CHECKING, Any, Literal
 from goalsight.base import checkpoints, run_folders
 from goalsight.base.checkpoints import read_checkpoint
 from goalsight.base.errors import UserError, choose, in_one_line
-from goalsight.base.files import (
-    atomic_write_bytes,
-    atomic_write_json,
-    atomic_write_text,
-    flush_to_disk,
-    read_json,
-    to_json,
-    writing,
-)
-from goalsight.base.interruption import Stop, interrupted, stopped_by
+from goalsight.base.files import atomic_write_json, read_json, to_json, writing
+from goalsight.base.interruption import Stop, interrupted
 from goalsight.base.life import FolderLock, is_same_process_alive, is_written, this_process
 from goalsight.base.machine import describe_machine, versions
-from goalsight.base.metrics import append_row, drop_after, end_torn_line, read_rows
+from goalsight.base.measurements import Measurements
 from goalsight.base.provenance import now, provenance
-from goalsight.base.trackers import Trackers, check_trackers
-from goalsight.base.trackers.contract import About
+from goalsight.base.trackers import check_trackers
 from goalsight.base.training_state import State
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
-
-__all__ = [
-    "KINDS",
-    "Run",
-    "Stop",
-    "atomic_write_bytes",
-    "atomic_write_json",
-    "atomic_write_text",
-    "interrupted",
-    "read_checkpoint",
-    "stopped_by",
-    "writing",
-]
 
 KINDS = ("collect", "pretrain", "train")
 Status = Literal["running", "finished", "interrupted", "failed"]
@@ -81,10 +58,8 @@ class Run:
         self.manifest = manifest
         self.stop = Stop()
         self.differences: list[str] = []
-        self._began = time.monotonic()
-        self._seconds_before: float | None = None
-        self._step_before: int | None = None  # that a resumed run goes on from
-        self._open_trackers: Trackers | None = None
+        identity = str(manifest.get("id", path.resolve().name))
+        self._measured = Measurements(path, self.kind, identity, config)
 
     @classmethod
     @contextmanager
@@ -224,7 +199,7 @@ class Run:
             lock.release()
 
     def _end(self, status: Status) -> None:
-        self._close_trackers(status)
+        self._measured.close(status)
         if self.manifest["status"] == "running":  # `finish` has not been called
             self.set_status(status)
 
@@ -258,11 +233,7 @@ class Run:
     @property
     def seconds(self) -> float:
         """For how long the run has worked [s]; the time between a stop and going on does not count."""
-        if self._seconds_before is None:
-            end_torn_line(self._metrics_file)
-            past = self.metrics()
-            self._seconds_before = past[-1].get("wall_s", 0.0) if past else 0.0
-        return self._seconds_before + time.monotonic() - self._began
+        return self._measured.seconds
 
     @property
     def pictures(self) -> Path:
@@ -279,10 +250,6 @@ class Run:
             (self.path / name).mkdir(exist_ok=True)
         return self.path / name
 
-    @property
-    def _metrics_file(self) -> Path:
-        return self.path / "metrics.jsonl"
-
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Append one measurement to metrics.jsonl, and hand it to the trackers that `config` names as "track".
 
@@ -290,9 +257,7 @@ class Run:
             step: the run's own step count.
             metrics: plain numbers by name. "step" and "wall_s" are added; see `seconds`.
         """
-        numbers = {name: float(value) for name, value in metrics.items()}
-        append_row(self._metrics_file, {"step": int(step), "wall_s": round(self.seconds, 3), **numbers})
-        self._trackers().log(int(step), numbers)
+        self._measured.log(step, metrics)
 
     def log_image(self, step: int, name: str, image: "NDArray[np.uint8]") -> Path:
         """Keep a picture as pictures/<name>-<step>.png, and hand it to the trackers.
@@ -310,25 +275,12 @@ class Run:
         path = self.pictures / f"{name.replace('/', '-')}-{step:06d}.png"
         with writing(path):
             Image.fromarray(image).save(path)
-        self._trackers().log_image(int(step), name, image)
+        self._measured.show(step, name, image)
         return path
-
-    def _trackers(self) -> Trackers:
-        """Those that the run was asked to use, opened when the first measurement comes."""
-        if self._open_trackers is None:
-            identity = str(self.manifest.get("id", self.path.resolve().name))
-            about = About(self.path, self.kind, identity, self.config, self._step_before)
-            self._open_trackers = Trackers(self.config.get("track", ()), about)
-        return self._open_trackers
-
-    def _close_trackers(self, status: str) -> None:
-        if self._open_trackers is not None:
-            self._open_trackers.finish(status)
-            self._open_trackers = None
 
     def metrics(self) -> list[dict[str, float]]:
         """Return what was logged, oldest first; a line cut off by a crash is left out."""
-        return read_rows(self._metrics_file)
+        return self._measured.rows()
 
     def publish(
         self,
@@ -359,9 +311,7 @@ class Run:
             UserError: if the disk refuses; the checkpoints from before are then untouched.
         """
         whole = None if state is None else {"step": step, "seconds": self.seconds, "training": state}
-        if self._metrics_file.exists():
-            with writing(self._metrics_file):
-                flush_to_disk(self._metrics_file)
+        self._measured.flush()
         return checkpoints.publish(self._checkpoints, step, tensors, meta, whole, best=best, keep=keep)
 
     @property
@@ -380,17 +330,12 @@ class Run:
         found = checkpoints.newest_state(self._checkpoints)
         if found is not None:
             step, whole = found
-            self._go_back(step, float(whole["seconds"]))
+            self._measured.go_back(step, float(whole["seconds"]))
             return dict(whole["training"])
         if checkpoints.published_steps(self._checkpoints):
             raise UserError(f"run {self.path} keeps no training state, so it cannot go on; train anew")
-        self._go_back(-1, 0.0)
+        self._measured.go_back(-1, 0.0)
         return None
-
-    def _go_back(self, step: int, seconds: float) -> None:
-        drop_after(self._metrics_file, step)
-        self._step_before = step
-        self._seconds_before, self._began = seconds, time.monotonic()
 
     def checkpoint(self, which: str | int = "last") -> Path:
         """Return a checkpoint's folder.
@@ -416,7 +361,7 @@ class Run:
     def finish(self, summary: dict[str, Any], *, status: Status | None = None) -> None:
         """Write summary.json and the final status: "interrupted" if `stopped`, else "finished", unless given."""
         status = status or ("interrupted" if self.stopped else "finished")
-        self._close_trackers(status)
+        self._measured.close(status)
         atomic_write_json(self.path / "summary.json", summary)
         self.set_status(status)
 

@@ -201,8 +201,8 @@ def _run_stages(stages: Sequence[Stage]) -> dict[str, Any]:
 
 def _conclude(result: dict[str, Any], out: Path, beside: dict[str, Path]) -> None:
     """Put the verdict and the places of the results in order, and write them to demo.json."""
+    from goalsight.base.files import atomic_write_json
     from goalsight.base.provenance import provenance
-    from goalsight.base.runs import atomic_write_json
 
     results = result.pop("results")
     verdict, *others = results["eval"]

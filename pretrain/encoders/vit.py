@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from goalsight.base.checkpoints import read_checkpoint
 from goalsight.base.errors import UserError, choose
 from goalsight.base.parts import options_of
-from goalsight.base.runs import Run, read_checkpoint
+from goalsight.base.runs import Run
 from goalsight.pretrain.encoders.transformer import Block, grid_positions, initialise
 from goalsight.pretrain.masking import take
 from goalsight.pretrain.tokenisers import TOKENISERS
