@@ -1,15 +1,13 @@
 """Arms from files: what the user says, what is found out, and what is refused."""
 
-import os
-import socket
 import sysconfig
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
+from strange_arm import SAID, SERVO, mjcf, strange_arm
 
 from goalsight.agents.policies import make_policy
 from goalsight.agents.rollout import rollout
@@ -17,53 +15,18 @@ from goalsight.base.errors import UserError
 from goalsight.commands.cli import run
 from goalsight.envs.arms.catalogue import ARMS, UR5E
 from goalsight.envs.arms.files import find_arm, load_arm
-from goalsight.envs.arms.mjcf import check_references
 from goalsight.envs.arms.tables import read_table
 from goalsight.envs.simulation.control import DOWN
 from goalsight.envs.simulation.scene import compose
 from goalsight.envs.tasks import TASKS
 from goalsight.envs.vector import GoalVectorEnv
 
-SAID = """
-mjcf = "arm.xml"
-max_speed = 3.1416
-mount = [-0.08, 0, 0]
-start = [2.9, -1.5, 1.8, -1.9, -1.6, 2.9]
-
-[tool]
-body = "hand"
-pos = [0, 0, 0.153]
-
-[gripper]
-actuators = "squeeze"
-closed = 0
-open = 0.0425
-width = 0.085
-"""
-SERVO = """
-[servo]
-stiffness = [4500, 4500, 4500, 2000, 2000, 2000]
-damping = [180, 180, 180, 70, 70, 70]
-"""
 OPENARM = Path(sysconfig.get_path("data")) / "share" / "openarm_mujoco" / "v2"
-
-
-def mjcf() -> str:
-    """The built-in UR5e as a stranger might have drawn it: other names, no site, no gravity compensation."""
-    text = resources.files("goalsight.assets").joinpath(UR5E.mjcf).read_text()
-    text = text.replace('<site name="tool" pos="0 0 0.153" size="0.004" group="4"/>', "").replace(' gravcomp="1"', "")
-    for joint in UR5E.joints:
-        text = text.replace(f'<position name="{joint}" ', f'<position name="{joint}_motor" ')
-    return text.replace('name="gripper"', 'name="squeeze"')
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "robot"
-    folder.mkdir()
-    (folder / "arm.xml").write_text(mjcf())
-    (folder / "arm.toml").write_text(SAID)
-    return folder
+    return strange_arm(tmp_path / "robot")
 
 
 def motors(folder: Path) -> None:
@@ -166,198 +129,6 @@ def test_no_file_no_arm(tmp_path: Path) -> None:
         find_arm(str(tmp_path / "none.xml"))
     with pytest.raises(UserError, match='no arm "pandda"; did you mean "panda"'):
         find_arm("pandda")
-
-
-# --- files of strangers -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "element",
-    [
-        '<include file="../secret.xml"/>',
-        '<include file="/etc/passwd"/>',
-        '<compiler meshdir="/etc"/>',
-        '<compiler meshdir=".."/>',
-        '<asset><mesh file="../secret.stl"/></asset>',
-        '<compiler meshdir="meshes/../.."/><asset><mesh file="a.stl"/></asset>',
-        '<asset><texture type="cube" fileright="../a.png"/></asset>',
-        '<asset><hfield file="https://host/a.png"/></asset>',
-        '<asset><model file="../other.xml"/></asset>',
-        '<asset><mesh file="link.stl"/></asset>',
-        '<include file="inner.xml"/>',
-        '<asset><mesh file="C:\\secret.stl"/></asset>',
-    ],
-)
-def test_what_leaves_the_folder_is_refused_before_it_is_opened(folder: Path, element: str) -> None:
-    (folder.parent / "secret.xml").write_text("<mujoco/>")
-    (folder.parent / "secret.stl").write_text("")
-    (folder / "link.stl").symlink_to(folder.parent / "secret.stl")
-    (folder / "inner.xml").write_text('<mujoco><include file="../secret.xml"/></mujoco>')
-    (folder / "arm.xml").write_text(f"<mujoco>{element}</mujoco>")
-    with pytest.raises(UserError, match=r"lies outside|not a path inside"):
-        check_references(folder / "arm.xml", folder)
-
-
-@pytest.mark.parametrize("meshdir", ["{folder}", ".."])
-def test_folders_that_an_included_file_names_count_for_all(folder: Path, meshdir: str) -> None:
-    sub = folder / "sub"
-    sub.mkdir()
-    (folder.parent / "secret.stl").write_text("")
-    (sub / "arm.xml").write_text(
-        '<mujoco><include file="dirs.xml"/><asset><mesh file="../secret.stl"/></asset></mujoco>'
-    )
-    (sub / "dirs.xml").write_text("<mujoco/>")
-    check_references(sub / "arm.xml", folder)
-    (sub / "dirs.xml").write_text(f'<mujoco><compiler meshdir="{meshdir.format(folder=folder)}"/></mujoco>')
-    with pytest.raises(UserError, match=r'<mesh> names "\.\./secret\.stl", which lies outside'):
-        check_references(sub / "arm.xml", folder)
-
-
-def test_files_inside_the_folder_may_be_named(folder: Path) -> None:
-    (folder / "parts").mkdir()
-    (folder / "parts" / "inner.xml").write_text('<mujoco><asset><mesh file="a.stl"/></asset></mujoco>')
-    (folder / "arm.xml").write_text('<mujoco><compiler meshdir="meshes"/><include file="parts/inner.xml"/></mujoco>')
-    check_references(folder / "arm.xml", folder)
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ('<!DOCTYPE m [<!ENTITY a "b">]><mujoco/>', "document type"),
-        ("<mujoco>", "is no MJCF"),
-        ("", "is no MJCF"),
-        ('<mujoco><include file="gone.xml"/></mujoco>', "does not exist"),
-    ],
-)
-def test_what_is_no_mjcf_is_refused(folder: Path, text: str, says: str) -> None:
-    (folder / "arm.xml").write_text(text)
-    with pytest.raises(UserError, match=says):
-        check_references(folder / "arm.xml", folder)
-
-
-@pytest.mark.parametrize("trusted", [False, True])
-@pytest.mark.parametrize(
-    ("arm", "other"),
-    [
-        ('<asset><model name="m" file="arm.xml"/></asset>', ""),
-        ('<asset><model name="m" file="./parts/../arm.xml"/></asset>', ""),
-        ('<asset><model name="m" file="alias.xml"/></asset>', ""),
-        ('<include file="arm.xml"/>', ""),
-        ('<include file="other.xml"/>', '<include file="arm.xml"/>'),
-        ('<include file="other.xml"/>', '<asset><model name="m" file="arm.xml"/></asset>'),
-        (
-            '<asset><model name="m" file="other.xml"/></asset><worldbody><attach model="m" prefix="p"/></worldbody>',
-            '<asset><model name="m" file="arm.xml"/></asset><worldbody><attach model="m" prefix="p"/></worldbody>',
-        ),
-    ],
-)
-def test_a_file_that_holds_itself_is_refused(folder: Path, arm: str, other: str, trusted: bool) -> None:
-    (folder / "parts").mkdir()
-    (folder / "alias.xml").symlink_to("arm.xml")
-    (folder / "arm.xml").write_text(f"<mujoco>{arm}</mujoco>")
-    (folder / "other.xml").write_text(f"<mujoco>{other}</mujoco>")
-    with pytest.raises(UserError, match=r"it names .*\.xml, which holds it") as refused:
-        load_arm(folder / "arm.toml", trusted=trusted)
-    assert "\n" not in str(refused.value)
-
-
-def test_files_that_hold_very_many_are_refused(folder: Path) -> None:
-    model = '<asset><model name="{name}" file="{file}"/></asset>'
-    for level in range(10):  # each holds the next one four times: 4 ** 10 files to be read
-        held = "".join(model.format(name=f"m{i}", file=f"level{level + 1}.xml") for i in range(4))
-        (folder / f"level{level}.xml").write_text(f"<mujoco>{held}</mujoco>")
-    (folder / "level10.xml").write_text("<mujoco/>")
-    with pytest.raises(UserError, match="more files hold each other than"):
-        check_references(folder / "level0.xml", folder)
-    check_references(folder / "level8.xml", folder)  # 1 + 4 + 16
-    for level in range(100):
-        (folder / f"deep{level}.xml").write_text(f'<mujoco><include file="deep{level + 1}.xml"/></mujoco>')
-    (folder / "deep100.xml").write_text("<mujoco/>")
-    with pytest.raises(UserError, match="more files hold each other than"):
-        check_references(folder / "deep0.xml", folder)
-
-
-PIPE, SOCKET, FOLDER, DEVICE = "pipe", "socket", "meshes", "device"
-
-
-@pytest.fixture
-def odd_files(folder: Path) -> Iterator[Path]:
-    """A folder that holds a pipe, a socket, a folder and a link to a device beside the arm."""
-    os.mkfifo(folder / PIPE)
-    (folder / FOLDER).mkdir()
-    (folder / DEVICE).symlink_to("/dev/zero")
-    here = os.open(".", os.O_RDONLY)
-    os.chdir(folder)  # the path of a socket must be short
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(SOCKET)
-        os.fchdir(here)
-        os.close(here)
-        yield folder
-
-
-@pytest.mark.parametrize("trusted", [False, True])
-@pytest.mark.parametrize("odd", [PIPE, SOCKET, FOLDER, DEVICE])
-@pytest.mark.parametrize(
-    "element",
-    [
-        '<include file="{odd}"/>',
-        '<asset><model name="m" file="{odd}"/></asset>',
-        '<asset><mesh name="m" file="{odd}"/></asset>',
-        '<asset><texture type="2d" file="{odd}"/></asset>',
-        '<asset><texture type="cube" fileright="{odd}"/></asset>',
-        '<asset><hfield name="h" size="1 1 1 1" file="{odd}"/></asset>',
-        '<compiler meshdir="."/><asset><mesh name="m" file="{odd}"/></asset>',
-    ],
-)
-def test_what_is_no_plain_file_is_refused_before_it_is_opened(
-    odd_files: Path, element: str, odd: str, trusted: bool
-) -> None:
-    (odd_files / "arm.xml").write_text(f"<mujoco>{element.format(odd=odd)}</mujoco>")
-    with pytest.raises(UserError, match=r"is no plain file|does not exist|lies outside") as refused:
-        load_arm(odd_files / "arm.toml", trusted=trusted)
-    assert "\n" not in str(refused.value)
-
-
-@pytest.mark.parametrize("odd", [PIPE, SOCKET, FOLDER, DEVICE])
-def test_the_arm_itself_must_be_plain_files(odd_files: Path, odd: str) -> None:
-    (odd_files / "arm.toml").write_text(SAID.replace("arm.xml", odd))
-    with pytest.raises(UserError, match=r"is no plain file|lies outside"):
-        load_arm(odd_files / "arm.toml")
-    (odd_files / "arm.toml").write_text(SAID.replace("[gripper]", f'[gripper]\nmjcf = "{odd}"\nattach = "hand"'))
-    with pytest.raises(UserError, match=r"is no plain file|lies outside"):
-        load_arm(odd_files / "arm.toml")
-    (odd_files / "arm.toml").unlink()
-    (odd_files / odd).rename(odd_files / "arm.toml")
-    with pytest.raises(UserError, match=r"arm\.toml is no plain file"):
-        load_arm(odd_files / "arm.toml")
-
-
-def test_links_lead_to_where_the_file_they_are_in_is_looked_for(folder: Path) -> None:
-    """MuJoCo looks for what a linked file names beside the link, not beside the file."""
-    (folder / "parts").mkdir()
-    (folder.parent / "secret.stl").write_text("")
-    (folder / "secret.stl").write_text("")
-    (folder / "parts" / "inner.xml").write_text('<mujoco><asset><mesh file="../secret.stl"/></asset></mujoco>')
-    check_references(folder / "parts" / "inner.xml", folder)
-    (folder / "linked.xml").symlink_to("parts/inner.xml")
-    with pytest.raises(UserError, match=r'<mesh> names "\.\./secret\.stl", which lies outside'):
-        check_references(folder / "linked.xml", folder)
-
-
-@pytest.mark.parametrize("name", ["round.xml", "n" * 300 + ".xml"])
-def test_names_that_the_system_refuses_are_one_line(folder: Path, name: str) -> None:
-    (folder / "round.xml").symlink_to("round.xml")
-    (folder / "arm.xml").write_text(f'<mujoco><include file="{name}"/></mujoco>')
-    with pytest.raises(UserError, match=r"arm\.xml") as refused:
-        load_arm(folder / "arm.toml")
-    assert "\n" not in str(refused.value)
-
-
-def test_trusted_files_may_name_what_they_like(folder: Path) -> None:
-    outside = folder.parent / "outside.xml"
-    (folder / "arm.xml").rename(outside)
-    (folder / "arm.toml").write_text(SAID.replace("arm.xml", "../outside.xml"))
-    assert load_arm(folder / "arm.toml", trusted=True).joints == UR5E.joints
 
 
 # --- by name ------------------------------------------------------------------------------------------------------

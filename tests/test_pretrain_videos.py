@@ -1,6 +1,5 @@
-"""Reading video of any origin: what comes out by hand, and one clear line for what is broken."""
+"""Reading video of any origin: what comes out by hand, and what is decoded only once."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from films import CODECS, SIZE, brightness, film, gif, image, play
 from PIL import Image
 
 from goalsight.base.errors import UserError
@@ -20,42 +20,6 @@ from goalsight.pretrain.data.readers import READERS
 from goalsight.pretrain.data.readers.base import Recorded
 from goalsight.pretrain.data.readers.video import thinned
 from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
-
-SIZE = 16
-CODECS = {
-    ".mp4": "mpeg4",
-    ".mkv": "mpeg4",
-    ".mov": "mpeg4",
-    ".avi": "mpeg4",
-    ".webm": "libvpx",
-}
-
-
-def film(path, count=12, fps=10, width=48, height=32):
-    """A grey film that brightens from frame to frame."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(CODECS[path.suffix], rate=fps)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.bit_rate = 500_000
-        for value in brightness(count):
-            pixels = np.full((height, width, 3), value, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        container.mux(stream.encode())
-    return path
-
-
-def brightness(count):
-    return np.linspace(20, 220, count).astype(np.uint8)
-
-
-def image(path, colour=(10, 20, 30), size=(20, 20), mode="RGB"):
-    Image.new(mode, size, colour).save(path)
-    return path
-
-
-def one_line(caught):
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("suffix", CODECS)
@@ -141,14 +105,6 @@ def test_a_folder_of_folders_and_videos_is_walked(tmp_path):
     assert [source.path.name for source in found] == ["a", "b", "c.mp4"]
 
 
-def play(path, count=3, size=SIZE):
-    with FrameStoreWriter(path, image_size=size) as writer:
-        for i in range(2):
-            frames = np.random.default_rng(i).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
-            writer.add_episode(frames, {"gripper": np.zeros((count, 3), np.float32)})
-    return FrameStore.open(path)
-
-
 def test_recorded_play_of_the_right_size_is_used_where_it_lies(tmp_path):
     recorded = play(tmp_path / "run" / "frames")
     store = cached_ingest([tmp_path / "run"], tmp_path / "cache", SIZE)
@@ -171,116 +127,6 @@ def test_decoding_is_remembered_until_a_file_changes(tmp_path):
     assert cached_ingest([path], tmp_path / "cache", 32).path != first.path
     film(path, count=20)
     assert cached_ingest([path], tmp_path / "cache", SIZE).num_frames == 20
-
-
-def broken(tmp_path, kind):
-    path = tmp_path / "bad.mp4"
-    if kind == "empty":
-        path.touch()
-    elif kind == "text":
-        path.write_text("this is no film\n" * 50)
-    elif kind == "without its end":  # mp4 keeps its index there
-        path.write_bytes(film(tmp_path / "whole.mp4").read_bytes()[:600])
-    elif kind == "of one frame":
-        film(path, count=1)
-    elif kind == "gif of one frame":
-        image(path := tmp_path / "bad.gif", 5, mode="L")
-    elif kind == "sound only":
-        with av.open(str(path), "w") as container:
-            stream = container.add_stream("aac", rate=8000)
-            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-            frame.sample_rate = 8000
-            container.mux([*stream.encode(frame), *stream.encode()])
-    elif kind == "image":
-        image(path := tmp_path / "bad.png")
-    (tmp_path / "whole.mp4").unlink(missing_ok=True)
-    return path
-
-
-BROKEN = ["empty", "text", "without its end", "of one frame", "gif of one frame", "sound only", "image"]
-
-
-@pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_file_alone_is_refused_by_name(tmp_path, kind):
-    path = broken(tmp_path, kind)
-    with pytest.raises(UserError) as caught:
-        ingest([path], tmp_path / "store", SIZE)
-    assert str(path) in one_line(caught)
-    assert not (tmp_path / "store").exists()
-
-
-@pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_file_among_others_gets_a_line(tmp_path, capfd, kind):
-    path = broken(tmp_path, kind)
-    store = ingest([path, film(tmp_path / "good.mp4")], tmp_path / "store", SIZE)
-    assert store.num_episodes == 1
-    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("goalsight:")]
-    assert len(lines) == 1
-    assert str(path) in lines[0]
-
-
-def test_nothing_but_broken_files_is_refused(tmp_path):
-    paths = [tmp_path / "a.mp4", tmp_path / "b.mp4"]
-    for path in paths:
-        path.touch()
-    with pytest.raises(UserError, match="none of the 2"):
-        ingest(paths, tmp_path / "store", SIZE)
-    assert not (tmp_path / "store").exists()
-
-
-@pytest.mark.parametrize("suffix", [".mkv", ".gif"])
-def test_what_decodes_of_a_cut_off_video_is_kept_and_said(tmp_path, capfd, suffix):
-    path = tmp_path / f"cut{suffix}"
-    noise = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
-    if suffix == ".gif":
-        pictures = [Image.fromarray(frame) for frame in noise]
-        pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100)
-    else:
-        with av.open(str(path), "w") as container:
-            stream = container.add_stream("mpeg4", rate=10)
-            stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
-            for frame in noise:
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-            container.mux(stream.encode())
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    store = ingest([path], tmp_path / "store", SIZE)
-    assert 10 < store.num_frames < 30
-    said = capfd.readouterr().err.strip()
-    assert f"{path} breaks off: only" in said
-    assert "\n" not in said
-
-
-def test_a_broken_image_in_a_folder_is_left_out(tmp_path, capfd):
-    for number in range(3):
-        image(tmp_path / f"{number}.png")
-    (tmp_path / "1.png").write_text("no image")
-    assert ingest([tmp_path], tmp_path / "store", SIZE).num_frames == 2
-    assert f"{tmp_path / '1.png'} left out" in capfd.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "make", [lambda path: path.mkdir(), lambda path: path.write_text("text"), lambda path: None, os.mkfifo]
-)
-def test_nothing_to_read_is_one_line_that_names_the_choices(tmp_path, make):
-    make(tmp_path / "thing")
-    with pytest.raises(UserError) as caught:
-        find_sources([tmp_path / "thing"])
-    assert str(tmp_path / "thing") in one_line(caught)
-    with pytest.raises(UserError, match="no data"):
-        find_sources([])
-
-
-def test_a_full_disk_is_not_blamed_on_the_videos(tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    films = [film(tmp_path / "a.mp4"), film(tmp_path / "b.mp4")]
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(UserError, match="No space left") as caught:
-        ingest(films, tmp_path / "out" / "store", SIZE)
-    assert str(tmp_path / "out" / "store") in one_line(caught)
-    assert list((tmp_path / "out").iterdir()) == []
-    shutil.rmtree(tmp_path / "out")
 
 
 def timed(path, times, codec="libvpx", rate=60):
@@ -329,40 +175,10 @@ def test_sound_that_is_longer_than_the_picture_breaks_nothing_off(tmp_path, capf
     assert "breaks off" not in capfd.readouterr().err
 
 
-def gif(path, durations, size=(20, 20)):
-    pictures = [Image.new("L", size, int(value)) for value in brightness(len(durations))]
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations)
-    return path
-
-
 def test_each_picture_of_a_gif_lasts_as_long_as_it_says(tmp_path):
     # As browsers do, 10 ms count as 100; then thirty pictures of 50 ms, of which every other one is due.
     path = gif(tmp_path / "film.gif", [10] + [100] * 9 + [50] * 30)
     assert ingest([path], tmp_path / "store", SIZE).num_frames == 10 + 15
-
-
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_a_truncated_gif_among_good_videos_gets_a_line(tmp_path, capfd, share):
-    path = gif(tmp_path / "cut.gif", [100] * 40, (64, 64))
-    for end in range(int(share * path.stat().st_size), int(share * path.stat().st_size) + 12):
-        cut = tmp_path / f"cut-{end}.gif"
-        cut.write_bytes(path.read_bytes()[:end])
-    path.unlink()
-    film(tmp_path / "good.mp4")
-    assert ingest([tmp_path], tmp_path / "store", SIZE).num_episodes >= 1
-    lines = capfd.readouterr().err.splitlines()
-    assert len([line for line in lines if line.startswith("goalsight:") and "cut-" in line]) == 12
-
-
-def test_what_a_decoder_raises_is_damage_whatever_its_kind(tmp_path, capfd, monkeypatch):
-    def broken(image):
-        raise IndexError("pop from an empty table")
-
-    path = gif(tmp_path / "bad.gif", [100] * 3)
-    good = film(tmp_path / "good.mp4")
-    monkeypatch.setattr("PIL.GifImagePlugin.GifImageFile.load", broken)
-    assert ingest([path, good], tmp_path / "store", SIZE).num_episodes == 1
-    assert f"left out: {path} cannot be read as video: IndexError: pop from an empty table" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -384,23 +200,6 @@ def test_a_film_is_shown_as_its_display_matrix_says(tmp_path, turned, hflip, vfl
     expected = expected[:: -1 if vflip else 1, :: -1 if hflip else 1]
     frame = ingest([path], tmp_path / "store", 32).episode(0)[0]
     np.testing.assert_allclose(frame[8::16, 8::16].astype(int), expected[8::16, 8::16].astype(int), atol=8)
-
-
-def test_a_link_to_nothing_is_left_out_with_a_line(tmp_path, capfd):
-    film(tmp_path / "good.mp4")
-    (tmp_path / "dangling.mp4").symlink_to(tmp_path / "gone.mp4")
-    assert cached_ingest([tmp_path], tmp_path / "cache", SIZE).num_episodes == 1
-    assert f"{tmp_path / 'dangling.mp4'} left out: a link to nothing" in capfd.readouterr().err
-
-
-@pytest.mark.parametrize("name", ["large.png", "large.gif"])
-def test_a_picture_that_would_take_the_memory_is_refused_before_it_is_decoded(tmp_path, capfd, name):
-    folder = tmp_path / "images"
-    folder.mkdir()
-    Image.new("1", (9000, 9000)).save(folder / name)
-    film(tmp_path / "good.mp4")
-    assert ingest([folder, tmp_path / "good.mp4"], tmp_path / "store", SIZE).num_episodes == 1
-    assert "9000 x 9000 pixels is too large" in capfd.readouterr().err
 
 
 RACE = """
