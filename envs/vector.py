@@ -375,6 +375,18 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         """
         return self._pictures.within(points, camera)
 
+    def seen_at(self, points: NDArray[Any], *, camera: str = "front") -> NDArray[np.float64]:
+        """Where points [m], (N, ..., 3), some of each environment, are in the square picture of a camera, (N, ..., 2).
+
+        From its left and from its top, in sides of the picture; not a number behind the lens. What stands before them
+        is not looked for. Points (1, ..., 3) are looked for in every environment.
+        """
+        return self._pictures.places(points, camera)
+
+    def stands_still(self, camera: str = "front") -> bool:
+        """Whether a camera sees all environments from one place, at all times."""
+        return self._pictures.stands_still(camera)
+
     def render_frames(
         self, *, size: int = 480, camera: str = "front", ids: NDArray[np.int64] | None = None
     ) -> NDArray[np.uint8]:

@@ -50,18 +50,33 @@ class Pictures:
             self._cameras[key] = self._make(camera, size)
         return self._cameras[key].render(self._sim.batch, ids)
 
+    def places(self, points: NDArray[Any], camera: str) -> NDArray[np.float64]:
+        """Where points [m], (N, ..., 3), some of each simulation, are in the square picture of a camera, (N, ..., 2).
+
+        From its left and from its top, in sides of the picture; not a number behind the lens. What stands before them
+        is not looked for. N may be 1, for points that all simulations share.
+        """
+        model, batch = self._sim.model, self._sim.batch
+        index = model.camera(self._name(camera)).id
+        eyes = batch.cam_xpos[:, index].reshape(-1, *[1] * (points.ndim - 2), 3)
+        axes = batch.cam_xmat[:, index].reshape(-1, 3, 3)  # the camera's, as columns: right, up, backward
+        right, up, backward = np.moveaxis(np.einsum("nij,n...i->n...j", axes, points - eyes), -1, 0)
+        side = -2 * backward * np.tan(np.radians(model.cam_fovy[index]) / 2)  # of what is seen at that distance [m]
+        side[side <= 0] = np.nan
+        return np.stack([0.5 + right / side, 0.5 - up / side], axis=-1)
+
     def within(self, points: NDArray[Any], camera: str) -> NDArray[np.bool_]:
         """Whether points [m], (N, 3), one for each simulation, lie within the square picture of a camera, (N,).
 
         What stands before them is not looked for.
         """
-        model, batch = self._sim.model, self._sim.batch
-        index = model.camera(self._name(camera)).id
-        offsets = points - batch.cam_xpos[:, index]
-        axes = batch.cam_xmat[:, index].reshape(-1, 3, 3)  # the camera's, as columns: right, up, backward
-        right, up, backward = np.einsum("nij,ni->jn", axes, offsets)
-        edge = -backward * np.tan(np.radians(model.cam_fovy[index]) / 2)
-        return np.maximum(np.abs(right), np.abs(up)) <= edge
+        return np.abs(self.places(points, camera) - 0.5).max(axis=-1) <= 0.5
+
+    def stands_still(self, camera: str) -> bool:
+        """Whether a camera sees all simulations from one place, at all times."""
+        model, variation = self._sim.model, self._sim.variation
+        body = model.cam_bodyid[model.camera(self._name(camera)).id]
+        return bool(model.body_weldid[body] == 0) and (variation is None or "cam_pos" not in variation.values)
 
     def close(self) -> None:
         """Release the cameras."""
