@@ -291,6 +291,7 @@ class Learner:
                 play_seed=PLAY_SEED + SEEDS_PER_RUN * config.seed + CALIBRATED,
                 device=config.device,
                 stopped=lambda: run.stopped,
+                keep=lambda glimpse: glimpse.save(run.path),
             ).watch()
         self.features, self.rounds = watched.features, watched.rounds
         return watched

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pages import read
 from safetensors.torch import load_file
 
 from goalsight.agents.agent import load_agent
@@ -14,11 +15,14 @@ from goalsight.agents.algorithms.sac import SACOptions
 from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
 from goalsight.agents.collecting.play import SKILLED
 from goalsight.agents.train import Train, resume, train
+from goalsight.agents.watching.glimpse import Glimpse
 from goalsight.agents.watching.options import Watching
 from goalsight.base.errors import UserError
 from goalsight.base.files import read_json
 from goalsight.base.runs import Run
 from goalsight.envs.config import EnvConfig
+from goalsight.eval.reports.labelled import READ, TRUE, draw_labels
+from goalsight.eval.reports.report import Report, report
 from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
 
 SIZE = 32
@@ -80,6 +84,24 @@ def test_what_was_watched_and_what_it_came_to_is_in_the_run(whole: Run, video: P
     frames = np.zeros((2, SIZE, SIZE, 3), np.uint8)
     agent.reset({"goal_pixels": frames}, np.ones(2, bool))
     assert agent.act({"pixels": frames}).shape == (2, 3)
+
+
+@pytest.mark.slow
+def test_the_report_of_a_run_shows_what_it_watched(whole: Run, tmp_path: Path) -> None:
+    text = read(report(Report(whole.path, out=tmp_path / "report.html")))
+    assert "500 frames of silent video in 50 episodes, from play; 100% of them end in success" in text
+    assert text.count("data:image/png;base64,") == 3 * 8 + 2 * 4, "frames of three episodes, and some with labels"
+    frames = Glimpse.kept_in(whole.path)
+    assert frames is not None
+    seen = [draw_labels(frames, (0, time), 100) for time in (0, 7)]
+    assert all(label in seen[0] for label in ("<circle", READ, TRUE, "<path"))
+    assert "<path" not in seen[1]  # no action is read where nothing follows
+    assert "misread by [cm]" in text
+    for one in whole.summary["watching"]:
+        assert f"<td class=number>{one['env_steps']:,}</td><td class=number>{100 * one['goal_error']:.1f}</td>" in text
+        assert f"<td class=number>{one['success']:.0%}</td>" in text
+    assert f"Success before trial, {whole.summary['watching'][-1]['success']:.0%}, and after" in text
+    assert "In the first 100 of these steps the actor only rehearsed the video" in text
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ from goalsight.agents.networks.policy import GoalActor
 from goalsight.agents.recordings import Recording
 from goalsight.agents.watching.estimating import Legibility, Lessons, teach
 from goalsight.agents.watching.experience import Experience, Noisy, gather, unskilled
+from goalsight.agents.watching.glimpse import Glimpse, glimpse_of
 from goalsight.agents.watching.inverse import InverseModel, bounds, explained, windows
 from goalsight.agents.watching.options import Watching
 from goalsight.agents.watching.video import SilentVideo
@@ -80,6 +81,7 @@ class Watcher:
         play_seed: of the episodes, as many as are played in all.
         device: where networks compute.
         stopped: whether someone asked to stop.
+        keep: takes what people may look at of the video, as each round has read it.
     """
 
     def __init__(
@@ -96,8 +98,9 @@ class Watcher:
         play_seed: int,
         device: str = "cpu",
         stopped: Callable[[], bool] = lambda: False,
+        keep: Callable[[Glimpse], None] = lambda glimpse: None,
     ) -> None:
-        self._stopped = stopped
+        self._stopped, self._keep = stopped, keep
         self._env, self._encoder, self._video, self._options = env, encoder, video, options
         self._make_actor, self._act, self._judge = make_actor, act, judge
         self._rng = np.random.default_rng((seed, 1))
@@ -158,7 +161,7 @@ class Watcher:
         rounds.append(measured)
         watched = Watched(experience, features, None, None, rounds)
         if self._video is not None:
-            watched.recording = self._label(features, experience, measured)
+            watched.recording = self._label(features, legibility, experience, measured)
             if watched.recording is not None:
                 watched.actor = self._imitate(features, watched.recording, number)
         measured["seconds"] = round(time.monotonic() - began, 1)
@@ -174,7 +177,9 @@ class Watcher:
             "goal_error": float(np.sqrt((legibility.error[goal] ** 2).sum())),
         }
 
-    def _label(self, features: Estimates, experience: Experience, measured: dict[str, Any]) -> Recording | None:
+    def _label(
+        self, features: Estimates, legibility: Legibility, experience: Experience, measured: dict[str, Any]
+    ) -> Recording | None:
         """Read the video's actions; None where the labels are not to be believed."""
         video, options = self._video, self._options
         assert video is not None
@@ -194,6 +199,7 @@ class Watcher:
         if len(audit):
             inner = np.arange(len(audit)) < bounds(video.lengths)[1][: len(audit)]  # no frame follows an episode's last
             measured["audited_actions_explained"] = explained(audit[inner], labels[: len(audit)][inner]).tolist()
+        self._keep(glimpse_of(video, self._env, features, legibility, watched, labels))
         if (why := self._why_not(measured)) is not None:
             print(f"nothing can be learnt of this video: {why}", file=sys.stderr)
             return None

@@ -17,12 +17,12 @@ from goalsight.eval.probes import probe
 from goalsight.eval.reports import page
 from goalsight.eval.reports.bars import success_plot
 from goalsight.eval.reports.plots import Series, line_plot
+from goalsight.eval.reports.watching import SUCCESS, silent_video
 from goalsight.eval.stats import Proportion
 
 if TYPE_CHECKING:
     from goalsight.base.runs import Run
 
-SUCCESS = "eval/success"  # the metric a training run logs at each of its evaluations
 TITLES = {"collect": "Play", "pretrain": "Watching video", "train": "Reaching goals"}
 MAX_VIDEO = 40_000_000  # a page with a longer video inside takes too long to open [bytes]
 
@@ -79,6 +79,11 @@ def watched(run: "Run") -> str:
             words = "This agent saw the simulation's state, and no pictures: there was nothing to watch."
         elif named == "random":
             words = "The encoder kept its random weights and watched no video."
+            if run.config.get("video") or run.config.get("eyes") == "estimates":
+                words = (
+                    "A state estimator, begun with a random encoder, learnt from the arm's own play to read off images "
+                    "where things are."
+                )
         else:
             words = f"The encoder's run {named} is not where it was, so its pictures cannot be shown."
         return page.section("What it saw", words)
@@ -258,7 +263,7 @@ def repeated(run: "Run") -> str:
 CHAPTERS: dict[str, tuple[Callable[["Run"], str], ...]] = {
     "collect": (filmed, behaved, repeated),
     "pretrain": (watched, measured, repeated),
-    "train": (filmed, judged, learnt, watched, repeated),
+    "train": (filmed, judged, learnt, silent_video, watched, repeated),
 }
 
 

@@ -1,10 +1,15 @@
 """Pieces of a page that needs nothing but itself: pictures, videos and tables as HTML text."""
 
 import base64
+import io
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 KINDS = {".png": "image/png", ".gif": "image/gif", ".mp4": "video/mp4"}
 
@@ -12,6 +17,15 @@ KINDS = {".png": "image/png", ".gif": "image/gif", ".mp4": "video/mp4"}
 def data_uri(path: Path) -> str:
     """The file itself as a `data:` address."""
     return f"data:{KINDS[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def png_uri(image: "NDArray[np.uint8]") -> str:
+    """An image (H, W, 3) as a `data:` address."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "png")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def section(title: str, explanation: str, *parts: str) -> str:
