@@ -375,9 +375,9 @@ class Learner:
         rounds = {"watching": self.rounds} if self.rounds else {}
         return {**self.facts, **watch.summary(), **rounds}
 
-    def note_before_trial(self, success: float) -> None:
-        """Note what was reached before any step of trial: the first evaluation, with what the last round taught."""
-        if self.rounds:
+    def note_before_trial(self, steps: int, success: float) -> None:
+        """Note with what the last round taught how much was reached before any step of trial, where this is it."""
+        if self.rounds and steps == self.rounds[-1]["env_steps"]:
             self.rounds[-1].setdefault("success", success)
 
     def agent(self) -> Agent:

@@ -84,7 +84,7 @@ class Watch:
         measured = judgement(episodes)
         success = measured["eval/success"]
         self._evaluations.append(success)
-        self._learner.note_before_trial(success)
+        self._learner.note_before_trial(self._loop.steps, success)
         measured |= {f"train/{name}": value for name, value in self._progress().items() if value is not None}
         measured |= {f"train/{name}": value for name, value in self._algorithm.losses().items()}
         self._run.log(self._loop.steps, measured)

@@ -17,6 +17,7 @@ from goalsight.agents.collecting.play import SKILLED
 from goalsight.agents.train import Train, resume, train
 from goalsight.agents.watching.glimpse import Glimpse
 from goalsight.agents.watching.options import Watching
+from goalsight.agents.watching.watcher import Watcher
 from goalsight.base.errors import UserError
 from goalsight.base.files import read_json
 from goalsight.base.runs import Run
@@ -186,6 +187,20 @@ def test_labels_that_are_not_to_be_believed_are_not_learnt_from(
     run = Run.open(train(config(tmp_path / "run", video, watching=doubtful, steps=1500)))
     assert len(run.summary["watching"]) == 1
     assert "nothing can be learnt of this video" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_labels_that_are_no_longer_believed_leave_trial_alone(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdicts = iter([None, "they changed"])
+    monkeypatch.setattr(Watcher, "_why_not", lambda watcher, measured: next(verdicts))
+    rare = {"watching": replace(SHORT, rounds=3), "steps": 2500, "eval_every": 2000}
+    run = Run.open(train(config(tmp_path / "run", video, **rare)))
+    first, second = run.summary["watching"]  # no third
+    assert "success" in first
+    assert "success" not in second  # the first evaluation, at 2,000 steps, comes after trial has begun
+    assert run.status == "finished"
 
 
 @pytest.mark.parametrize(

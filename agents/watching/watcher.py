@@ -121,8 +121,9 @@ class Watcher:
             estimator = StateEstimator(encoder, experience.targets.shape[-1]).to(self._device)
         rounds: list[dict[str, Any]] = []
         watched = self._round(estimator, experience, rounds, options.lessons)
-        for _ in range(options.rounds if watched.actor is not None else 0):
-            assert watched.actor is not None
+        for _ in range(options.rounds):
+            if watched.actor is None:  # the labels are not believed, or no longer
+                break
             agent = self._act(watched.actor, watched.features)
             if (success := self._judge(agent, experience.steps)) is None:
                 raise StoppedError
