@@ -15,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from goalsight.base.errors import UserError, choose
 from goalsight.base.registry import Registry
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from goalsight.envs.rendering.pictures import Pictures
     from goalsight.envs.simulation.simulator import GoalSimulator
     from goalsight.envs.simulation.state import Observed
+    from goalsight.envs.tasks import Task
 
 CHANNELS = Registry(
     "goal channel",
@@ -81,7 +83,7 @@ class Numbers(GoalChannel):
 
     def __init__(self, sim: "GoalSimulator") -> None:
         self._sim = sim
-        self.space = gym.spaces.Box(-np.inf, np.inf, (sim.task.goal_size,), np.float32)
+        self.space = _reals(sim.task.goal_size)
 
     @classmethod
     def of(cls, stage: Stage) -> Sequence[Self]:
@@ -136,3 +138,42 @@ def channels_of(stage: Stage) -> list[GoalChannel]:
     """
     names = dict.fromkeys(("numbers", *(["image"] if stage.config.obs == "pixels" else []), *stage.config.channels))
     return [channel for name in names for channel in CHANNELS.load(name).of(stage)]
+
+
+def asked_goals(task: "Task", goal: Any, num_envs: int) -> NDArray[np.float64] | None:
+    """The goals that are meant, (N, G): by name, or as numbers (G,) or (N, G); None stays None.
+
+    Raises:
+        UserError: there is no such goal, or the numbers have another shape or are not finite.
+    """
+    if goal is None:
+        return None
+    if isinstance(goal, str):
+        goal = task.goals[choose(f'goal of task "{task.name}"', goal, task.goals)]
+    try:
+        numbers = np.asarray(goal, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"goal must be a name or numbers, got {goal!r}") from error
+    size = task.goal_size
+    if numbers.shape not in ((size,), (num_envs, size)) or not np.isfinite(numbers).all():
+        shapes = f"({size},) or ({num_envs}, {size})"
+        raise UserError(f"goal must be finite numbers of shape {shapes}, got shape {numbers.shape}")
+    return np.broadcast_to(numbers, (num_envs, size))
+
+
+def spaces_of(stage: Stage, channels: Sequence[GoalChannel]) -> gym.spaces.Dict:
+    """The space of one environment's observations: the state, or with images proprioception, and what channels show."""
+    layout = stage.sim.reader.state_layout()
+    state_size = max(part.stop for part in layout.values())
+    own_size = min((layout[thing.name].start for thing in stage.sim.task.objects), default=state_size)
+    pixels = stage.config.obs == "pixels"
+    spaces: dict[str, gym.Space[Any]] = {"observation": _reals(own_size if pixels else state_size)}
+    for channel in channels:
+        spaces |= {channel.frame: channel.space, channel.goal: channel.space}
+    if pixels and stage.config.privileged:
+        spaces["state"] = _reals(state_size)
+    return gym.spaces.Dict(spaces)
+
+
+def _reals(size: int) -> gym.spaces.Box:
+    return gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goalsight.base.errors import UserError, choose
-from goalsight.envs.vector import GoalVectorEnv, Obs, Snapshot
+from goalsight.envs.snapshots import Snapshot
+from goalsight.envs.vector import GoalVectorEnv, Obs
 
 ENDLESS = 2**62  # truncation is Gymnasium's TimeLimit's business
 

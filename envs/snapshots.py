@@ -1,14 +1,28 @@
-"""Snapshots of environments as training state: nothing but arrays, generators' numbers and JSON, so never pickled."""
+"""Snapshots of environments: all from which they go on, also as training state, which is never pickled."""
 
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, get_type_hints
 
 import numpy as np
+from numpy.typing import NDArray
 
 from goalsight.base.training_state import State, load_rng, rng_state
-from goalsight.envs.vector import Snapshot
+from goalsight.envs.simulation.simulator import SimulatorSnapshot
 
 RNG = "@generator"  # key of the dictionary that stands for a generator
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All from which a batch of environments goes on; a copy, made by `GoalVectorEnv.snapshot`."""
+
+    kind: dict[str, str]  # of environments: what decides how they go on, by name
+    simulator: SimulatorSnapshot
+    elapsed: NDArray[np.int64]  # steps of the episodes, (N,)
+    achieved_for: NDArray[np.int64]  # steps in a row, (N,)
+    over: NDArray[np.bool_]  # episodes that have ended and are still to be reset, (N,)
+    obs: dict[str, NDArray[Any]]
+    goals: dict[str, NDArray[Any]]  # by the keys of the observation that show them
 
 
 def snapshot_state(snapshot: Snapshot) -> State:

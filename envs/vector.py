@@ -1,7 +1,7 @@
 """`GoalVectorEnv`: many goal-conditioned environments stepped as one batch."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import gymnasium as gym
@@ -15,31 +15,19 @@ from goalsight.base.memory import check_memory
 from goalsight.envs.arms.catalogue import Arm
 from goalsight.envs.autoreset import check_begun, check_mask, copied, final_of, info_of, mode_of, seed_each
 from goalsight.envs.config import IMAGES, EnvConfig
-from goalsight.envs.goals import Image, Stage, channels_of
+from goalsight.envs.goals import Image, Stage, asked_goals, channels_of, spaces_of
 from goalsight.envs.ids import id_by_parts
 from goalsight.envs.rendering.pictures import Pictures
 from goalsight.envs.simulation.aids import aids_of
-from goalsight.envs.simulation.simulator import GoalSimulator, SimulatorSnapshot
+from goalsight.envs.simulation.simulator import GoalSimulator
 from goalsight.envs.simulation.state import Observed
+from goalsight.envs.snapshots import Snapshot
 from goalsight.envs.tasks import Task
 from goalsight.envs.variation import Factor, factors_of
 
 Obs = dict[str, NDArray[Any]]
 RESET_OPTIONS = ("goal", "reset_mask")
 PICTURES = 8  # of each environment and camera that are held at once: views, goals, copies, and the renderer's own
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """All from which a batch of environments goes on; a copy, made by `GoalVectorEnv.snapshot`."""
-
-    kind: dict[str, str]  # of environments: what decides how they go on, by name
-    simulator: SimulatorSnapshot
-    elapsed: NDArray[np.int64]  # steps of the episodes, (N,)
-    achieved_for: NDArray[np.int64]  # steps in a row, (N,)
-    over: NDArray[np.bool_]  # episodes that have ended and are still to be reset, (N,)
-    obs: Obs
-    goals: Obs  # by the keys of the observation that show them
 
 
 class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
@@ -130,6 +118,9 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             vary=tuple(factor.name for factor in factors),
             aids=chosen_aids,
         )
+        if render_mode not in (None, "rgb_array"):
+            raise UserError(f'no render mode "{render_mode}"; choices: rgb_array')
+        self.render_mode, self.num_envs = render_mode, num_envs
         self.sim = GoalSimulator(
             task,
             arm,
@@ -140,45 +131,45 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             vary=factors,
             aids=chosen_aids,
         )
-        if render_mode not in (None, "rgb_array"):
-            raise UserError(f'no render mode "{render_mode}"; choices: rgb_array')
-        self.task, self.arm, self.model, self.batch = (
-            self.sim.task,
-            self.sim.arm,
-            self.sim.model,
-            self.sim.batch,
-        )
-        own_length = max_episode_steps in (None, self.task.max_episode_steps)  # which Gymnasium names as well
-        self.config = replace(
-            config, id=id_by_parts(self.arm, self.task), max_episode_steps=None if own_length else max_episode_steps
-        )
-        self.num_envs = num_envs
-        self.pixels = obs == "pixels"
-        # An OpenGL context belongs to the thread that made it.
-        self.bound_to_thread = config.shows_images and renderer == "opengl"
-        self.image_size, self.privileged = image_size, privileged and self.pixels
+        self._name_parts(config)
         self._pictures = Pictures(self.sim, renderer, num_threads)
         for name in config.cameras:
             self._pictures.check(name)
-        self.horizon = max_episode_steps if max_episode_steps is not None else self.task.max_episode_steps
-        self.tolerance = self.task.tolerance
-        self.render_mode = render_mode
-        self.metadata = {
-            "render_modes": ["rgb_array"],
-            "render_fps": 25,
-            "autoreset_mode": self.autoreset_mode,
-        }
-        self._reward = getattr(self.task, f"{reward}_reward")
-        self._elapsed = np.zeros(num_envs, np.int64)
-        self._achieved_for = np.zeros(num_envs, np.int64)  # steps in a row
-        self._over = np.zeros(num_envs, bool)  # episodes that have ended and are still to be reset
-        self._obs: Obs | None = None
-        self.channels = channels_of(Stage(self.config, self.sim, self._pictures, self._elapsed))
-        size = sum(int(np.prod(one.space.shape)) for one in self.channels if isinstance(one, Image))
-        check_memory(f"a batch of {num_envs:,} with pixels", PICTURES * num_envs * size, "take fewer, or smaller ones")
-        self._goals = {one.goal: np.zeros((num_envs, *one.space.shape), one.space.dtype) for one in self.channels}
+        self._make_observations()
         self._kind = self._describe(config, factors)
-        self._make_spaces()
+
+    def _name_parts(self, config: EnvConfig) -> None:
+        """Name what the simulator is made of, and what of the configuration matters later."""
+        sim = self.sim
+        self.task, self.arm, self.model, self.batch = sim.task, sim.arm, sim.model, sim.batch
+        own = self.task.max_episode_steps
+        self.horizon = config.max_episode_steps or own
+        asked = None if self.horizon == own else self.horizon  # the task's own is what Gymnasium names as well
+        self.config = replace(config, id=id_by_parts(self.arm, self.task), max_episode_steps=asked)
+        self.pixels = config.obs == "pixels"
+        # An OpenGL context belongs to the thread that made it.
+        self.bound_to_thread = config.shows_images and config.renderer == "opengl"
+        self.image_size, self.privileged = config.image_size, config.privileged and self.pixels
+        self.tolerance = self.task.tolerance
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": 25, "autoreset_mode": self.autoreset_mode}
+        self._reward = getattr(self.task, f"{config.reward}_reward")
+
+    def _make_observations(self) -> None:
+        """Make the channels, the spaces, and what is kept of each episode."""
+        count = self.num_envs
+        self._elapsed = np.zeros(count, np.int64)
+        self._achieved_for = np.zeros(count, np.int64)  # steps in a row
+        self._over = np.zeros(count, bool)  # episodes that have ended and are still to be reset
+        self._obs: Obs | None = None
+        stage = Stage(self.config, self.sim, self._pictures, self._elapsed)
+        self.channels = channels_of(stage)
+        size = sum(int(np.prod(one.space.shape)) for one in self.channels if isinstance(one, Image))
+        check_memory(f"a batch of {count:,} with pixels", PICTURES * count * size, "take fewer, or smaller ones")
+        self._goals = {one.goal: np.zeros((count, *one.space.shape), one.space.dtype) for one in self.channels}
+        self.single_observation_space = spaces_of(stage, self.channels)
+        self.single_action_space = gym.spaces.Box(-1.0, 1.0, (self.sim.action_size,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, count)
+        self.action_space = batch_space(self.single_action_space, count)
 
     def _describe(self, config: EnvConfig, factors: Sequence[Factor]) -> dict[str, str]:
         """What decides how the environments go on, for snapshots."""
@@ -187,23 +178,6 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         own = {"num_envs": self.num_envs, "task": self.task, "arm": self.arm}
         exactly = {"max_episode_steps": self.horizon, "vary": factors, "autoreset_mode": self.autoreset_mode.value}
         return {name: repr(value) for name, value in (own | chosen | exactly).items()}
-
-    def _make_spaces(self) -> None:
-        def reals(size: int) -> gym.spaces.Box:
-            return gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
-
-        layout = self.sim.reader.state_layout()
-        state_size = max(part.stop for part in layout.values())
-        own_size = min((layout[thing.name].start for thing in self.task.objects), default=state_size)
-        spaces: dict[str, gym.Space[Any]] = {"observation": reals(own_size if self.pixels else state_size)}
-        for channel in self.channels:
-            spaces |= {channel.frame: channel.space, channel.goal: channel.space}
-        if self.privileged:
-            spaces["state"] = reals(state_size)
-        self.single_observation_space = gym.spaces.Dict(spaces)
-        self.single_action_space = gym.spaces.Box(-1.0, 1.0, (self.sim.action_size,), np.float32)
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
 
     # --- the Gymnasium contract ---------------------------------------------------------------------------------
 
@@ -230,7 +204,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         seeds = seed_each(seed, self.num_envs)
         mask = check_mask((options or {}).get("reset_mask"), self.num_envs, first=self._obs is None)
         ids = np.flatnonzero(mask)
-        goals = self._goals_asked_for((options or {}).get("goal"))
+        goals = asked_goals(self.task, (options or {}).get("goal"), self.num_envs)
         before = None if goals is None or self._obs is None else self.snapshot()
         try:
             self.sim.seed(ids, [seeds[int(i)] for i in ids])
@@ -241,22 +215,6 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             raise
         success, diverged = np.zeros((2, self.num_envs), bool)
         return copied(self._obs), info_of(success, diverged, mask)
-
-    def _goals_asked_for(self, goal: Any) -> NDArray[np.float64] | None:
-        """Goals (N, G) for a name or numbers; None stays None."""
-        if goal is None:
-            return None
-        if isinstance(goal, str):
-            goal = self.task.goals[choose(f'goal of task "{self.task.name}"', goal, self.task.goals)]
-        try:
-            numbers = np.asarray(goal, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"goal must be a name or numbers, got {goal!r}") from error
-        size = self.task.goal_size
-        if numbers.shape not in ((size,), (self.num_envs, size)) or not np.isfinite(numbers).all():
-            shapes = f"({size},) or ({self.num_envs}, {size})"
-            raise UserError(f"goal must be finite numbers of shape {shapes}, got shape {numbers.shape}")
-        return np.broadcast_to(numbers, (self.num_envs, size))
 
     def step(
         self, actions: NDArray[Any]
