@@ -1,10 +1,12 @@
 """What kill -9 costs: commands are killed at random moments, and gone on with or started again.
 
-A killed collect, pretrain or train is gone on with by `goalsight resume`, or started anew where nothing had begun; eval
-and record are started again. What comes out must equal what was never killed, what was published before must still be
-there, and no half-written file may stay. Kills that the result already holds are skipped, and it is written after each.
+A collect, pretrain or train is killed once its run has begun, and gone on with by `goalsight resume`; eval and record
+are killed at any time, and started again. What comes out must equal what was never killed, what was published before
+must still be there, and no half-written file may stay. Kills that the result already holds are skipped, and it is
+written after each.
 """
 
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +19,8 @@ import numpy as np
 import tyro
 from reporting import RESULTS, Rows, provenance
 
+from goalsight.base.checkpoints import PASSING
+from goalsight.base.errors import UserError
 from goalsight.base.files import atomic_write_json, read_json
 from goalsight.base.run_folders import MANIFEST
 from goalsight.base.runs import Run
@@ -31,9 +35,10 @@ COMMANDS = {
     "eval": ("eval", "agent", "--episodes", "50"),
     "record": ("record", "agent", "--episodes", "2", "--size", "96"),
 }  # fmt: skip
-RESUMED = ("collect", "pretrain", "train")  # kinds of runs, each with a folder of its own
+WHOLE = {"collect": "play", "train": "agent", "pretrain": "encoder"}  # each run's folder that was never killed
 HALF_WRITTEN = (".*.tmp", ".*.old", ".*.partial.*", ".frames-*", ".begun")
-LATEST = 1.05  # kills fall between the start and so many times the length of what was never killed
+LATEST = 1.05  # kills fall within so many times the length of what was never killed
+LOOK_EVERY = 0.01  # whether a run has begun [s]
 
 
 @dataclass(frozen=True)
@@ -63,31 +68,44 @@ def goalsight(config: Kills, *arguments: str) -> "subprocess.Popen[str]":
     )
 
 
-def finish(config: Kills, *arguments: str) -> tuple[int, str]:
-    """Run a command to its end; return its exit code and the last line that it said."""
-    process = goalsight(config, *arguments)
-    _, said = process.communicate()
+def end(process: "subprocess.Popen[str]", moment: float | None = None) -> tuple[int, str]:
+    """Wait for a command's end, or kill it after so many seconds.
+
+    Returns:
+        its exit code, negative if it was killed, and the last line that it said.
+    """
+    try:
+        _, said = process.communicate(timeout=moment)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        _, said = process.communicate()
     return process.returncode, (said.strip().splitlines() or [""])[-1]
 
 
+def wait_until_begun(process: "subprocess.Popen[str]", path: Path) -> None:
+    """Wait until the folder holds a run that a process writes, or the process has ended."""
+    while process.poll() is None and not (path / MANIFEST).exists():
+        time.sleep(LOOK_EVERY)
+
+
 def prepare(config: Kills) -> dict[str, float]:
-    """Make what was never killed; return how long each command takes [s]."""
+    """Make what was never killed; return how long each command takes, a run from when it has begun [s]."""
     config.workshop.mkdir(parents=True, exist_ok=True)
-    kept = config.workshop / "seconds.json"
-    seconds = read_json(kept) if kept.exists() else {}
-    for name, out in (("collect", "play"), ("train", "agent"), ("pretrain", "encoder"), ("eval", ""), ("record", "")):
-        if name in seconds:
+    kept = config.workshop / "lengths.json"
+    lengths = read_json(kept) if kept.exists() else {}
+    for name in (*WHOLE, *(name for name in COMMANDS if name not in WHOLE)):
+        if name in lengths:
             continue
+        process = goalsight(config, *COMMANDS[name], *(("--out", WHOLE[name]) if name in WHOLE else ()))
+        if name in WHOLE:
+            wait_until_begun(process, config.workshop / WHOLE[name])
         began = time.monotonic()
-        code, said = finish(config, *COMMANDS[name], *(("--out", out) if out else ()))
+        code, said = end(process)
         if code:
             sys.exit(f"{name} failed: {said}")
-        seconds[name] = time.monotonic() - began
-        atomic_write_json(kept, seconds)
-    return seconds
-
-
-WHOLE = {"collect": "play", "train": "agent", "pretrain": "encoder"}
+        lengths[name] = time.monotonic() - began
+        atomic_write_json(kept, lengths)
+    return lengths
 
 
 def outcome_of(path: Path) -> Any:
@@ -97,26 +115,29 @@ def outcome_of(path: Path) -> Any:
 
 
 def published(path: Path) -> set[str]:
-    """The checkpoints that are there."""
-    return {folder.name for folder in path.glob("checkpoints/[0-9]*")}
+    """The checkpoints that are there to stay: others go as training goes on."""
+    return {folder.name for folder in path.glob("checkpoints/[0-9]*") if not (folder / PASSING).exists()}
 
 
 def kill_run(config: Kills, name: str, number: int, moment: float) -> dict[str, Any]:
-    """Kill a run and go on with it."""
+    """Kill a run so long after it has begun, and go on with it."""
     out = f"{name}-{number}"
     path = config.workshop / out
-    code = kill(goalsight(config, *COMMANDS[name], "--out", out), moment)
-    before = published(path)
-    how = "had finished"
-    if code and not ((path / MANIFEST).exists() and Run.open(path).status == "finished"):
-        begun = (path / MANIFEST).exists()
-        how = "resumed" if begun else "started anew"
-        code, said = finish(config, "resume", out) if begun else finish(config, *COMMANDS[name], "--out", out)
-        if code:
-            return {"how": "refused" if code == 2 else "failed", "said": said}
+    shutil.rmtree(path, ignore_errors=True)  # of a kill that was cut off itself
+    process = goalsight(config, *COMMANDS[name], "--out", out)
+    wait_until_begun(process, path)
+    code, said = end(process, moment)
+    if not (path / MANIFEST).exists():
+        return {"begun": False, "how": "failed", "said": said}
+    before, begun = published(path), Run.open(path).status == "killed"
+    if begun:
+        code, said = end(goalsight(config, "resume", out))
+    if Run.open(path).status != "finished":
+        return {"begun": begun, "how": "refused" if code == 2 else "failed", "said": said}
     lost = sorted(before - published(path))
     equal = outcome_of(path) == outcome_of(config.workshop / WHOLE[name])
-    return {"how": how, "equal": equal, "lost": lost, "left": leftovers(path)}
+    how = "resumed" if begun else "had finished"
+    return {"begun": begun, "how": how, "equal": equal, "lost": lost, "left": leftovers(path)}
 
 
 def kill_reader(config: Kills, name: str, moment: float) -> dict[str, Any]:
@@ -124,11 +145,11 @@ def kill_reader(config: Kills, name: str, moment: float) -> dict[str, Any]:
     path = config.workshop / "agent"
     kept = path / "eval.json"
     before = read_json(kept)["success"]
-    code = kill(goalsight(config, *COMMANDS[name]), moment)
+    code, _ = end(goalsight(config, *COMMANDS[name]), moment)
     whole = read_json(kept)["success"] == before and all(map(is_film, path.glob("videos/[!.]*.mp4")))
     how = "started again" if code else "had finished"
     if code:
-        code, said = finish(config, *COMMANDS[name])
+        code, said = end(goalsight(config, *COMMANDS[name]))
         if code:
             return {"how": "failed", "said": said}
     equal = whole and read_json(kept)["success"] == before
@@ -149,21 +170,12 @@ def leftovers(path: Path) -> list[str]:
     return sorted(str(entry.relative_to(path)) for entry in found)
 
 
-def kill(process: "subprocess.Popen[str]", moment: float) -> int:
-    """Kill a process after so many seconds; return its exit code, 0 if it had ended well before."""
-    try:
-        process.communicate(timeout=moment)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-    return process.returncode
-
-
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Count, by command, how the kills ended."""
     good = [row for row in rows if row.get("equal") and not row["lost"] and not row["left"]]
     return {
         "kills": len(rows),
+        "into_begun_runs": sum(row.get("begun", False) for row in rows),
         "equal_and_nothing_lost_or_left": len(good),
         "refused_in_one_line": sum(row["how"] == "refused" for row in rows),
         "by_command": {name: dict(Counter(row["how"] for row in rows if row["command"] == name)) for name in COMMANDS},
@@ -173,15 +185,15 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def main(config: Kills) -> None:
     """Make the kills that the result lacks."""
     kept = Rows(config.out)
-    seconds = prepare(config)
+    lengths = prepare(config)
     for number in range(config.kills):
         name = config.commands[number % len(config.commands)]
-        if not kept.lacks({"number": number, "command": name}, "number"):
+        asked = {"number": number, "command": name, "seed": config.seed}
+        if not kept.lacks(asked, "number"):
             continue
-        rng = np.random.default_rng((config.seed, number))
-        moment = float(rng.uniform(0, LATEST * seconds[name]))
-        ended = kill_run(config, name, number, moment) if name in RESUMED else kill_reader(config, name, moment)
-        row = {"number": number, "command": name, "killed_after": round(moment, 2), **ended}
+        moment = float(np.random.default_rng((config.seed, number)).uniform(0, LATEST * lengths[name]))
+        outcome = kill_run(config, name, number, moment) if name in WHOLE else kill_reader(config, name, moment)
+        row = asked | {"killed_after": round(moment, 2)} | outcome
         print(row, file=sys.stderr)
         kept.beside = {**provenance(), "summary": summarise([*kept.rows, row])}
         kept.put(row)
@@ -189,4 +201,7 @@ def main(config: Kills) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Kills, description=__doc__))
+    try:
+        main(tyro.cli(Kills, description=__doc__))
+    except UserError as error:
+        sys.exit(str(error))
