@@ -39,7 +39,7 @@ class Plan:
 
 PLANS = {
     "reach": Plan("goalsight/PandaReach-v1", 15_000, seconds=60.0, steps=None, promise="about 4 minutes"),
-    "push": Plan("goalsight/PandaPush-v1", 100_000, seconds=None, steps=26_000, promise="about 12 minutes"),
+    "push": Plan("goalsight/PandaPush-v1", 100_000, seconds=None, steps=26_000, promise="about 15 minutes"),
 }
 
 
@@ -145,7 +145,6 @@ def _by_silent_video(config: Demo, plan: Plan, out: Path) -> Line:
     from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
     from goalsight.agents.collecting.play import SKILLED
     from goalsight.agents.train import Train, train
-    from goalsight.agents.watching.options import Watching
     from goalsight.envs.config import EnvConfig
     from goalsight.eval.comparing.compare import PAGE, Compare, compare
     from goalsight.eval.films.record import Record, record
@@ -157,7 +156,6 @@ def _by_silent_video(config: Demo, plan: Plan, out: Path) -> Line:
     learning = Train(
         env=EnvConfig(plan.env, obs="pixels"),
         video=(video,),
-        watching=Watching(rounds=1),
         steps=plan.steps,
         eval_every=5_000,
         out=agent,
