@@ -1,9 +1,13 @@
 """The ray tracer: pixels depend on the simulation alone, and show what is there."""
 
+import threading
+from typing import Any
+
 import mujoco
 import mujoco.batch
 import numpy as np
 import pytest
+from mujoco_warp._src import render as kernels
 from numpy.typing import NDArray
 
 from goalsight.envs.arms.catalogue import PANDA
@@ -145,6 +149,24 @@ def test_pretty_pixels_do_not_depend_on_threads(
     alone = make_camera(model, width=40, height=40, quality="pretty", num_threads=1, batch_size_hint=1)
     for sim in (10, 3):
         np.testing.assert_array_equal(alone.render(batch, np.array([sim]))[0], frames[sim])
+
+
+@pytest.mark.parametrize("quality", ["fast", "pretty"])
+def test_threads_that_draw_find_every_kernel_made(
+    model: mujoco.MjModel, batch: mujoco.batch.Batch, quality: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Contexts that took up their kernels in two threads at once drew wrong pixels for as long as they lived."""
+    made_by: list[threading.Thread] = []
+    make = kernels._build_megakernel
+
+    def noting(*args: Any) -> Any:
+        made_by.append(threading.current_thread())
+        return make(*args)
+
+    monkeypatch.setattr(kernels, "_build_megakernel", noting)
+    make_camera(model, width=36, height=24, quality=quality, num_threads=2, batch_size_hint=2).render(batch)
+    assert len(made_by) >= 2
+    assert set(made_by) == {threading.current_thread()}
 
 
 def test_edges_are_both_sides_of_a_step() -> None:

@@ -2,6 +2,7 @@
 
 import math
 import queue
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,6 +19,7 @@ from goalsight.envs.rendering.tracer import Tracer, put_model
 # Pixels traced per kernel launch: large enough to hide the launch (0.3 ms), small enough to share among threads.
 PIXELS_PER_LAUNCH_CPU = 32 * 64 * 64
 PIXELS_PER_LAUNCH_CUDA = 1024 * 64 * 64
+MAKING = threading.Lock()  # held while a tracer, and with it kernels, is made
 
 
 class RayTraceCamera:
@@ -109,10 +111,10 @@ class RayTraceCamera:
             self._num_tracers -= 1
 
     def _prepare(self, count: int) -> None:
-        # In the calling thread, since loading a kernel is not safe in several at once.
+        # By one thread at a time, since making and loading kernels is not safe in several at once.
         while self._num_tracers < count:
-            self._idle.put(
-                self._make(
+            with MAKING:
+                tracer = self._make(
                     *self._model,
                     capacity=self._capacity,
                     name=self.name,
@@ -121,7 +123,7 @@ class RayTraceCamera:
                     pretty=self.quality == "pretty",
                     varying=self._varying,
                 )
-            )
+            self._idle.put(tracer)
             self._num_tracers += 1
 
 

@@ -39,6 +39,9 @@ class Tracer:
     ) -> None:
         """Allocate what the kernels need, and compile them where this machine has not yet.
 
+        Each context is traced once: it takes up its kernel at its first use, which in several threads at once has
+        given contexts that draw wrong pixels for as long as they live.
+
         Args:
             host_model: the model, as `put_model` prepared it.
             device_model: the same, where the kernels run.
@@ -79,6 +82,7 @@ class Tracer:
         self._smoother: _Smoother | None = None
         if pretty:
             self._smoother = _Smoother(host_model, width, height, features)
+            self._trace(self._smoother.context)
         self._trace(self._context)
 
     def draw(
