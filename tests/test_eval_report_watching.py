@@ -209,11 +209,12 @@ ROUNDS = [
         "own_actions_explained": [0.8, 0.9, 0.7],
         "audited_actions_explained": [0.6, 0.4, 0.5],
         "doubt": 1.25,
+        "unread_actions": [2],
         "attempts_success": 0.21,
     },
     {"env_steps": 2000, "goal_error": 0.0123, "own_actions_explained": [0.9], "doubt": 1.5},
 ]
-GATES = {"least_explained": 0.5, "most_doubt": 2.0, "hold": 400}
+GATES = {"hold": 400}
 
 
 def a_training(folder, rounds=ROUNDS, video=("film.mp4",), finished=True, **facts) -> Run:
@@ -245,6 +246,7 @@ def test_the_chapter_tells_what_was_watched_and_what_came_of_it(tmp_path):
         assert f"<tr><td>{number}</td>{row}</tr>" in text
     assert "Success before trial, 45%, and after 1,000 environment steps of it, 80%." in text
     assert "In the first 400 of these steps the actor only rehearsed the video" in text
+    assert "In round 0 number 2 of an action could not be read, and was explored in half of the attempts" in text
     assert "45%  [26, 66]" in text  # Wilson's interval of 9 in 20
     assert "not believed" not in text
     assert "watched no video" not in text
@@ -273,10 +275,10 @@ def test_frames_that_cannot_be_read_are_no_frames(tmp_path, content):
 
 
 def test_labels_that_were_not_believed_are_named(tmp_path):
-    rounds = [{**ROUNDS[0], "doubt": 3.21}]
+    rounds = [{**ROUNDS[0], "refused": "doubt is <3>"}]
     text = read(report(Report(a_training(tmp_path / "run", rounds).path)))
     assert "In round 0 the labels were not believed" in text
-    assert "doubt 3.2, where 2 is borne" in text
+    assert "not believed: doubt is &lt;3&gt;. The agent learnt by trial alone." in text
     assert "only rehearsed the video" not in text
 
 

@@ -15,9 +15,10 @@ from goalsight.agents.networks.inputs import FirstLayer, Sight
 from goalsight.agents.networks.policy import GoalActor
 from goalsight.agents.replay import GoalReplayBuffer
 from goalsight.agents.watching.estimating import Lessons
-from goalsight.agents.watching.experience import Experience, Noisy, gather, unskilled
+from goalsight.agents.watching.experience import EXPLORING, TURNING, Experience, InView, Noisy, gather, unskilled
 from goalsight.agents.watching.inverse import InverseModel, bounds, explained, windows
 from goalsight.agents.watching.options import Watching
+from goalsight.agents.watching.reading import read_actions
 from goalsight.base.errors import UserError
 from goalsight.envs.vector import GoalVectorEnv
 from goalsight.pretrain.encoders.vit import random_encoder
@@ -40,6 +41,56 @@ def test_windows_never_reach_into_another_episode(lengths, seed):
     seen = windows(values, *bounds(lengths))
     assert (seen[:, 1:] == 0).all()
     assert (seen[:, 0] == values[:, 0]).all()
+
+
+def test_windows_reach_as_far_as_they_are_asked_to():
+    values = np.array([[0.0], [1.0], [3.0], [6.0], [10.0]], np.float32)
+    seen = windows(values, *bounds(np.array([5])), (-2, 0, 3))
+    # frame; change since two before it, and until three after it, as far as the episode goes
+    assert seen.tolist() == [[0, 0, 6], [1, 1, 9], [3, 3, 7], [6, 5, 4], [10, 7, 0]]
+
+
+def play_of_two_numbers(rng, episodes):
+    """Places (E, 9, 2) and actions (E, 8, 2): one moves the first place at once, one the second three steps later."""
+    actions = rng.uniform(-1, 1, (episodes, 8, 2)).astype(np.float32)
+    places = np.zeros((episodes, 9, 2), np.float32)
+    places[:, 1:, 0] = actions[..., 0].cumsum(1)
+    places[:, 4:, 1] = actions[:, :5, 1].cumsum(1)
+    return places, actions
+
+
+def fit(seen, actions):
+    torch.manual_seed(0)
+    model = InverseModel(seen.shape[-1], actions.shape[-1])
+    rows = seen.reshape(-1, seen.shape[-1]), actions.reshape(-1, actions.shape[-1])
+    list(model.fit(*rows, updates=200, rng=np.random.default_rng(0)))
+    return model
+
+
+def test_what_shows_only_later_is_read_off_frames_further_away():
+    rng = np.random.default_rng(0)
+    (own, actions), (video, true) = play_of_two_numbers(rng, 400), play_of_two_numbers(rng, 50)
+    held = np.arange(400) % 10 == 0
+    lengths, shown = np.full(50, 9), video.reshape(-1, 2)
+    reading = read_actions(shown, lengths, own, actions, held, least=0.5, fit=fit)
+    labels = reading.labels.reshape(50, 9, 2)[:, :4]  # a later action's effect lies beyond the episode
+    assert explained(true[:, :4].reshape(-1, 2), labels.reshape(-1, 2)).min() > 0.4
+    assert reading.explained[0] > 0.9, "read off the nearest frames"
+    assert reading.believed.tolist() == [True, bool(reading.explained[1] >= 0.5)]
+    sure = read_actions(shown[:, :1], lengths, own[..., :1], actions[..., :1], held, least=0.5, fit=fit)
+    assert sure.unread == ()
+
+
+def test_an_action_that_nothing_tells_of_is_not_believed():
+    rng = np.random.default_rng(0)
+    own, actions = play_of_two_numbers(rng, 100)
+    own[..., 1] = 0
+    reading = read_actions(
+        own[:5].reshape(-1, 2), np.full(5, 9), own, actions, np.arange(100) % 10 == 0, least=0.5, fit=fit
+    )
+    assert reading.unread == (1,)
+    assert reading.explained[1] < 0.2
+    assert reading.doubt < 2, "of what is believed alone"
 
 
 def test_what_is_explained_is_the_coefficient_of_determination():
@@ -194,6 +245,50 @@ def test_noise_is_added_and_actions_stay_in_their_bounds(played):
     assert actions.max() == 1.0
     assert actions.min() < 0.3
     assert np.array_equal(Noisy(Still(), 0.0, 0).act({}, None), np.full((1000, 2), 0.9, np.float32))
+
+
+def test_what_could_not_be_read_is_explored_in_half_of_the_attempts():
+    class Still:
+        def reset(self, obs, mask):
+            pass
+
+        def act(self, obs, env):
+            return np.zeros((1000, 3), np.float32)
+
+    policy = Noisy(Still(), 0.0, 0, explored=(2,))
+    policy.reset({}, np.ones(1000, bool))
+    acted = np.stack([policy.act({}, None) for _ in range(50)])  # (T, N, 3)
+    assert not acted[..., :2].any()
+    explores = (np.abs(acted[..., 2]) == 1).all(0)
+    assert explores.mean() == pytest.approx(EXPLORING, abs=0.05)
+    assert not acted[:, ~explores].any()
+    turns = acted[1:, explores, 2] != acted[:-1, explores, 2]
+    assert turns.mean() == pytest.approx(TURNING, abs=0.01)
+    before = policy._exploring.copy()
+    policy.reset({}, np.arange(1000) < 500)  # of the others the episode goes on
+    assert np.array_equal(policy._exploring[500:], before[500:])
+    assert not np.array_equal(policy._exploring[:500], before[:500])
+
+
+def test_unskilled_play_stays_in_the_picture():
+    env = GoalVectorEnv("pick_place", num_envs=16, privileged=True, training_starts=True)
+    policy = unskilled(env, 0)
+    assert isinstance(policy, InView)
+    obs, _ = env.reset(seed=0)
+    policy.reset(obs, np.ones(16, bool))
+    rims = []
+    for _ in range(49):
+        obs, *_ = env.step(policy.act(obs, env))
+        places = env.seen_at(env.object_positions()["gripper"][:, None])[:, 0]
+        rims.append(np.minimum(places, 1 - places).min(-1))
+    assert np.min(rims) > 0.05, "the free play of the same seed leaves it"
+    env.close()
+
+
+def test_where_joints_are_moved_play_goes_where_it_likes():
+    env = GoalVectorEnv("reach", num_envs=2, control="joint")
+    assert not isinstance(unskilled(env, 0), InView)
+    env.close()
 
 
 def test_whole_episodes_in_the_replay_are_as_if_played_step_by_step():

@@ -11,12 +11,15 @@ from goalsight.agents.collecting.play import Mix, Play
 from goalsight.agents.policies import Actions, Mask, Observation, Policy, make_policy
 from goalsight.agents.rollout import Episodes, Moment, Outcome, rollout
 from goalsight.agents.vec_env import FEATURES, GOAL_FEATURES
+from goalsight.envs.simulation.control import CONTROLS, EndEffectorControl
 from goalsight.envs.vector import GoalVectorEnv
 
 if TYPE_CHECKING:
     from goalsight.envs.making import GoalEnvs
 
 HELD_OUT = 10  # one in so many episodes
+EXPLORING = 0.5  # share of the attempts in which actions that could not be read are explored
+TURNING = 0.1  # chance in each step that one of them goes to the other end of its range
 UNSKILLED = Mix(push=0.0, grasp=0.0, expert=0.0, wander=0.6, random=0.4)  # none of it looks at an object
 
 
@@ -137,30 +140,97 @@ def gather(env: "GoalEnvs", policy: Policy, *, episodes: int, seed: int) -> Expe
 
 
 def unskilled(env: "GoalEnvs", seed: int) -> Policy:
-    """Return play that knows nothing of objects or goals: wandering and held actions, or uniform ones elsewhere."""
-    if isinstance(env, GoalVectorEnv):
-        return Play(UNSKILLED, seed=seed)
-    return make_policy("random", seed=seed)
+    """Return play that knows nothing of objects or goals: wandering and held actions, or uniform ones elsewhere.
+
+    Where the camera stands still and actions move the tool, play stays where the camera sees it.
+    """
+    if not isinstance(env, GoalVectorEnv):
+        return make_policy("random", seed=seed)
+    play = Play(UNSKILLED, seed=seed)
+    camera = env.config.cameras[0]
+    if isinstance(env.sim.control, EndEffectorControl) and env.stands_still(camera):
+        return InView(play, camera)
+    return play
+
+
+class InView:
+    """A policy whose tool turns back before it leaves the picture.
+
+    Near the picture's rim most of the arm is beyond it, and places can no longer be read. What goes there heads for the
+    middle of the workspace until it is well within the picture again.
+
+    Args:
+        policy: acts; its actions move the tool.
+        camera: stands still.
+    """
+
+    RIM, WELL_WITHIN = 0.15, 0.3  # from the picture's edges, in its sides
+
+    def __init__(self, policy: Policy, camera: str) -> None:
+        self._policy, self._camera = policy, camera
+        self._returning = np.zeros(0, bool)  # (N,)
+
+    def reset(self, obs: Observation, mask: Mask) -> None:
+        """See `Policy`."""
+        self._policy.reset(obs, mask)
+        if len(mask) != len(self._returning):
+            self._returning = np.zeros(len(mask), bool)
+        self._returning &= ~mask
+
+    def act(self, obs: Observation, env: "GoalEnvs") -> Actions:
+        """See `Policy`."""
+        assert isinstance(env, GoalVectorEnv), "only there is it known what a camera sees"
+        actions = self._policy.act(obs, env)
+        step = CONTROLS["ee"].step
+        tool = np.asarray(env.object_positions()["gripper"], np.float64)
+        rim = self._from_edges(env, tool + step * actions[:, :3])
+        self._returning = np.where(self._returning, rim < self.WELL_WITHIN, rim < self.RIM)
+        home = np.clip((env.task.workspace.at(np.full(3, 0.5)) - tool) / step, -1.0, 1.0)
+        actions[:, :3] = np.where(self._returning[:, None], home, actions[:, :3])
+        return actions
+
+    def _from_edges(self, env: GoalVectorEnv, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How far points (N, 3) are from the nearest edge of the picture, in its sides, (N,); negative beyond it."""
+        places = env.seen_at(points[:, None], camera=self._camera)[:, 0]
+        return np.nan_to_num(np.minimum(places, 1 - places).min(-1), nan=-1.0)
 
 
 class Noisy:
     """A policy with Gaussian noise on its actions, so that its attempts differ.
 
+    Numbers of its actions that it has no grounds for are explored in half of the episodes: each stays at one end of
+    its range for a while, then goes to the other, so that what comes of them can be seen.
+
     Args:
         policy: acts.
         noise: standard deviation.
-        seed: of the noise.
+        seed: of everything random.
+        explored: which of an action's numbers are explored.
     """
 
-    def __init__(self, policy: Policy, noise: float, seed: int) -> None:
+    def __init__(self, policy: Policy, noise: float, seed: int, explored: Sequence[int] = ()) -> None:
         self._policy, self._noise, self._rng = policy, noise, np.random.default_rng(seed)
+        self._explored = list(explored)
+        self._exploring = np.zeros(0, bool)  # (N,)
+        self._held = np.zeros((0, len(self._explored)))  # (N, explored): -1 or 1
 
     def reset(self, obs: Observation, mask: Mask) -> None:
         """See `Policy`."""
         self._policy.reset(obs, mask)
+        if not self._explored:
+            return
+        if len(mask) != len(self._exploring):
+            self._exploring = np.zeros(len(mask), bool)
+            self._held = np.ones((len(mask), len(self._explored)))
+        self._exploring = np.where(mask, self._rng.random(len(mask)) < EXPLORING, self._exploring)
+        self._held = np.where(mask[:, None], self._rng.choice((-1.0, 1.0), self._held.shape), self._held)
 
     def act(self, obs: Observation, env: "GoalEnvs") -> Actions:
         """See `Policy`."""
         actions = self._policy.act(obs, env)
         noisy = actions + self._noise * self._rng.standard_normal(actions.shape)
+        if self._explored:
+            self._held = np.where(self._rng.random(self._held.shape) < TURNING, -self._held, self._held)
+            kept = noisy[:, self._explored]
+            noisy[:, self._explored] = np.where(self._exploring[:, None], self._held, kept)
         return np.clip(noisy, -1.0, 1.0).astype(np.float32)

@@ -5,7 +5,8 @@ Actions are read from the arm's own play, where they are known, and then off vid
 disagreement where the video shows what play has not.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -21,20 +22,23 @@ BATCH, RATE, DECAY = 256, 1e-3, 1e-2
 OFFSETS = (-1, 0, 1, 2)  # frames that are looked at, from the one in which the action is chosen
 
 
-def windows(values: NDArray[np.float32], first: NDArray[np.intp], last: NDArray[np.intp]) -> NDArray[np.float32]:
-    """What lies around each frame of some episodes: itself, and the changes from frame to frame.
+def windows(
+    values: NDArray[np.float32], first: NDArray[np.intp], last: NDArray[np.intp], offsets: Sequence[int] = OFFSETS
+) -> NDArray[np.float32]:
+    """What lies around each frame of some episodes: itself, and the changes from one frame looked at to the next.
 
     Args:
         values: of all frames, (F, D).
         first: index of the first frame of each frame's episode, (F,).
         last: index of its last frame, (F,); beyond both ends the episode stands still.
+        offsets: frames that are looked at, from each, ascending.
 
     Returns:
-        (F, 4 D).
+        (F, len(offsets) D).
     """
     rows = np.arange(len(values))
-    before, here, after, later = (values[np.clip(rows + offset, first, last)] for offset in OFFSETS)
-    return np.concatenate([here, here - before, after - here, later - after], 1)
+    seen = [values[np.clip(rows + offset, first, last)] for offset in offsets]
+    return np.concatenate([values, *(later - earlier for earlier, later in pairwise(seen))], 1)
 
 
 def bounds(lengths: NDArray[np.integer]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -90,9 +94,9 @@ class InverseModel(nn.Module):
 
     @torch.inference_mode()
     def label(self, seen: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Windows (n, inputs) -> actions (n, A) in [-1, 1], and the members' standard deviation (n,)."""
+        """Windows (n, inputs) -> actions in [-1, 1], and the members' standard deviation, (n, A) each."""
         labels = torch.cat([self(part[None]) for part in torch.from_numpy(seen).split(4096)], 1).clamp(-1, 1)
-        return labels.mean(0).numpy(), labels.std(0).mean(1).numpy()
+        return labels.mean(0).numpy(), labels.std(0).numpy()
 
 
 def explained(truth: NDArray[np.float32], read: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -28,8 +28,9 @@ from goalsight.agents.recordings import Recording
 from goalsight.agents.watching.estimating import Legibility, Lessons, teach
 from goalsight.agents.watching.experience import Experience, Noisy, gather, unskilled
 from goalsight.agents.watching.glimpse import Glimpse, glimpse_of
-from goalsight.agents.watching.inverse import InverseModel, bounds, explained, windows
+from goalsight.agents.watching.inverse import InverseModel, bounds, explained
 from goalsight.agents.watching.options import Watching
+from goalsight.agents.watching.reading import Reading, read_actions
 from goalsight.agents.watching.video import SilentVideo
 from goalsight.base.errors import UserError
 from goalsight.base.precision import autocast
@@ -57,6 +58,7 @@ class Watched:
         recording: the labelled video as the actor sees it; None where nothing can be learnt of it.
         actor: imitates the video; None where there is none.
         rounds: what each round measured.
+        unread: which of an action's numbers could not be read off the video.
     """
 
     experience: Experience
@@ -64,6 +66,7 @@ class Watched:
     recording: Recording | None
     actor: GoalActor | None
     rounds: list[dict[str, Any]]
+    unread: tuple[int, ...] = ()
 
 
 class Watcher:
@@ -128,7 +131,8 @@ class Watcher:
             if (success := self._judge(agent, experience.steps)) is None:
                 raise StoppedError
             rounds[-1]["success"] = success
-            attempts = self._gather(Noisy(agent, options.noise, self._seed + self._played), options.attempts)
+            trying = Noisy(agent, options.noise, self._seed + self._played, watched.unread)
+            attempts = self._gather(trying, options.attempts)
             rounds[-1]["attempts_success"] = float(attempts.success.mean())
             estimator.requires_grad_(True)
             watched = self._round(estimator, Experience.joined([experience, attempts]), rounds, options.lessons // 2)
@@ -162,8 +166,15 @@ class Watcher:
         rounds.append(measured)
         watched = Watched(experience, features, None, None, rounds)
         if self._video is not None:
-            watched.recording = self._label(features, legibility, experience, measured)
-            if watched.recording is not None:
+            reading, seen = self._read(self._video, features, experience)
+            watched.unread = reading.unread
+            measured |= self._how_read(self._video, reading)
+            self._keep(glimpse_of(self._video, self._env, features, legibility, seen, reading.labels))
+            if (why := self._why_not(measured)) is not None:
+                measured["refused"] = why
+                print(f"nothing can be learnt of this video: {why}", file=sys.stderr)
+            else:
+                watched.recording = self._label(self._video, features, seen, reading.labels)
                 watched.actor = self._imitate(features, watched.recording, number)
         measured["seconds"] = round(time.monotonic() - began, 1)
         print(f"round {number}: {_sentence(measured)}", file=sys.stderr)
@@ -178,39 +189,49 @@ class Watcher:
             "goal_error": float(np.sqrt((legibility.error[goal] ** 2).sum())),
         }
 
-    def _label(
-        self, features: Estimates, legibility: Legibility, experience: Experience, measured: dict[str, Any]
-    ) -> Recording | None:
-        """Read the video's actions; None where the labels are not to be believed."""
-        video, options = self._video, self._options
-        assert video is not None
+    def _read(
+        self, video: SilentVideo, features: Estimates, experience: Experience
+    ) -> tuple[Reading, NDArray[np.float32]]:
+        """Read the video's actions; also what is seen in its frames, (F, D)."""
         frames = experience.frames[VIEW]
-        episodes, moments = frames.shape[:2]
-        seen = features.look(frames.reshape(-1, *frames.shape[2:]))
-        around = windows(seen, *bounds(np.full(episodes, moments))).reshape(episodes, moments, -1)[:, :-1]
-        held = experience.held_out
-        inverse = self._invert(around[~held], experience.actions[~held])
-        own, own_doubt = inverse.label(around[held].reshape(-1, around.shape[-1]))
-        watched = video.look(features.look)
-        labels, doubt = inverse.label(windows(watched, *bounds(video.lengths)))
-        truth = experience.actions[held].reshape(-1, inverse.size)
-        measured["own_actions_explained"] = explained(truth, own).tolist()
-        measured["doubt"] = float(doubt.mean() / max(float(own_doubt.mean()), 1e-6))
-        audit = video.audit(inverse.size)
+        own = features.look(frames.reshape(-1, *frames.shape[2:])).reshape(*frames.shape[:2], -1)
+        seen = video.look(features.look)
+        reading = read_actions(
+            seen,
+            video.lengths,
+            own,
+            experience.actions,
+            experience.held_out,
+            least=self._options.least_explained,
+            fit=self._invert,
+        )
+        return reading, seen
+
+    @staticmethod
+    def _how_read(video: SilentVideo, reading: Reading) -> dict[str, Any]:
+        measured = {
+            "own_actions_explained": reading.explained.tolist(),
+            "unread_actions": list(reading.unread),
+            "doubt": reading.doubt,
+        }
+        audit = video.audit(reading.labels.shape[1])
         if len(audit):
             inner = np.arange(len(audit)) < bounds(video.lengths)[1][: len(audit)]  # no frame follows an episode's last
-            measured["audited_actions_explained"] = explained(audit[inner], labels[: len(audit)][inner]).tolist()
-        self._keep(glimpse_of(video, self._env, features, legibility, watched, labels))
-        if (why := self._why_not(measured)) is not None:
-            print(f"nothing can be learnt of this video: {why}", file=sys.stderr)
-            return None
-        kept = slice(len(audit), None)
+            audited = explained(audit[inner], reading.labels[: len(audit)][inner])
+            measured["audited_actions_explained"] = audited.tolist()
+        return measured
+
+    def _label(
+        self, video: SilentVideo, features: Estimates, seen: NDArray[np.float32], labels: NDArray[np.float32]
+    ) -> Recording:
+        """What is imitated: the video as the actor sees it, with the actions that were read; audited episodes not."""
+        audited = len(video.audit(labels.shape[1]))
         return Recording(
-            {"features": torch.from_numpy(np.ascontiguousarray(watched[kept, : len(features.kept)]))},
-            torch.from_numpy(np.ascontiguousarray(labels[kept])),
-            video.lengths[np.cumsum(video.lengths) > len(audit)],
+            {"features": torch.from_numpy(np.ascontiguousarray(seen[audited:, : len(features.kept)]))},
+            torch.from_numpy(np.ascontiguousarray(labels[audited:])),
+            video.lengths[np.cumsum(video.lengths) > audited],
             goals={"goal_features": "features"},
-            last_goals=options.last_goals,
+            last_goals=self._options.last_goals,
             seed=self._seed,
         )
 
@@ -225,11 +246,13 @@ class Watcher:
 
     def _why_not(self, measured: dict[str, Any]) -> str | None:
         """Say why the labels are not to be believed; None where they are."""
-        own, doubt = float(np.mean(measured["own_actions_explained"])), measured["doubt"]
-        if own < self._options.least_explained:
+        size, doubt = len(measured["own_actions_explained"]), measured["doubt"]
+        read = size - len(measured["unread_actions"])
+        if 2 * read < size:
             return (
-                f"{own:.0%} of the arm's own actions are explained, {self._options.least_explained:.0%} are wanted; "
-                "play more (--watching.play), or learn more (--watching.lessons)"
+                f"{read} of {size} numbers of the arm's own actions are read, at least half are wanted, each explained "
+                f"to {self._options.least_explained:.0%}; play more (--watching.play), or learn more "
+                "(--watching.lessons)"
             )
         if doubt > self._options.most_doubt:
             return (

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ def silent_video(run: "Run") -> str:
     glimpse = Glimpse.kept_in(run.path)
     rounds = run.summary.get("watching", [])
     judged = {int(row["step"]): row[SUCCESS] for row in run.metrics() if SUCCESS in row}
-    parts = [_shown(glimpse), _doubted(run, rounds)]
+    parts = [_shown(glimpse), _doubted(rounds)]
     if rounds:
         parts += [_rounds(rounds, judged), _trial(run, rounds[-1], judged)]
     return page.section("What was watched", _origin(run), *parts)
@@ -75,23 +76,22 @@ def _misread(glimpse: "Glimpse") -> str:
     return page.grid(head, [[str(name), _in_cm(own), _in_cm(error)] for name, own, error in errors])
 
 
-def _refused(one: Round, gates: Mapping[str, Any]) -> bool:
-    """Whether a gate did not let a round's labels pass."""
-    own, doubt = _mean(one["own_actions_explained"]), one["doubt"]
-    return bool(own < gates["least_explained"] or doubt > gates["most_doubt"])
-
-
-def _doubted(run: "Run", rounds: list[Round]) -> str:
-    """Say so where the last round's labels were not imitated."""
-    gates = run.config["watching"]
-    if not rounds or not _refused(rounds[-1], gates):
-        return ""
-    own, doubt = _mean(rounds[-1]["own_actions_explained"]), rounds[-1]["doubt"]
-    return (
-        f"<p class=alarm>In round {len(rounds) - 1} the labels were not believed: {own:.0%} of the arm's own actions "
-        f"explained, where {gates['least_explained']:.0%} are wanted, and doubt {doubt:.1f}, where "
-        f"{gates['most_doubt']:g} is borne. The agent learnt by trial alone.</p>"
-    )
+def _doubted(rounds: list[Round]) -> str:
+    """Say what of the labels was not believed."""
+    said = []
+    for number, one in enumerate(rounds):
+        unread = one.get("unread_actions", [])
+        if "refused" in one:
+            why = escape(one["refused"])
+            said.append(
+                f"<p class=alarm>In round {number} the labels were not believed: {why}. The agent learnt by trial "
+                "alone.</p>"
+            )
+        elif unread:
+            which = f"number{'s' * (len(unread) > 1)} {', '.join(map(str, unread))}"
+            tried = ", and was explored in half of the attempts" if "attempts_success" in one else ""
+            said.append(f"<p>In round {number} {which} of an action could not be read{tried}.</p>")
+    return "".join(said)
 
 
 def _rounds(rounds: list[Round], judged: Mapping[int, float]) -> str:
@@ -148,9 +148,9 @@ def _trial(run: "Run", last: Round, judged: Mapping[int, float]) -> str:
         label=f"success in the same {episodes} episodes, 95% Wilson interval",
         title="success before trial and at its end",
     )
-    steps, gates = run.summary["env_steps"] - last["env_steps"], run.config["watching"]
+    steps, hold = run.summary["env_steps"] - last["env_steps"], run.config["watching"]["hold"]
     words = f"Success before trial, {before:.0%}, and after {steps:,} environment steps of it, {after:.0%}."
-    if not _refused(last, gates) and (held := min(gates["hold"], steps)):
+    if "refused" not in last and (held := min(hold, steps)):
         which = "all" if held == steps else f"the first {held:,}"
         words += f" In {which} of these steps the actor only rehearsed the video, while the critics learnt."
     return f"<h3>What trial added</h3>{page.figure(plot, words)}"
