@@ -14,7 +14,7 @@ from goalsight.agents.networks.estimator import POINTS, SpatialSoftmax, StateEst
 from goalsight.agents.networks.inputs import FirstLayer, Sight
 from goalsight.agents.networks.policy import GoalActor
 from goalsight.agents.replay import GoalReplayBuffer
-from goalsight.agents.watching.estimating import Lessons
+from goalsight.agents.watching.estimating import GOALS, Lessons
 from goalsight.agents.watching.experience import EXPLORING, TURNING, Experience, InView, Noisy, gather, unskilled
 from goalsight.agents.watching.inverse import InverseModel, bounds, explained, windows
 from goalsight.agents.watching.options import Watching
@@ -197,7 +197,7 @@ def test_targets_are_what_is_achieved_and_then_the_state(played):
 def test_lessons_know_of_a_goal_image_only_what_is_achieved(played):
     lessons = Lessons(played, "pixels", np.random.default_rng(0))
     frames, numbers, known = lessons.draw()
-    goals, views = slice(0, 16), slice(16, None)
+    goals, views = slice(0, GOALS), slice(GOALS, None)
     assert known[views].min() == 1
     assert known[goals, :3].min() == 1
     assert known[goals, 3:].max() == 0

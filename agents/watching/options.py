@@ -21,7 +21,7 @@ class Watching:
     """Episodes of each of those rounds; their steps count."""
     noise: float = 0.3
     """Standard deviation of the noise on the actions of attempts."""
-    lessons: int = 1200
+    lessons: int = 4800
     """Updates of the state estimator by play; half as many after each round of attempts."""
     inverse_updates: int = 3000
     """Updates of the inverse model, each time."""
