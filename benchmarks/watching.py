@@ -221,7 +221,9 @@ def trained(name: str, seed: int, config: WatchingWorth) -> Path:
 def asked_of(name: str, config: WatchingWorth) -> dict[str, Any]:
     """All that makes the runs of an arm what they are."""
     arm = ARMS[name]
-    watching = {} if arm.shows == "nothing" else {"cloning": Watching().cloning}
+    watching: dict[str, Any] = {} if arm.obs == "state" else {"lessons": Watching().lessons}
+    if arm.shows != "nothing":
+        watching["cloning"] = Watching().cloning
     return {
         "shows": arm.shows,
         "episodes": arm.episodes,
