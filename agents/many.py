@@ -23,14 +23,14 @@ APART = ("seed", "out", "json", "track", "threads")  # in which the runs of one 
 
 @dataclass(frozen=True)
 class TrainSeeds(Train):
-    """Train an agent to reach goals it is shown, or several that differ in their seed."""
+    """Train an agent to reach goals it is shown, or several agents with a seed each."""
 
     seeds: tuple[str, ...] = ()
-    """Seeds of several runs, such as 0 1 2, or 0-4. Each is a folder in `out`; the same command goes on with what is
+    """Seeds of several runs, such as 0 1 2, or 0-4. Each is a folder in --out; the same command goes on with what is
     not finished."""
     workers: str | None = None
     """How several runs are made at once: a number of processes (1 unless given), ray, or ray:ADDRESS. Each takes one
-    thread unless `threads` says otherwise."""
+    thread unless --threads says otherwise."""
 
 
 def command(config: TrainSeeds) -> Path | int:

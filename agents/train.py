@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass, field, make_dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -37,16 +37,17 @@ class Train:
     data: tuple[Path, ...] = ()
     """Recordings to imitate, for bc: runs of goalsight collect."""
     video: tuple[Path, ...] = ()
-    """Silent video to learn from: videos, recordings, data sets; actions in them are not learnt from."""
+    """Silent video to learn from: videos, recordings, data sets; actions in them are ignored."""
     watching: Watching = field(default_factory=Watching)
-    """How video is watched, and how the estimates of `eyes` are learnt."""
+    """How silent video is learnt from, and how the estimates of --eyes are learnt."""
     eyes: Literal["tokens", "estimates"] | None = None
-    """What the actor reads off images: the encoder's tokens, or estimates of the state that it learns to read from its
-    own play; with video estimates, otherwise tokens unless given."""
+    """What the actor gets from images: the encoder's tokens, or estimates of the state, learnt from its own play.
+    Estimates with --video, otherwise tokens, unless given."""
     encoder: str | None = None
-    """A pretraining run, "random" (untrained and frozen) or "none" (state only); by default what fits obs."""
+    """A pretraining run, "random" (untrained and frozen) or "none" (state only); "random" for pixels
+    and "none" for state unless given."""
     critic: Literal["state", "pixels"] = "state"
-    """What the critics see in training; the actor never sees more than obs."""
+    """What the critics see in training; the actor sees --obs and no more."""
     tune_blocks: int = 0
     """Last blocks of the encoder that the agent trains; 0 leaves it frozen."""
     seed: int = 0
@@ -54,7 +55,7 @@ class Train:
     options: tyro.conf.Suppress[Any] = None
     """Options of the algorithm; its own defaults unless given."""
     steps: int | None = None
-    """Environment steps, the task's unless given; with bc gradient steps."""
+    """Environment steps, or gradient steps with bc; the task's unless given."""
     num_envs: int | None = None
     """Environments at once; 32 unless given."""
     eval_every: int | None = None
@@ -62,9 +63,9 @@ class Train:
     eval_episodes: int | None = None
     """Episodes per evaluation; 50 unless given."""
     target_success: float | None = None
-    """Stop when two evaluations in a row reach it; 0.98 unless given, above 1 never."""
+    """Stop when the success of two evaluations in a row reaches this; 0.98 unless given, above 1 for never."""
     threads: int = 0
-    """Threads of the environments; 0 takes every CPU. Networks learn on one."""
+    """Threads that step the environments, 0 for one per CPU; networks are trained on one."""
     device: str = "cpu"
     """Device that computes the networks: cpu or cuda."""
     out: Path | None = None
@@ -105,8 +106,9 @@ class Train:
 
         chosen = [word.partition("=")[2] for word in arguments if word.startswith("--algorithm=")]
         chosen += [after for word, after in pairwise(arguments) if word == "--algorithm"]
-        options = ALGORITHMS.load(chosen[-1] if chosen else cls.algorithm).Options
-        shown = tyro.conf.OmitArgPrefixes[options]  # type: ignore[valid-type]
+        name = chosen[-1] if chosen else cls.algorithm
+        options = ALGORITHMS.load(name).Options
+        shown = Annotated[tyro.conf.OmitArgPrefixes[options], tyro.conf.arg(name=name)]  # type: ignore[valid-type]
         own = [("options", shown, field(default=options()))]
         return make_dataclass("Train", own, bases=(cls,), frozen=True, namespace={"__doc__": cls.__doc__})
 

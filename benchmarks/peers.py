@@ -98,7 +98,7 @@ class Row:
     processes: int = 1  # run at the same time, their rates added
     windows: list[float] = field(default_factory=list)  # env steps per second in each
     rounds: list[float] = field(default_factory=list)  # the median of each round's windows
-    cpu: list[float] = field(default_factory=list)  # env steps per second of processor time, in each window
+    cpu: list[float] = field(default_factory=list)  # env steps per second of CPU time, in each window
     failure: str | None = None
 
     @property

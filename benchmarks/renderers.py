@@ -56,7 +56,7 @@ class Renderers:
 
 
 def measure(camera: "Camera", env: GoalVectorEnv, config: Renderers) -> tuple[list[float], list[float]]:
-    """Return the frames of each window, per second and per second of processor time of all threads."""
+    """Return the frames of each window, per second and per second of CPU time of all threads."""
     camera.render(env.batch)  # the first call compiles
     rates, cpu_rates = [], []
     for _ in range(config.windows):

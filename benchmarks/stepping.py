@@ -27,7 +27,7 @@ Step = Callable[[np.ndarray], bool]  # steps with a batch of actions; True when 
 def measure(
     step: Step, pool: np.ndarray, *, seconds: float, windows: int, longest: float | None
 ) -> tuple[list[float], list[float]]:
-    """Return the batch steps of each window, per second and per second of processor time of all threads.
+    """Return the batch steps of each window, per second and per second of CPU time of all threads.
 
     Args:
         step: one step.

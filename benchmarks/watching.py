@@ -221,7 +221,7 @@ def trained(name: str, seed: int, config: WatchingWorth) -> Path:
 def asked_of(name: str, config: WatchingWorth) -> dict[str, Any]:
     """All that makes the runs of an arm what they are."""
     arm = ARMS[name]
-    watching: dict[str, Any] = {} if arm.obs == "state" else {"lessons": Watching().lessons}
+    watching: dict[str, Any] = {} if arm.obs == "state" else {"estimator_updates": Watching().estimator_updates}
     if arm.shows != "nothing":
         watching["cloning"] = Watching().cloning
     return {

@@ -30,11 +30,11 @@ class EnvConfig:
     id: Annotated[str, tyro.conf.arg(name="env")] = "goalsight/PandaPush-v1"
     """Environment id; `goalsight envs` lists them."""
     obs: Obs = "state"
-    """What is observed: the simulator's state, or the view and a picture of the goal."""
+    """What is observed: the simulator's state, or a camera image and a goal image."""
     image_size: int = 64
     """Side of an image [pixels]."""
     camera: tuple[str, ...] | str = "front"
-    """Which camera gives the images: front, wrist or studio. Further ones add images under their own names."""
+    """Which camera gives the images: front, wrist or studio. Of several, the first is the main one."""
     renderer: Renderer = "raytrace"
     """Renderer of the images."""
     vary: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class EnvConfig:
     aids: tuple[str, ...] = ()
     """Visual aids: transparent_arm, goal_markers."""
     control: Control = "ee"
-    """What actions move: the tool (ee) or the joints."""
+    """What actions move: the end effector (ee) or the joints."""
     reward: Reward = "sparse"
     """-1 until the goal is reached (sparse), or minus the distance from it (dense)."""
     max_episode_steps: tyro.conf.Suppress[int | None] = None

@@ -24,12 +24,12 @@ PICTURES = (".png", ".jpg", ".jpeg")
 
 @dataclass(frozen=True)
 class CheckTask:
-    """Run the whole contract on an environment, and say what fails and why."""
+    """Check an environment against the whole contract, and say what fails and why."""
 
     env: Annotated[str, tyro.conf.Positional]
     """The environment, such as mine/PandaTurn-v1 or my_module:mine/PandaTurn-v1."""
     episodes: int = 100
-    """Episodes that the expert is judged by."""
+    """Episodes that the expert is evaluated on."""
     picture: Path | None = None
     """The picture of starts and goals to write; by default <env>.png here."""
     json: bool = False

@@ -29,12 +29,12 @@ NAMED_RESULT = "eval_named_goals.json"  # likewise, with named goals
 
 @dataclass(frozen=True)
 class Eval:
-    """Measure success beside the baselines."""
+    """Evaluate an agent: its success, beside that of the baselines."""
 
     run: Annotated[Path | None, tyro.conf.Positional] = None
     """A training run, or nothing with --policy."""
     policy: str | None = None
-    """Judge a policy without learning instead: nothing, random or expert."""
+    """Evaluate a policy that does not learn instead: nothing, random or expert."""
     env: tyro.conf.OmitArgPrefixes[EnvChanges] = EnvChanges()
     """The environment for --policy, and other conditions than the run's own."""
     episodes: int = 100
@@ -42,7 +42,7 @@ class Eval:
     seed: int = EVALUATION_SEED
     """Episode k is seeded with seed + k."""
     goals: Literal["random", "named"] = "random"
-    """Goals drawn with each episode's seed, or the task's named goals in turn, judged one by one."""
+    """Goals drawn with each episode's seed, or the task's named goals in turn, with a success each."""
     checkpoint: str = "best"
     """Checkpoint of the run: best, last, or a step."""
     num_envs: int = 50

@@ -33,8 +33,8 @@ class Gradients:
         Args:
             objective: what is minimised, with the weights.
             batch: clips at a time.
-            device: where the weights are; anything but the processor takes a batch as one shard.
-            threads: of the processor; 0 for one per core.
+            device: where the weights are; anything but a CPU takes a batch as one shard.
+            threads: CPU threads; 0 for one per CPU.
             seed: of what the objective draws, in each shard from a generator of its own.
         """
         self.threads = threads or usable_cores()

@@ -46,7 +46,7 @@ class Pretrain:
     max_gap: int = 8
     """Frame t+k is at most this far after frame t [frames]."""
     batch: int = 32
-    """Clips per step; a processor learns from 16 in each thread."""
+    """Clips per training step; on a CPU they are split into shards of 16."""
     lr: float | None = None
     """Largest learning rate; 0.24 / the encoder's width unless given."""
     seconds: float | None = None
@@ -58,7 +58,7 @@ class Pretrain:
     seed: int = 0
     """Seed of weights, clips and masks."""
     threads: int = 0
-    """Processor threads; 0 for one per core."""
+    """CPU threads; 0 for one per CPU."""
     device: str = "auto"
     """Device that computes the networks: auto, cpu or cuda."""
     out: Path | None = None
@@ -125,7 +125,7 @@ def pretrain(config: Pretrain) -> Path:
 
 
 def resume(run: "Run") -> Path:
-    """Go on with a pretraining that was stopped, to the bit where its budget is in steps and it runs on the processor.
+    """Go on with a pretraining that was stopped, to the bit where its budget is in steps and it runs on a CPU.
 
     Args:
         run: held by `Run.resume`.

@@ -55,15 +55,16 @@ class OnlineOptions(Options):
     gamma: float | None = None
     """Discount per step; the task's unless given."""
     tau: float = 0.02
-    """Share of the target networks that is renewed per gradient step."""
+    """Rate at which the target networks follow, per gradient step."""
     hidden: tuple[int, ...] = (256, 256, 256)
-    """Widths of the layers."""
+    """Widths of the hidden layers."""
     random_actions: float = 0.2
-    """Share of the actions in training that are drawn uniformly."""
+    """Share of the actions in training that are uniformly random."""
     relabelled: float = 0.8
-    """Share of the goals in a batch that are replaced by what a later frame achieved."""
+    """Share of the goals in a batch that hindsight replaces by what a later step achieved."""
     averaged: int = 200
-    """Updates over which the weights of the actor that is judged and kept are averaged; with 1 they are the latest."""
+    """Gradient steps over which the weights of the actor that is evaluated and saved are averaged; 1 takes the
+    latest."""
 
     def __post_init__(self) -> None:
         check_positive(self, "updates_per_step", "batch_size", "warmup", "learning_rate", "tau", "hidden", "averaged")

@@ -34,7 +34,7 @@ class SACOptions(OnlineOptions):
     target_entropy: float | None = None
     """Target entropy of the actor [nats]; the task's unless given."""
     temperature: float = 0.1
-    """Weight of the entropy at the start."""
+    """Weight of the entropy (alpha) at the start; it is tuned from there."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -49,7 +49,7 @@ class Collect:
     out: Path | None = None
     """Folder to make; by default one under runs/."""
     mix: Mix = field(default_factory=Mix)
-    """How much of each behaviour."""
+    """How much of each behaviour; shares of the episodes, in proportion."""
     steps: int = 50
     """Length of an episode [frames]."""
     num_envs: int = 64
@@ -57,7 +57,7 @@ class Collect:
     film: int = 96
     """Episodes shown in the video; 0 for none."""
     format: Literal["store", "lerobot"] = "store"
-    """store: as pretraining and agents read it. lerobot: as a LeRobot data set too, in the run's folder lerobot/."""
+    """store: a frame store, which pretrain and train read. lerobot: a LeRobot data set too, in the run's lerobot/."""
     json: bool = False
     """Print the summary as JSON."""
 

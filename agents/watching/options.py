@@ -14,32 +14,34 @@ class Watching:
     """Options of learning from silent video: play, read, label, imitate, attempt, and rehearse."""
 
     play: int = 192
-    """Episodes of play without skill, before anything is known; their steps count."""
+    """Episodes of unskilled play at the start, from which everything below is learnt first; their steps count."""
     rounds: int = 2
-    """Times that the arm attempts what it imitates, and reads the video anew by what that taught it."""
+    """Rounds of attempts: the arm does what it has imitated, learns from that, and labels the video anew."""
     attempts: int = 128
-    """Episodes of each of those rounds; their steps count."""
+    """Episodes of each round; their steps count."""
     noise: float = 0.3
-    """Standard deviation of the noise on the actions of attempts."""
-    lessons: int = 4800
-    """Updates of the state estimator by play; half as many after each round of attempts."""
+    """Standard deviation of the noise on the actions of attempts; actions lie in [-1, 1]."""
+    estimator_updates: int = 4800
+    """Gradient steps of the state estimator on play; half as many after each round of attempts."""
     inverse_updates: int = 3000
-    """Updates of the inverse model, each time."""
+    """Gradient steps of the inverse model, on play and after each round."""
     imitation_updates: int = 6000
-    """Updates of the actor by the labelled video, each time."""
+    """Gradient steps by which the actor imitates the labelled video, after play and after each round."""
     last_goals: float = 0.5
     """Share of the imitated goals that are the last frame of the video's episode; the others are any later one."""
     cloning: float = 20.0
-    """Weight of the video's actions in the actor's loss while it learns by trial, beside values."""
+    """Weight of imitating the labelled video in the actor's loss while it learns by trial."""
     hold: int = 3_000
-    """First environment steps by trial in which the actor only rehearses, while the critics learn to judge it."""
+    """Environment steps at the start of trial in which the actor only imitates, while the critics learn its values."""
     least_explained: float = 0.5
-    """Share of the variance of the arm's own actions, in play held out, that must be read for labels to be believed."""
+    """Labels are believed where the inverse model explains at least this share of the variance of the arm's own
+    actions, in held-out play (R2)."""
     most_doubt: float = 2.0
-    """Disagreement of the inverse model's members on the video, over that on play held out, up to which they are."""
+    """Labels are believed where the members of the inverse model disagree on the video at most so many times as much
+    as on held-out play."""
 
     def __post_init__(self) -> None:
-        check_positive(self, "play", "attempts", "lessons", "inverse_updates", "imitation_updates")
+        check_positive(self, "play", "attempts", "estimator_updates", "inverse_updates", "imitation_updates")
         check_not_negative(self, "rounds", "noise", "cloning", "hold", "most_doubt")
         check_share(self, "last_goals", "least_explained")
         if self.play < LEAST_PLAY:

@@ -123,7 +123,7 @@ class Watcher:
             encoder = copy.deepcopy(self._encoder).requires_grad_(True)
             estimator = StateEstimator(encoder, experience.targets.shape[-1]).to(self._device)
         rounds: list[dict[str, Any]] = []
-        watched = self._round(estimator, experience, rounds, options.lessons)
+        watched = self._round(estimator, experience, rounds, options.estimator_updates)
         for _ in range(options.rounds):
             if watched.actor is None:  # the labels are not believed, or no longer
                 break
@@ -135,7 +135,9 @@ class Watcher:
             attempts = self._gather(trying, options.attempts)
             rounds[-1]["attempts_success"] = float(attempts.success.mean())
             estimator.requires_grad_(True)
-            watched = self._round(estimator, Experience.joined([experience, attempts]), rounds, options.lessons // 2)
+            watched = self._round(
+                estimator, Experience.joined([experience, attempts]), rounds, options.estimator_updates // 2
+            )
             experience = watched.experience
         return watched
 
@@ -160,7 +162,7 @@ class Watcher:
         if not features.goal_size:
             raise UserError(
                 f"after {experience.steps:,} own steps what is achieved cannot be read off the images; "
-                "play more (--watching.play), learn more (--watching.lessons), or choose --eyes tokens"
+                "play more (--watching.play), learn more (--watching.estimator-updates), or choose --eyes tokens"
             )
         measured = {"env_steps": experience.steps, **self._what_is_read(legibility)}
         rounds.append(measured)
@@ -252,7 +254,7 @@ class Watcher:
             return (
                 f"{read} of {size} numbers of the arm's own actions are read, at least half are wanted, each explained "
                 f"to {self._options.least_explained:.0%}; play more (--watching.play), or learn more "
-                "(--watching.lessons)"
+                "(--watching.estimator-updates)"
             )
         if doubt > self._options.most_doubt:
             return (

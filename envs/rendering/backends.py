@@ -31,7 +31,7 @@ def make_camera(
         height: picture height [pixels].
         backend: "raytrace" (needs no OpenGL) or "opengl".
         quality: "fast", or "pretty" with shadows, highlights and smooth edges; by the picture's size when None.
-        num_threads: threads that draw; 0 means one per processor. Pixels do not depend on it.
+        num_threads: threads that draw; 0 means one per CPU. Pixels do not depend on it.
         batch_size_hint: simulations drawn per call as a rule; any number works.
         varying: fields of the model that the batches to come have expanded, and that tell how things look.
 
@@ -46,7 +46,7 @@ def make_camera(
     if width < 1 or height < 1:
         raise UserError(f"a picture must be at least 1x1 pixels, got {width}x{height} (width x height)")
     if num_threads < 0:
-        raise UserError(f"num_threads must be 0 (one per processor) or more, got {num_threads}")
+        raise UserError(f"num_threads must be 0 (one per CPU) or more, got {num_threads}")
     # Imported here: a program that never asks for pixels loads neither the ray tracer nor OpenGL.
     if backend == "opengl":
         from goalsight.envs.rendering.opengl import OpenGLCamera

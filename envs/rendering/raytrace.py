@@ -1,4 +1,4 @@
-"""Pixels by the ray tracer of mujoco_warp: batched, on the processor's threads or on CUDA, without OpenGL."""
+"""Pixels by the ray tracer of mujoco_warp: batched, on CPU threads or on CUDA, without OpenGL."""
 
 import math
 import queue

@@ -32,16 +32,16 @@ STILL = 0.8  # for which the last frame of an episode stands [s]
 
 @dataclass(frozen=True)
 class Record:
-    """Film an agent beside its goal."""
+    """Record a video of an agent, with its goal beside it."""
 
     run: Annotated[Path | None, tyro.conf.Positional] = None
     """A training run, or nothing with --policy."""
     policy: str | None = None
-    """Film a policy without learning instead: nothing, random or expert."""
+    """Record a policy that does not learn instead: nothing, random or expert."""
     env: tyro.conf.OmitArgPrefixes[EnvChanges] = EnvChanges()
     """The environment for --policy, and other conditions than the run's own."""
     episodes: int = 6
-    """Episodes to film."""
+    """Episodes to record."""
     seed: int = EVALUATION_SEED
     """Episode k is seeded with seed + k: the same episodes as `goalsight eval` plays."""
     checkpoint: str = "best"
@@ -51,9 +51,9 @@ class Record:
     size: int = 480
     """Side of the view and of the goal [pixels]."""
     camera: str = "front"
-    """Which camera films: front, studio (the whole arm) or wrist; the agent keeps seeing its own."""
+    """Camera of the video: front, studio (the whole arm) or wrist; the agent still sees its own."""
     renderer: Renderer | None = None
-    """Renderer of the film; the environment's own unless given."""
+    """Renderer of the video; the environment's own unless given."""
     fps: int = 15
     """Frames per second; the arm itself moves at 25."""
     gif: bool = False

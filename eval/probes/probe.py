@@ -36,7 +36,7 @@ class Probe:
     data: Path
     """Recorded play: a collect run, or a frame store with positions."""
     frames: int = 10_000
-    """Most frames to use."""
+    """Maximum number of frames to use."""
     seed: int = 0
     """Seed of the split into episodes and of the random encoder."""
     json: bool = False

@@ -32,24 +32,25 @@ RESULT = "result.json"
 
 @dataclass(frozen=True)
 class Sweep(Train):
-    """Find options that a training does well with; the same command goes on with what is not finished."""
+    """Tune options of `goalsight train`, by Optuna; the same command goes on with what is not finished."""
 
     over: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """An option to vary: learning_rate=1e-4..1e-2:log, gamma=0.9..0.99, or batch_size=128,256. May be repeated."""
     trials: int = 20
-    """Combinations of options to try, those of the folder included."""
+    """Combinations of options to try, including those already in the folder."""
     seeds: tuple[str, ...] = ("100", "101")
-    """Seeds that each combination is trained by; keep others for what you report."""
+    """Seeds that each combination is trained with; keep others for the results you report."""
     episodes: int = 100
-    """Episodes that each trained agent is judged by, with goals that no evaluation and no check has."""
+    """Episodes that each trained agent is evaluated on; their goals occur in no other evaluation."""
     workers: str = "1"
-    """How many trainings are made at once: a number of processes, ray, or ray:ADDRESS."""
+    """How training runs are made at once: a number of processes, ray, or ray:ADDRESS."""
     out: Path | None = None
     """Folder of the sweep; runs/sweep-<task>-<date> unless given."""
     seed: int = 0
-    """Seed of the search; the same seed tries the same, with one worker."""
+    """Seed of the search; with one worker the same seed tries the same combinations."""
     target_success: float | None = None
-    """Stop a training when two checks in a row reach it; never unless given, so that trials take equal steps."""
+    """Stop a run when the success of two evaluations in a row reaches this; never unless given, so that all trials take
+    equal steps."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

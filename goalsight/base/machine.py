@@ -20,7 +20,7 @@ PACKAGES = (
     "warp-lang",
 )
 
-# The processor features that decide how fast reduced-precision matrix products run.
+# The CPU features that decide how fast reduced-precision matrix products run.
 MATRIX_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "bf16")
 
 
@@ -48,7 +48,7 @@ def total_memory_bytes() -> int:
 
 
 def _cpuinfo() -> dict[str, str]:
-    """Return the first processor's entries of /proc/cpuinfo; empty where there is none."""
+    """Return the first CPU's entries of /proc/cpuinfo; empty where there is none."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -58,7 +58,7 @@ def _cpuinfo() -> dict[str, str]:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return the processor, cores, memory, system and matrix features, as JSON's own types."""
+    """Return the CPU, cores, memory, system and matrix features, as JSON's own types."""
     info = _cpuinfo()
     flags = set(info.get("flags", info.get("Features", "")).split())
     machine: dict[str, Any] = {

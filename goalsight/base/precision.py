@@ -1,4 +1,4 @@
-"""bf16 where the processor multiplies it natively, fp32 elsewhere."""
+"""bf16 where the CPU multiplies it natively, fp32 elsewhere."""
 
 from functools import cache
 

@@ -25,13 +25,13 @@ class Bench:
     what: tyro.conf.Positional[Literal["env"]] = "env"
     """What to measure."""
     env: tyro.conf.OmitArgPrefixes[EnvConfig] = EnvConfig("goalsight/PandaPush-v1")
-    """The environment that is stepped."""
+    """The environment to step."""
     num_envs: int = 32
     """Environments in the batch."""
     num_threads: int = 0
-    """Threads to step with; 0 for one a core."""
+    """Threads that step the environments; 0 for one per CPU."""
     seconds: float = 2.0
-    """Least length of a window [s]; it ends with an episode."""
+    """Minimum length of a measured window [s]; it ends with an episode."""
     windows: int = 5
     """Number of windows measured; their median is the result."""
     seed: int = 0

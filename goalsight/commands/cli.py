@@ -40,19 +40,21 @@ REFUSALS = (
 MOST_SEED = 2**31
 
 COMMANDS = {
-    "demo": Command("goalsight.commands.demo", "Demo", "demo", "all in one: play, encoder, agent, evaluation, film"),
+    "demo": Command("goalsight.commands.demo", "Demo", "demo", "all in one: play, encoder, agent, evaluation, video"),
     "envs": Command("goalsight.commands.listing", "Envs", "list_envs", "list environment ids, arms and tasks"),
-    "collect": Command("goalsight.agents.collecting.collect", "Collect", "collect", "record play as video and frames"),
+    "collect": Command(
+        "goalsight.agents.collecting.collect", "Collect", "collect", "record play: frames, actions, a video"
+    ),
     "export": Command("goalsight.commands.export", "Export", "export", "write a recording as a LeRobot data set"),
     "pretrain": Command("goalsight.pretrain.train", "Pretrain", "pretrain", "train an encoder on video"),
     "train": Command("goalsight.agents.many", "TrainSeeds", "command", "train agents to reach goals they are shown"),
-    "sweep": Command("goalsight.eval.tuning.sweep", "Sweep", "sweep", "find options that a training does well with"),
+    "sweep": Command("goalsight.eval.tuning.sweep", "Sweep", "sweep", "tune the options of a training run"),
     "resume": Command("goalsight.commands.resume", "Resume", "resume", "go on with a run that was stopped or killed"),
-    "eval": Command("goalsight.eval.evaluate", "Eval", "evaluate", "measure success beside the baselines"),
+    "eval": Command("goalsight.eval.evaluate", "Eval", "evaluate", "evaluate an agent beside the baselines"),
     "compare": Command(
-        "goalsight.eval.comparing.compare", "Compare", "compare", "compare runs, with intervals over seeds"
+        "goalsight.eval.comparing.compare", "Compare", "compare", "compare training runs, with intervals over seeds"
     ),
-    "record": Command("goalsight.eval.films.record", "Record", "record", "film an agent, with its goal beside it"),
+    "record": Command("goalsight.eval.films.record", "Record", "record", "record a video of an agent and its goal"),
     "probe": Command("goalsight.eval.probes.probe", "Probe", "probe", "measure what an encoder knows, in cm"),
     "new-task": Command(
         "goalsight.commands.new_task", "NewTask", "new_task", "write a plug-in package with a task of your own"

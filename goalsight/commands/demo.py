@@ -45,10 +45,10 @@ PLANS = {
 
 @dataclass(frozen=True)
 class Demo:
-    """Watch video, learn to reach goal images from pixels, judge the result, film it, report it.
+    """Watch video, learn to reach goal images from pixels, evaluate the agent, record a video, write a report.
 
-    Reach is learnt through an encoder that has watched play; Push from silent video of someone who can, beside an
-    agent that takes as many steps without it.
+    Reach is learnt through an encoder pretrained on video of play. Push is learnt from silent video of a skilled arm,
+    and compared with an agent that takes as many steps without video.
     """
 
     task: Literal["reach", "push"] = "reach"
@@ -58,7 +58,7 @@ class Demo:
     seed: int = 0
     """Seed of play, encoder and agent."""
     episodes: int = 100
-    """Episodes that the agent is judged by."""
+    """Episodes that the agent is evaluated on."""
     json: bool = False
     """Print the result as JSON; what the stages say goes to stderr."""
 

@@ -26,7 +26,7 @@ class Doctor:
     runs: tyro.conf.Positional[Path] = Path("runs")
     """Folder that runs will be written to."""
     fingerprints: bool = False
-    """Also whether each environment does here what it did when it was published."""
+    """Also check that each environment behaves here as it did when it was published."""
     json: bool = False
     """Print the findings as JSON."""
 

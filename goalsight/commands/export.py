@@ -12,7 +12,7 @@ from goalsight.base.files import read_json
 
 @dataclass(frozen=True)
 class Export:
-    """Write a recording in a format that others read."""
+    """Write a recording as a LeRobot data set."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """A collect run, or a frame store."""
@@ -21,7 +21,7 @@ class Export:
     format: str = "lerobot"
     """lerobot: a LeRobot data set, format v3.0."""
     fps: int = 0
-    """Frames a second, where the recording is so old that it does not say."""
+    """Frames per second, for old recordings that do not say."""
 
 
 def export(config: Export) -> Path:

@@ -10,7 +10,7 @@ class Envs:
     """List environment ids, arms, tasks and their options."""
 
     check: str | None = None
-    """Instead, say whether an id (or "all") still does what it did when it was published."""
+    """Instead, check that an environment (or "all") behaves here as it did when it was published."""
     json: bool = False
     """Print them as JSON."""
 

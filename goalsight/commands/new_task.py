@@ -23,7 +23,7 @@ FILES = {
 
 @dataclass(frozen=True)
 class NewTask:
-    """Write a plug-in package with a task, its expert and its test, to change into one of your own."""
+    """Write a plug-in package with a task, its expert and its test, as a start for your own."""
 
     name: Annotated[str, tyro.conf.Positional]
     """Name of the task and of the package, such as turn_valve."""

@@ -26,8 +26,8 @@ RESUMES = Registry(
 class Resume:
     """Go on with a run that was stopped, failed, or was killed.
 
-    It is asked for what its config.json says. On the processor the result is the same, to the bit, as if it had
-    never been stopped, where its budget is in steps.
+    Its options are those in its config.json. On a CPU, with a budget in steps, the result is the same to the bit as
+    that of a run that was never stopped.
     """
 
     run: Annotated[Path, tyro.conf.Positional]

@@ -20,7 +20,7 @@ def in_batches(
     device: torch.device | str = "cpu",
     batch: int = BATCH,
 ) -> Iterator[Tensor]:
-    """Yield the tokens of frames, some at a time, in the processor's fast precision and without gradients.
+    """Yield the tokens of frames, some at a time, in the CPU's fast precision and without gradients.
 
     Args:
         encode: an encoder, or its trunk: (b, H, W, 3) uint8 -> (b, tokens, width).

@@ -58,7 +58,7 @@ class EncoderConfig:
         return described
 
 
-# From tiny on these are the usual vision transformers; nano is what two processor cores can train in minutes:
+# From tiny on these are the usual vision transformers; nano is what two CPU cores can train in minutes:
 # at equal time it predicts better than one of width 128 and depth 4.
 ENCODERS = {
     "nano": EncoderConfig(width=96, depth=3, heads=3),
