@@ -1,9 +1,9 @@
 """What kill -9 costs: commands are killed at random moments, and gone on with or started again.
 
 A collect, pretrain or train is killed once its run has begun, and gone on with by `goalsight resume`; eval and record
-are killed at any time, and started again. What comes out must equal what was never killed, what was published before
-must still be there, and no half-written file may stay. Kills that the result already holds are skipped, and it is
-written after each.
+are killed at any time, and started again. A command that had finished before its moment is tried again with half of it.
+What comes out must equal what was never killed, what was published before must still be there, and no half-written file
+may stay. Kills that the result already holds are skipped, and it is written after each.
 """
 
 import shutil
@@ -37,7 +37,7 @@ COMMANDS = {
 }  # fmt: skip
 WHOLE = {"collect": "play", "train": "agent", "pretrain": "encoder"}  # each run's folder that was never killed
 HALF_WRITTEN = (".*.tmp", ".*.old", ".*.partial.*", ".frames-*", ".begun")
-LATEST = 1.05  # kills fall within so many times the length of what was never killed
+HAD_FINISHED = "had finished"
 LOOK_EVERY = 0.01  # whether a run has begun [s]
 
 
@@ -136,7 +136,7 @@ def kill_run(config: Kills, name: str, number: int, moment: float) -> dict[str, 
         return {"begun": begun, "how": "refused" if code == 2 else "failed", "said": said}
     lost = sorted(before - published(path))
     equal = outcome_of(path) == outcome_of(config.workshop / WHOLE[name])
-    how = "resumed" if begun else "had finished"
+    how = "resumed" if begun else HAD_FINISHED
     return {"begun": begun, "how": how, "equal": equal, "lost": lost, "left": leftovers(path)}
 
 
@@ -147,13 +147,18 @@ def kill_reader(config: Kills, name: str, moment: float) -> dict[str, Any]:
     before = read_json(kept)["success"]
     code, _ = end(goalsight(config, *COMMANDS[name]), moment)
     whole = read_json(kept)["success"] == before and all(map(is_film, path.glob("videos/[!.]*.mp4")))
-    how = "started again" if code else "had finished"
+    how = "started again" if code else HAD_FINISHED
     if code:
         code, said = end(goalsight(config, *COMMANDS[name]))
         if code:
             return {"how": "failed", "said": said}
     equal = whole and read_json(kept)["success"] == before
     return {"how": how, "equal": equal, "lost": [], "left": leftovers(path)}
+
+
+def kill(config: Kills, name: str, number: int, moment: float) -> dict[str, Any]:
+    """Kill a command after so many seconds, and say what that cost."""
+    return kill_run(config, name, number, moment) if name in WHOLE else kill_reader(config, name, moment)
 
 
 def is_film(path: Path) -> bool:
@@ -191,8 +196,9 @@ def main(config: Kills) -> None:
         asked = {"number": number, "command": name, "seed": config.seed}
         if not kept.lacks(asked, "number"):
             continue
-        moment = float(np.random.default_rng((config.seed, number)).uniform(0, LATEST * lengths[name]))
-        outcome = kill_run(config, name, number, moment) if name in WHOLE else kill_reader(config, name, moment)
+        moment = float(np.random.default_rng((config.seed, number)).uniform(0, lengths[name]))
+        while (outcome := kill(config, name, number, moment))["how"] == HAD_FINISHED:
+            moment /= 2
         row = asked | {"killed_after": round(moment, 2)} | outcome
         print(row, file=sys.stderr)
         kept.beside = {**provenance(), "summary": summarise([*kept.rows, row])}
