@@ -44,13 +44,16 @@ AIMLESS = Mix(push=0.0, grasp=0.0, expert=0.0, wander=0.6, random=0.4)
 VIDEO_SEED, VIDEO_SEEDS = 3_000_000, 10_000  # of the videos: one each for the agents' seeds
 
 
+Length = Literal["watching", "with trial", "alone"]
+
+
 @dataclass(frozen=True)
 class Arm:
     """Agents that are alike but for their seed."""
 
     shows: Literal["nothing", "expert", "aimless", "shuffled"] = "nothing"  # the video
     episodes: int = 0  # of it
-    steps: int = 40_000  # environment steps in all
+    length: Length = "with trial"
     obs: Literal["state", "pixels"] = "pixels"
     labels: Literal["read", "true", "random"] = "read"  # the actions that the video is imitated by
     task: str = ""  # of the video, where it is another
@@ -59,15 +62,20 @@ class Arm:
 ARMS = {
     "expert-2500": Arm("expert", 2500),
     "expert-500": Arm("expert", 500),
-    "no-video": Arm(steps=100_000),
-    "state": Arm(steps=100_000, obs="state"),
-    "shuffled-500": Arm("shuffled", 500, steps=18_000),
-    "aimless-500": Arm("aimless", 500, steps=18_000),
-    "true-2500": Arm("expert", 2500, steps=18_000, labels="true"),
-    "random-labels-500": Arm("expert", 500, steps=18_000, labels="random"),
-    "expert-100": Arm("expert", 100, steps=18_000),
-    "expert-25": Arm("expert", 25, steps=18_000),
-    "other-task-500": Arm("expert", 500, steps=18_000, task="reach"),
+    "no-video": Arm(length="alone"),
+    "state": Arm(length="alone", obs="state"),
+    "shuffled-500": Arm("shuffled", 500, "watching"),
+    "aimless-500": Arm("aimless", 500, "watching"),
+    "true-2500": Arm("expert", 2500, "watching", labels="true"),
+    "random-labels-500": Arm("expert", 500, "watching", labels="random"),
+    "expert-100": Arm("expert", 100, "watching"),
+    "expert-25": Arm("expert", 25, "watching"),
+    "other-task-500": Arm("expert", 500, "watching", task="reach"),
+}
+# Environment steps in all. Watching alone takes 192 + 3 x 128 episodes, of 40 steps each in Push and 50 in PickPlace.
+LENGTHS: dict[str, dict[Length, int]] = {
+    "push": {"watching": 23_200, "with trial": 40_000, "alone": 100_000},
+    "pick_place": {"watching": 29_000, "with trial": 45_000, "alone": 150_000},
 }
 
 
@@ -95,7 +103,7 @@ class WatchingWorth:
     """The result."""
 
     def __post_init__(self) -> None:
-        choose("task", self.task, TASKS)
+        choose("task", self.task, LENGTHS)
         for name in self.arms:
             choose("arm", name, ARMS)
         if not 1 <= self.jobs <= usable_cores():
@@ -204,7 +212,7 @@ def trained(name: str, seed: int, config: WatchingWorth) -> Path:
         EnvConfig(config.env, obs=arm.obs),
         video=() if video is None else (video,),
         seed=seed,
-        steps=arm.steps,
+        steps=LENGTHS[config.task][arm.length],
         eval_every=config.eval_every,
         eval_episodes=config.eval_episodes,
         target_success=NEVER,
@@ -223,11 +231,11 @@ def asked_of(name: str, config: WatchingWorth) -> dict[str, Any]:
     arm = ARMS[name]
     watching: dict[str, Any] = {} if arm.obs == "state" else {"estimator_updates": Watching().estimator_updates}
     if arm.shows != "nothing":
-        watching["cloning"] = Watching().cloning
+        watching |= {"cloning": Watching().cloning, "rounds": Watching().rounds}
     return {
         "shows": arm.shows,
         "episodes": arm.episodes,
-        "steps": arm.steps,
+        "steps": LENGTHS[config.task][arm.length],
         "labels": arm.labels,
         "eval_every": config.eval_every,
         "eval_episodes": config.eval_episodes,

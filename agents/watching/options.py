@@ -15,7 +15,7 @@ class Watching:
 
     play: int = 192
     """Episodes of unskilled play at the start, from which everything below is learnt first; their steps count."""
-    rounds: int = 2
+    rounds: int = 3
     """Rounds of attempts: the arm does what it has imitated, learns from that, and labels the video anew."""
     attempts: int = 128
     """Episodes of each round; their steps count."""

@@ -145,6 +145,7 @@ def _by_silent_video(config: Demo, plan: Plan, out: Path) -> Line:
     from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
     from goalsight.agents.collecting.play import SKILLED
     from goalsight.agents.train import Train, train
+    from goalsight.agents.watching.options import Watching
     from goalsight.envs.config import EnvConfig
     from goalsight.eval.comparing.compare import PAGE, Compare, compare
     from goalsight.eval.films.record import Record, record
@@ -156,6 +157,7 @@ def _by_silent_video(config: Demo, plan: Plan, out: Path) -> Line:
     learning = Train(
         env=EnvConfig(plan.env, obs="pixels"),
         video=(video,),
+        watching=Watching(rounds=2),
         steps=plan.steps,
         eval_every=5_000,
         out=agent,
