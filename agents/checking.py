@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from goalsight.agents.costs import EVALUATING, Costs
 from goalsight.agents.rollout import Episodes, rollout
 from goalsight.envs.making import make
 
@@ -22,10 +23,11 @@ class Check:
         episodes: of each evaluation.
         threads: of the environments.
         run: the training's; says whether someone asked to stop.
+        costs: takes how long it took.
     """
 
-    def __init__(self, env: "EnvConfig", episodes: int, threads: int, run: "Run") -> None:
-        self._episodes, self._run = episodes, run
+    def __init__(self, env: "EnvConfig", episodes: int, threads: int, run: "Run", costs: Costs) -> None:
+        self._episodes, self._run, self._costs = episodes, run, costs
         self._env = make(env, min(episodes, CHECK_ENVS), num_threads=threads)
 
     def __enter__(self) -> "Check":
@@ -42,14 +44,17 @@ class Check:
 
     def __call__(self, agent: "Agent") -> Episodes | None:
         """Return the episodes of an evaluation; None where someone asked to stop before its end."""
-        episodes = rollout(self._env, agent, episodes=self._episodes, seed=CHECK_SEED, stop=lambda: self._run.stopped)
+        with self._costs.timed(EVALUATING):
+            episodes = rollout(
+                self._env, agent, episodes=self._episodes, seed=CHECK_SEED, stop=lambda: self._run.stopped
+            )
         return episodes if len(episodes) == self._episodes else None
 
     def log(self, agent: "Agent", env_steps: int) -> float | None:
         """Judge an agent that has made no update by trial, and log it; return its success, or None where stopped."""
         if (episodes := self(agent)) is None:
             return None
-        measured = judgement(episodes)
+        measured = judgement(episodes) | {"flops": self._costs.flops}
         self._run.log(env_steps, measured | {"train/env_steps": env_steps, "train/updates": 0})
         return measured["eval/success"]
 

@@ -1,5 +1,6 @@
 """Training from end to end: environments, features, replay and agent put together, watched and saved."""
 
+import time
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -11,19 +12,19 @@ from stable_baselines3.common.utils import set_random_seed
 
 from goalsight.agents.agent import Agent
 from goalsight.agents.algorithms import ALGORITHMS
-from goalsight.agents.algorithms.base import Algorithm, Scales, Setting
+from goalsight.agents.algorithms.base import Algorithm, Scales
 from goalsight.agents.calibration import calibrate
 from goalsight.agents.checking import Check
+from goalsight.agents.costs import Costs
 from goalsight.agents.keeping import Keeper
+from goalsight.agents.making import make_algorithm, make_replay, make_training_envs
 from goalsight.agents.networks.estimates import Estimates
 from goalsight.agents.networks.estimator import check_stem
 from goalsight.agents.networks.features import Features, FrozenFeatures, Reduction, find_encoder
-from goalsight.agents.networks.inputs import PIXELS, PRIVILEGED, STATE, Sight
 from goalsight.agents.networks.policy import GoalActor
 from goalsight.agents.offline import Offline
 from goalsight.agents.online import Online
 from goalsight.agents.recordings import Recording, check_stores, open_stores, read_recording, some_frames
-from goalsight.agents.replay import GoalReplayBuffer
 from goalsight.agents.vec_env import GoalVecEnv
 from goalsight.agents.watch import Watch
 from goalsight.agents.watching.origin import check_video
@@ -32,7 +33,6 @@ from goalsight.agents.watching.watcher import StoppedError, Watched, Watcher
 from goalsight.base.errors import UserError, choose
 from goalsight.base.machine import usable_cores
 from goalsight.base.parts import options_of
-from goalsight.base.precision import fast_dtype
 from goalsight.base.runs import Run
 from goalsight.base.training_state import State
 from goalsight.envs.ids import resolved, spec_of
@@ -65,6 +65,7 @@ class Learner:
         state: what a stopped run goes on from; None begins anew.
         sources: hashes of what it is made from.
         task: the task's name.
+        costs: of all stages so far.
         env: the environment, with its full id.
         found: what takes the place of what was asked for in the run's record.
     """
@@ -73,7 +74,7 @@ class Learner:
         self.config = config
         self.env = resolved(config.env)
         self.source = config.source
-        self.threads = config.threads or usable_cores()
+        self.threads, self.costs = config.threads or usable_cores(), Costs()
         if self.threads < 1:
             raise UserError(f"threads must be at least 1, or 0 for every CPU, got {config.threads}")
         self._kind: type[Algorithm] = ALGORITHMS.load(config.algorithm)
@@ -87,7 +88,7 @@ class Learner:
         self.state = state
         spec = spec_of(self.env.id)
         training = UNTRIED if spec.task is None else TASKS[spec.task].training
-        self.task, self._horizon = spec.name, training.horizon
+        self.task = spec.name
         self.options = self.options.completed(training)
         self.plan = config.plan(self.options, training)
         choose("device", config.device, ("cpu", *(["cuda"] if torch.cuda.is_available() else [])))
@@ -137,7 +138,7 @@ class Learner:
         if not self._kind.online:
             self._loop = self._make_offline()
         else:
-            self._raw = self._make_env()
+            self._raw = make_training_envs(self.env, self.plan, threads=self.threads, critic=config.critic)
             if not config.estimates:
                 self._loop = self._make_online(self._raw)
         self.sources: dict[str, str] = {}
@@ -186,22 +187,6 @@ class Learner:
             features.reduction = Reduction(**self.state["reduction"])
         return features
 
-    def _make_env(self) -> "GoalEnvs":
-        """Make the environments to learn in."""
-        config = self.config
-        env = make(
-            self.env,
-            self.plan.num_envs,
-            num_threads=self.threads,
-            max_episode_steps=self._horizon,
-            training_starts=True,
-            privileged=self.env.obs == "pixels",
-        )
-        shown: Any = env.single_observation_space
-        if self.env.obs == "pixels" and config.critic == "state" and "state" not in shown.spaces:
-            raise UserError(f"{self.env.id} shows no state beside its images; choose critic pixels")
-        return env
-
     def _make_online(self, env: "GoalEnvs", run: Run | None = None) -> Online:
         """Make replay and algorithm, after a short play at random that shows the scales of vectors."""
         config, options = self.config, self.options
@@ -220,13 +205,14 @@ class Learner:
             self.features,
             None if self.features is None else self.features.space,
             background=not env.bound_to_thread,
+            costs=self.costs,
         )
         space, actions = cast(spaces.Dict, self._env.observation_space), cast(spaces.Box, self._env.action_space)
         played = self.rounds[-1]["env_steps"] if self.rounds else 0
-        replay = self._make_replay(self._env, played)
+        replay = make_replay(self._env, config, self.plan, relabelled=options.relabelled, played=played)
         self._env.seed(TRAIN_SEED + SEEDS_PER_RUN * config.seed)
         if watched is None or watched.recording is None:
-            self.algorithm = self._make_algorithm(space, actions, scales)
+            self.algorithm = self._algorithm(space, actions, scales)
         if watched is not None:
             assert isinstance(self.features, Estimates)
             replay.add_episodes(*watched.experience.seen_by(self.features, "pixels"), watched.experience.actions)
@@ -241,22 +227,7 @@ class Learner:
             played=played,
             recording=self._recording(watched),
             watching=config.watching,
-        )
-
-    def _make_replay(self, env: GoalVecEnv, played: int) -> GoalReplayBuffer:
-        """Make a replay for all steps of the training, those among them that have been played already."""
-        horizon = env.env.horizon
-        return GoalReplayBuffer(
-            max(self.plan.steps, played + env.num_envs * horizon),
-            cast(spaces.Dict, env.observation_space),
-            env.action_space,  # type: ignore[arg-type]
-            self.config.device,
-            env.num_envs,
-            goal_keys=env.goal_keys,
-            compute_reward=env.env.compute_reward,
-            horizon=horizon,
-            relabelled=self.options.relabelled,
-            seed=self.config.seed,
+            costs=self.costs,
         )
 
     def _recording(self, watched: Watched | None) -> Recording | None:
@@ -275,10 +246,10 @@ class Learner:
             self.features = features
             seen = GoalVecEnv(env, features, features.space)
             space, actions = cast(spaces.Dict, seen.observation_space), cast(spaces.Box, seen.action_space)
-            self.algorithm = self._make_algorithm(space, actions, scales)
+            self.algorithm = self._algorithm(space, actions, scales)
             return self.algorithm.actor
 
-        with Check(self.env, self.plan.eval_episodes, self.threads, run) as check:
+        with Check(self.env, self.plan.eval_episodes, self.threads, run, self.costs) as check:
             watched = Watcher(
                 env,
                 self._encoder,
@@ -292,6 +263,7 @@ class Learner:
                 device=config.device,
                 stopped=lambda: run.stopped,
                 keep=lambda glimpse: glimpse.save(run.path),
+                costs=self.costs,
             ).watch()
         self.features, self.rounds = watched.features, watched.rounds
         return watched
@@ -311,32 +283,13 @@ class Learner:
         recording = read_recording(
             self._stores, self.env.obs, self.features, last_goals=options.last_goals, seed=config.seed
         )
-        self.algorithm = self._make_algorithm(space, actions, recording.scales())
-        return Offline(self.algorithm, recording, batch_size=options.batch_size, total=self.plan.steps)
-
-    def _make_algorithm(self, space: spaces.Dict, actions: spaces.Box, scales: Scales | None) -> Algorithm:
-        """Make the algorithm; without scales those of its state will take their place."""
-        config = self.config
-        if scales is None:
-            scales = {key: (torch.zeros(part.shape), torch.ones(part.shape)) for key, part in space.spaces.items()}  # type: ignore[arg-type]
-        actor_sees = STATE if self.env.obs == "state" else PIXELS
-        if self.features is not None and self.features.goal_size is not None:
-            actor_sees = Sight((), tokens=True, goal_size=self.features.goal_size)
-        critic_sees = STATE if self.env.obs == "state" else {"state": PRIVILEGED, "pixels": actor_sees}[config.critic]
-        setting = Setting(
-            space,
-            actions,
-            actor_sees,
-            critic_sees,
-            scales,
-            make_eye=self.features.make_eye
-            if isinstance(self.features, FrozenFeatures) and config.tune_blocks
-            else None,
-            device=config.device,
-            bfloat16=fast_dtype(config.device) == torch.bfloat16,
+        self.algorithm = self._algorithm(space, actions, recording.scales())
+        return Offline(
+            self.algorithm, recording, batch_size=options.batch_size, total=self.plan.steps, costs=self.costs
         )
-        set_random_seed(config.seed)  # weights, and what is drawn in updates
-        return self._kind(setting, self.options)
+
+    def _algorithm(self, space: spaces.Dict, actions: spaces.Box, scales: Scales | None) -> Algorithm:
+        return make_algorithm(self._kind, self.options, self.config, self.features, space, actions, scales)
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -356,6 +309,7 @@ class Learner:
 
         What is kept on the way, and when it is stopped, is enough to go on to the bit.
         """
+        began = time.monotonic()
         if self._loop is None:
             if self.state is not None:
                 self.rounds = list(self.state["rounds"])
@@ -365,7 +319,7 @@ class Learner:
             except StoppedError:
                 return {**self.facts, "env_steps": 0, "updates": 0, "seconds": 0.0, "best_success": None}
         self.keeper = Keeper(self, run)
-        with Watch(self, run, self.keeper) as watch:
+        with Watch(self, run, self.keeper, seconds=time.monotonic() - began) as watch:
             self.loop.saw = watch.saw
             if self.state is not None:
                 self.keeper.load(self.state, watch)

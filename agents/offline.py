@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from goalsight.agents.algorithms.base import Algorithm
+from goalsight.agents.costs import LEARNING, Costs
 from goalsight.agents.recordings import Recording
 from goalsight.base.training_state import State
 
@@ -16,6 +17,7 @@ class Offline:
         recording: what from.
         batch_size: rows per update.
         total: updates.
+        costs: takes what learning costs.
 
     Attributes:
         steps: updates so far.
@@ -24,7 +26,10 @@ class Offline:
 
     unit = "update"
 
-    def __init__(self, algorithm: Algorithm, recording: Recording, *, batch_size: int, total: int) -> None:
+    def __init__(
+        self, algorithm: Algorithm, recording: Recording, *, batch_size: int, total: int, costs: Costs | None = None
+    ) -> None:
+        self._costs = costs or Costs()
         self.algorithm, self.recording, self.total, self.steps = algorithm, recording, total, 0
         self.saw: Callable[[Any], None] = lambda infos: None
         self._batch_size = batch_size
@@ -37,9 +42,12 @@ class Offline:
     def run(self, rest: Callable[[], bool]) -> None:
         """Learn until the updates are done, or `rest`, which is called before each of them, says no."""
         while rest() and self.steps < self.total:
-            batch = self.recording.sample(self._batch_size)
-            self.algorithm.update(batch, 1.0 - self.steps / self.total)
+            self._costs.spend(LEARNING, self._update)
             self.steps += 1
+
+    def _update(self) -> None:
+        batch = self.recording.sample(self._batch_size)
+        self.algorithm.update(batch, 1.0 - self.steps / self.total)
 
     def state(self) -> State:
         """All that decides what comes next."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from goalsight.agents.algorithms.base import Algorithm, OnlineOptions
 from goalsight.agents.algorithms.imitation import Rehearsal
+from goalsight.agents.costs import LEARNING, Costs
 from goalsight.agents.recordings import Recording
 from goalsight.agents.replay import GoalReplayBuffer
 from goalsight.agents.vec_env import GoalVecEnv, Observation
@@ -17,6 +18,7 @@ from goalsight.agents.watching.options import Watching
 from goalsight.base.training_state import State, load_rng, rng_state
 
 Infos = list[dict[str, Any]]
+ACTING, WAITING = "acting", "waiting"  # costs
 AT_ONCE = 50  # updates owed that are made between two moments of rest
 
 
@@ -36,6 +38,7 @@ class Online:
         played: environment steps that were taken before, and lie in the replay.
         recording: what the actor rehearses, a labelled video.
         watching: how.
+        costs: takes what acting and learning cost, and the waiting for steps.
 
     Attributes:
         steps: environment steps so far, those before among them.
@@ -56,12 +59,13 @@ class Online:
         played: int = 0,
         recording: Recording | None = None,
         watching: Watching | None = None,
+        costs: Costs | None = None,
     ) -> None:
         self.algorithm, self.replay, self.total, self.steps = algorithm, replay, total, played
         self.recording, self._watching, self._played = recording, watching or Watching(), played
         self._owed = int(options.updates_per_step * played) if played < total else 0  # updates for the steps before
         self.saw: Callable[[Infos], None] = lambda infos: None
-        self._env, self._options = env, options
+        self._env, self._options, self._costs = env, options, costs or Costs()
         updates = Fraction(options.updates_per_step * env.num_envs).limit_denominator(100)  # per step of all
         self._every, self._updates = updates.denominator, max(1, updates.numerator)
         self._rng = np.random.default_rng(seed)
@@ -103,7 +107,8 @@ class Online:
         shape = (self._env.num_envs, *(self._env.action_space.shape or ()))
         actions = self._rng.uniform(-1, 1, shape).astype(np.float32)
         if self.steps >= self._options.warmup:
-            drawn = self.algorithm.act(self._obs, explore=True)
+            obs = self._obs
+            drawn = self._costs.spend(ACTING, lambda: self.algorithm.act(obs, explore=True))
             keep = self._rng.random(len(actions)) >= self._options.random_actions
             actions[keep] = drawn[keep]
         return actions
@@ -126,7 +131,12 @@ class Online:
 
     def _update(self, rehearsal: Rehearsal | None) -> None:
         remaining = max(0.0, 1.0 - self.steps / self.total)
-        self.algorithm.update(self.replay.sample(self._options.batch_size), remaining, rehearsal)
+        kind = "alone" if rehearsal is None else "imitating" if rehearsal.only else "rehearsing"
+
+        def update() -> None:
+            self.algorithm.update(self.replay.sample(self._options.batch_size), remaining, rehearsal)
+
+        self._costs.spend(LEARNING, update, kind=kind)
 
     def _rehearsal(self) -> Rehearsal | None:
         """Draw what is rehearsed now; until critics have learnt to judge it the actor learns from nothing else."""
@@ -138,7 +148,8 @@ class Online:
 
     def _receive(self) -> None:
         """Wait for the step under way, and put it into the replay."""
-        new_obs, rewards, dones, infos = self._env.step_wait()
+        with self._costs.timed(WAITING):
+            new_obs, rewards, dones, infos = self._env.step_wait()
         self.steps += self._env.num_envs
         self._since += 1
         after = new_obs

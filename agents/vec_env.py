@@ -9,6 +9,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
+from goalsight.agents.costs import Costs
 from goalsight.agents.networks.features import encode
 from goalsight.base.training_state import State
 from goalsight.envs.snapshots import snapshot_of, snapshot_state
@@ -21,6 +22,7 @@ Observation = dict[str, NDArray[Any]]
 Features = Callable[[NDArray[np.uint8]], NDArray[Any]]  # (n, H, W, 3) -> (n, ...)
 
 FEATURES, GOAL_FEATURES = "features", "goal_features"
+STEPPING, DRAWING, ENCODING = "stepping", "drawing", "encoding"  # costs
 
 
 def image_keys(env: "GoalEnvs") -> list[tuple[str, str]]:
@@ -41,6 +43,7 @@ class GoalVecEnv(VecEnv):
         features: encodes frames; images are left out of the observations without it.
         feature_space: of the features of one moment, by all cameras; needed with `features`.
         background: take steps in a thread of their own between `step_async` and `step_wait`.
+        costs: takes what stepping, drawing and encoding cost.
 
     Attributes:
         goal_keys: key of each goal -> key of the frames that can take its place, for hindsight.
@@ -53,8 +56,9 @@ class GoalVecEnv(VecEnv):
         feature_space: spaces.Box | None = None,
         *,
         background: bool = False,
+        costs: Costs | None = None,
     ) -> None:
-        self.env = env
+        self.env, self._costs = env, costs or Costs()
         self._features = features
         self._goal_features: NDArray[Any] | None = None
         space: Any = env.single_observation_space
@@ -102,7 +106,7 @@ class GoalVecEnv(VecEnv):
     def _step(
         self, actions: NDArray[np.float32]
     ) -> tuple[Observation, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
-        obs, rewards, terminated, truncated, info = self.env.step(actions)
+        obs, rewards, terminated, truncated, info = self._stepped(actions)
         dones = terminated | truncated
         infos: list[dict[str, Any]] = [
             {"is_success": bool(success), "diverged": bool(diverged), "TimeLimit.truncated": bool(cut)}
@@ -128,7 +132,7 @@ class GoalVecEnv(VecEnv):
             np.concatenate([obs[frame], obs[goal][begun], *(final[frame][None] for final in finals)])
             for frame, goal in self._views
         ]
-        features = encode(self._features, shown)
+        features = self._encode(self._features, shown)
         split = self.num_envs + int(begun.sum())
         for i, final, view in zip(np.flatnonzero(begun), last, features[split:], strict=False):
             assert self._goal_features is not None
@@ -137,6 +141,22 @@ class GoalVecEnv(VecEnv):
             self._goal_features = np.empty_like(features[: self.num_envs])
         self._goal_features[begun] = features[self.num_envs : split]
         return seen | {FEATURES: features[: self.num_envs], GOAL_FEATURES: self._goal_features.copy()}, last
+
+    def _stepped(self, actions: NDArray[np.float32]) -> tuple[Any, ...]:
+        """Take a step; what it draws is a cost of its own."""
+        drawn = self._drawing_seconds()
+        with self._costs.timed(STEPPING):
+            after = self.env.step(actions)
+        drawn = self._drawing_seconds() - drawn
+        self._costs.add_seconds(STEPPING, -drawn)
+        self._costs.add_seconds(DRAWING, drawn)
+        return after
+
+    def _drawing_seconds(self) -> float:
+        return self.env.drawing_seconds if isinstance(self.env, GoalVectorEnv) else 0.0
+
+    def _encode(self, features: Features, shown: list[NDArray[np.uint8]]) -> NDArray[Any]:
+        return self._costs.spend(ENCODING, lambda: encode(features, shown), units=sum(map(len, shown)))
 
     # Going on -----------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from goalsight.agents.agent import agent_meta, agent_tensors
 from goalsight.agents.checking import Check, judgement
+from goalsight.agents.costs import SAVING
 from goalsight.base.runs import Run
 from goalsight.base.training_state import State
 
@@ -28,17 +29,18 @@ class Watch:
         learner: what learns.
         run: takes measurements and checkpoints.
         kept: what the training goes on from.
+        seconds: that went by before, such as those of watching video [s].
     """
 
-    def __init__(self, learner: "Learner", run: Run, kept: "Keeper") -> None:
+    def __init__(self, learner: "Learner", run: Run, kept: "Keeper", *, seconds: float = 0.0) -> None:
         self._learner, self._run, self._kept = learner, run, kept
         self._plan, self._loop, self._algorithm = learner.plan, learner.loop, learner.algorithm
-        self._check = Check(learner.env, self._plan.eval_episodes, learner.threads, run)
+        self._check = Check(learner.env, self._plan.eval_episodes, learner.threads, run, learner.costs)
         self._recent: deque[bool] = deque(maxlen=RECENT)
         self._evaluations: list[float] = []
         self._evaluated = 0  # steps at the latest evaluation
         self._best: float | None = None
-        self._seconds = 0.0  # of the processes before
+        self._seconds = seconds  # before it began, and of the processes before
         self._began = time.monotonic()
         self._saved: float | None = None  # when; None before the first time
         self._saved_step = -1
@@ -87,7 +89,7 @@ class Watch:
         self._learner.note_before_trial(self._loop.steps, success)
         measured |= {f"train/{name}": value for name, value in self._progress().items() if value is not None}
         measured |= {f"train/{name}": value for name, value in self._algorithm.losses().items()}
-        self._run.log(self._loop.steps, measured)
+        self._run.log(self._loop.steps, measured | {"flops": self._learner.costs.flops})
         shown = {"train": f"{np.mean(self._recent):.0%}"} if self._recent else {}
         self._bar.set_postfix(shown | {"eval": f"{success:.0%}"})
         best = self._best is None or success >= self._best
@@ -115,8 +117,9 @@ class Watch:
     def save(self, *, best: bool) -> None:
         """Publish the agent as it is now and what to go on from, unless this step has been."""
         if self._saved_step != self._loop.steps:
-            self._publish(best=best, state=self._kept.state(self))
-            self._kept.tidy()
+            with self._learner.costs.timed(SAVING):
+                self._publish(best=best, state=self._kept.state(self))
+                self._kept.tidy()
             self._saved, self._saved_step = time.monotonic(), self._loop.steps
 
     def _publish(self, *, best: bool, state: State | None) -> None:
@@ -143,6 +146,7 @@ class Watch:
             "best": self._best,
             "diverged": self._diverged,
             "seconds": self._elapsed(),
+            "costs": self._learner.costs.state(),
         }
 
     def load(self, state: State) -> None:
@@ -151,6 +155,8 @@ class Watch:
         self._evaluations = list(state["evaluations"])
         self._evaluated, self._best, self._diverged = state["evaluated"], state["best"], state["diverged"]
         self._seconds, self._saved = state["seconds"], time.monotonic()
+        if "costs" in state:  # runs of an earlier version have counted none
+            self._learner.costs.load(state["costs"])
         self._reached = self._has_reached()
 
     def _has_reached(self) -> bool:
@@ -166,6 +172,7 @@ class Watch:
             **self._loop.facts,
             "updates": self._algorithm.updates,
             "seconds": round(self._elapsed(), 1),
+            **self._learner.costs.summary(),
             "best_success": self._best,
             "last_success": self._evaluations[-1] if self._evaluations else None,
             "train_success": progress["success"],

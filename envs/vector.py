@@ -341,6 +341,11 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         """
         return self._pictures.places(points, camera)
 
+    @property
+    def drawing_seconds(self) -> float:
+        """How long images have been drawn so far [s]."""
+        return self._pictures.seconds
+
     def stands_still(self, camera: str = "front") -> bool:
         """Whether a camera sees all environments from one place, at all times."""
         return self._pictures.stands_still(camera)

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from pages import read
@@ -79,6 +81,17 @@ def test_a_judgement_of_an_earlier_version_is_still_shown(tmp_path):
     atomic_write_json(run.path / "eval.json", old)
     text = read(report(Report(run.path)))
     assert "99%" in text
+
+
+def test_costs_are_shown_stage_by_stage_and_left_out_where_none_were_counted(tmp_path):
+    run = a_training(tmp_path / "run", tmp_path / "gone")
+    assert "What it cost" not in read(report(Report(run.path)))
+    stages = {"learning": 30.0, "drawing": 45.0, "stepping": 15.0}
+    run.finish({"seconds": 60.0, "flops": 2.5e12, "stage_seconds": stages, "stage_flops": {"learning": 2.5e12}})
+    text = read(report(Report(run.path)))
+    assert "60 s of wall-clock time and 2.5e+12 floating-point operations" in text
+    for stage, share in (("learning", "50%"), ("drawing", "75%"), ("stepping", "25%")):
+        assert re.search(f"<td>{stage}</td>.*{share}", text)
 
 
 def test_a_run_with_nothing_yet_says_what_is_missing(tmp_path):

@@ -9,7 +9,7 @@ import contextlib
 import copy
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from tqdm import tqdm
 from goalsight.agents.agent import Agent
 from goalsight.agents.algorithms.base import descend, set_rate, settling
 from goalsight.agents.algorithms.imitation import cloning_error, spread_error
+from goalsight.agents.costs import Costs
 from goalsight.agents.networks.estimates import Estimates
 from goalsight.agents.networks.estimator import StateEstimator
 from goalsight.agents.networks.policy import GoalActor
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from goalsight.pretrain.encoders.vit import VideoEncoder
 
 VIEW = "pixels"
+PLAYING, SEEING, READING, IMITATING = "playing", "seeing", "reading", "imitating"  # costs
 BATCH, RATE, DECAY = 256, 1e-3, 1e-2  # of imitation
 SPREAD_WEIGHT = 0.1  # of the actor's spread in its loss while it imitates
 
@@ -85,6 +87,7 @@ class Watcher:
         device: where networks compute.
         stopped: whether someone asked to stop.
         keep: takes what people may look at of the video, as each round has read it.
+        costs: takes what each part of it costs.
     """
 
     def __init__(
@@ -102,8 +105,9 @@ class Watcher:
         device: str = "cpu",
         stopped: Callable[[], bool] = lambda: False,
         keep: Callable[[Glimpse], None] = lambda glimpse: None,
+        costs: Costs | None = None,
     ) -> None:
-        self._stopped, self._keep = stopped, keep
+        self._stopped, self._keep, self._costs = stopped, keep, costs or Costs()
         self._env, self._encoder, self._video, self._options = env, encoder, video, options
         self._make_actor, self._act, self._judge = make_actor, act, judge
         self._rng = np.random.default_rng((seed, 1))
@@ -142,7 +146,8 @@ class Watcher:
         return watched
 
     def _gather(self, policy: Any, episodes: int) -> Experience:
-        found = gather(self._env, policy, episodes=episodes, seed=self._play_seed + self._played)
+        with self._costs.timed(PLAYING):
+            found = gather(self._env, policy, episodes=episodes, seed=self._play_seed + self._played)
         self._played += episodes
         return found
 
@@ -156,7 +161,7 @@ class Watcher:
         estimator.train()
         fresh = number == 0
         learning = teach(estimator, lessons, updates=updates, device=self._device, fresh=fresh)
-        self._show(learning, updates, f"see {number}")
+        self._show(learning, updates, SEEING)
         legibility = lessons.judge(estimator, self._device)
         features = Estimates(estimator, legibility.readable.tolist(), len(legibility.readable_goal))
         if not features.goal_size:
@@ -177,7 +182,7 @@ class Watcher:
                 print(f"nothing can be learnt of this video: {why}", file=sys.stderr)
             else:
                 watched.recording = self._label(self._video, features, seen, reading.labels)
-                watched.actor = self._imitate(features, watched.recording, number)
+                watched.actor = self._imitate(features, watched.recording)
         measured["seconds"] = round(time.monotonic() - began, 1)
         print(f"round {number}: {_sentence(measured)}", file=sys.stderr)
         return watched
@@ -196,8 +201,8 @@ class Watcher:
     ) -> tuple[Reading, NDArray[np.float32]]:
         """Read the video's actions; also what is seen in its frames, (F, D)."""
         frames = experience.frames[VIEW]
-        own = features.look(frames.reshape(-1, *frames.shape[2:])).reshape(*frames.shape[:2], -1)
-        seen = video.look(features.look)
+        own = self._look(features, frames.reshape(-1, *frames.shape[2:])).reshape(*frames.shape[:2], -1)
+        seen = video.look(lambda part: self._look(features, part))
         reading = read_actions(
             seen,
             video.lengths,
@@ -208,6 +213,9 @@ class Watcher:
             fit=self._invert,
         )
         return reading, seen
+
+    def _look(self, features: Estimates, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self._costs.spend(READING, lambda: features.look(frames), kind="frames", units=len(frames))
 
     @staticmethod
     def _how_read(video: SilentVideo, reading: Reading) -> dict[str, Any]:
@@ -243,7 +251,7 @@ class Watcher:
             inverse = InverseModel(around.shape[-1], actions.shape[-1])
         taught = around.reshape(-1, around.shape[-1]), actions.reshape(-1, inverse.size)
         updates = self._options.inverse_updates
-        self._show(inverse.fit(*taught, updates=updates, rng=self._rng), updates, "inverse")
+        self._show(inverse.fit(*taught, updates=updates, rng=self._rng), updates, READING, around.shape[-1])
         return inverse
 
     def _why_not(self, measured: dict[str, Any]) -> str | None:
@@ -263,14 +271,14 @@ class Watcher:
             )
         return None
 
-    def _imitate(self, features: Estimates, recording: Recording, number: int) -> GoalActor:
+    def _imitate(self, features: Estimates, recording: Recording) -> GoalActor:
         """Make an actor that does what the labelled video shows."""
         with self._seeded():
             actor = self._make_actor(features)
         updates = self._options.imitation_updates
         optimiser = torch.optim.AdamW(actor.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
 
-        def learn() -> Iterable[float]:
+        def learn() -> Iterator[float]:
             for update in range(updates):
                 set_rate([optimiser], settling(RATE, 1 - update / updates))
                 batch = recording.sample(BATCH).to(self._device)
@@ -282,7 +290,7 @@ class Watcher:
                 descend(optimiser, loss)
                 yield float(error.detach())
 
-        self._show(learn(), updates, f"imitate {number}")
+        self._show(learn(), updates, IMITATING)
         return actor
 
     @contextlib.contextmanager
@@ -292,14 +300,15 @@ class Watcher:
             torch.manual_seed(self._seed)
             yield
 
-    def _show(self, losses: Iterable[float], updates: int, what: str) -> None:
-        """Go through updates with a bar that shows their loss."""
-        with tqdm(losses, total=updates, desc=what, unit="update", unit_scale=True, mininterval=0.5) as bar:
-            for number, loss in enumerate(bar):
+    def _show(self, losses: Iterator[float], updates: int, stage: str, kind: int = 0) -> None:
+        """Go through updates with a bar that shows their loss; those of one stage and kind cost the same."""
+        with tqdm(total=updates, desc=stage, unit="update", unit_scale=True, mininterval=0.5) as bar:
+            while (loss := self._costs.spend(stage, lambda: next(losses, None), kind=str(kind))) is not None:
                 if self._stopped():
                     raise StoppedError
-                if number % 50 == 0:
+                if bar.n % 50 == 0:
                     bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+                bar.update()
 
 
 def _sentence(measured: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Pictures of a batch of simulations: cameras by name and size, made when they are first asked for."""
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
 
 class Pictures:
-    """Draws the states of a simulator."""
+    """Draws the states of a simulator.
+
+    Attributes:
+        seconds: how long it has drawn so far [s].
+    """
 
     def __init__(self, sim: "GoalSimulator", renderer: str, num_threads: int) -> None:
         """Nothing is drawn yet.
@@ -27,7 +32,7 @@ class Pictures:
             num_threads: of the renderer; 0 means one for each CPU.
         """
         self._sim, self._num_threads = sim, num_threads
-        self._renderer = renderer
+        self._renderer, self.seconds = renderer, 0.0
         self._cameras: dict[tuple[str, int], Camera] = {}
 
     def check(self, camera: str) -> None:
@@ -45,10 +50,12 @@ class Pictures:
             UserError: the simulations cannot be used any more, or not in this process.
         """
         self._sim.batch.check()
-        key = (camera, size)
+        key, began = (camera, size), time.monotonic()
         if key not in self._cameras:
             self._cameras[key] = self._make(camera, size)
-        return self._cameras[key].render(self._sim.batch, ids)
+        drawn = self._cameras[key].render(self._sim.batch, ids)
+        self.seconds += time.monotonic() - began
+        return drawn
 
     def places(self, points: NDArray[Any], camera: str) -> NDArray[np.float64]:
         """Where points [m], (N, ..., 3), some of each simulation, are in the square picture of a camera, (N, ..., 2).

@@ -16,6 +16,7 @@ from goalsight.eval import evaluate
 from goalsight.eval.probes import probe
 from goalsight.eval.reports import page
 from goalsight.eval.reports.bars import success_plot
+from goalsight.eval.reports.costs import spent
 from goalsight.eval.reports.plots import Series, line_plot
 from goalsight.eval.reports.watching import SUCCESS, silent_video
 from goalsight.eval.stats import Proportion
@@ -216,7 +217,7 @@ def judged(run: "Run") -> str:
 def filmed(run: "Run") -> str:
     """The newest video."""
     videos = sorted((run.path / "videos").glob("*.mp4"), key=lambda path: path.stat().st_mtime)
-    heading = "Play" if run.kind == "collect" else "Film"
+    heading = "Play" if run.kind == "collect" else "Video"
     if not videos:
         command = "goalsight collect" if run.kind == "collect" else f"goalsight record {run.path}"
         return page.section(heading, "The arm in motion.", page.missing("No video yet.", command))
@@ -263,7 +264,7 @@ def repeated(run: "Run") -> str:
 CHAPTERS: dict[str, tuple[Callable[["Run"], str], ...]] = {
     "collect": (filmed, behaved, repeated),
     "pretrain": (watched, measured, repeated),
-    "train": (filmed, judged, learnt, silent_video, watched, repeated),
+    "train": (filmed, judged, learnt, silent_video, watched, spent, repeated),
 }
 
 
