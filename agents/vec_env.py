@@ -153,7 +153,7 @@ class GoalVecEnv(VecEnv):
         return after
 
     def _drawing_seconds(self) -> float:
-        return self.env.drawing_seconds if isinstance(self.env, GoalVectorEnv) else 0.0
+        return self.env.pictures.seconds if isinstance(self.env, GoalVectorEnv) else 0.0
 
     def _encode(self, features: Features, shown: list[NDArray[np.uint8]]) -> NDArray[Any]:
         return self._costs.spend(ENCODING, lambda: encode(features, shown), units=sum(map(len, shown)))

@@ -48,6 +48,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
     `info["is_success"]` says where the goal is achieved, and has been for as long as the task wants it held.
     Nothing terminates. Episodes truncate at `max_episode_steps`, or when physics diverges (`info["diverged"]`).
     Environment i seeded with s behaves as the only environment of a batch seeded with s, bit for bit.
+    `pictures` draws the present states by any camera, and says where points are in such a picture.
     """
 
     has_expert = True
@@ -132,9 +133,9 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             aids=chosen_aids,
         )
         self._name_parts(config)
-        self._pictures = Pictures(self.sim, renderer, num_threads)
+        self.pictures = Pictures(self.sim, renderer, num_threads)
         for name in config.cameras:
-            self._pictures.check(name)
+            self.pictures.check(name)
         self._make_observations()
         self._kind = self._describe(config, factors)
 
@@ -161,7 +162,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self._achieved_for = np.zeros(count, np.int64)  # steps in a row
         self._over = np.zeros(count, bool)  # episodes that have ended and are still to be reset
         self._obs: Obs | None = None
-        stage = Stage(self.config, self.sim, self._pictures, self._elapsed)
+        stage = Stage(self.config, self.sim, self.pictures, self._elapsed)
         self.channels = channels_of(stage)
         size = sum(int(np.prod(one.space.shape)) for one in self.channels if isinstance(one, Image))
         check_memory(f"a batch of {count:,} with pixels", PICTURES * count * size, "take fewer, or smaller ones")
@@ -301,7 +302,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Release the cameras, and let nothing be stepped any more."""
-        self._pictures.close()
+        self.pictures.close()
         self.sim.batch.close()
 
     # --- for agents, evaluation and videos ----------------------------------------------------------------------
@@ -326,35 +327,11 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             points["object" if len(things) == 1 else thing.name] = world.objects[thing.name]
         return {name: point.astype(np.float32) for name, point in points.items()}
 
-    def in_picture(self, points: NDArray[Any], *, camera: str = "front") -> NDArray[np.bool_]:
-        """Whether points [m], (N, 3), one for each environment, lie within the square picture of a camera, (N,).
-
-        What stands before them is not looked for.
-        """
-        return self._pictures.within(points, camera)
-
-    def seen_at(self, points: NDArray[Any], *, camera: str = "front") -> NDArray[np.float64]:
-        """Where points [m], (N, ..., 3), some of each environment, are in the square picture of a camera, (N, ..., 2).
-
-        From its left and from its top, in sides of the picture; not a number behind the lens. What stands before them
-        is not looked for. Points (1, ..., 3) are looked for in every environment.
-        """
-        return self._pictures.places(points, camera)
-
-    @property
-    def drawing_seconds(self) -> float:
-        """How long images have been drawn so far [s]."""
-        return self._pictures.seconds
-
-    def stands_still(self, camera: str = "front") -> bool:
-        """Whether a camera sees all environments from one place, at all times."""
-        return self._pictures.stands_still(camera)
-
     def render_frames(
         self, *, size: int = 480, camera: str = "front", ids: NDArray[np.int64] | None = None
     ) -> NDArray[np.uint8]:
         """Pictures of the present states, (n, size, size, 3), of environments `ids` or of all."""
-        return self._pictures.draw(size, camera, ids)
+        return self.pictures.draw(size, camera, ids)
 
     def goal_frames(
         self, *, size: int = 480, camera: str = "front", ids: NDArray[np.int64] | None = None

@@ -204,7 +204,7 @@ def handed_out(env: Any, obs: Any, *others: Any) -> list[Any]:
     if isinstance(env, GoalVectorEnv):
         things += [env.expert_action(), env.state_observation(), env.state_layout(), env.object_positions()]
         things += [env.render_frames(size=16), env.goal_frames(size=16), env.goal_keys]
-        things += [env.in_picture(next(iter(env.object_positions().values())))]
+        things += [env.pictures.within(next(iter(env.object_positions().values())), "front")]
     return things
 
 

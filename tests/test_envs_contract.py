@@ -288,7 +288,7 @@ def test_what_lies_in_the_picture_is_known_from_the_lens():
     edge = 0.8 * np.tan(np.radians(env.model.cam_fovy[index]) / 2)  # 0.8 m before the lens
 
     def shown(right: float, up: float, ahead: float) -> bool:
-        return bool(env.in_picture(eye + axes @ [right, up, -ahead])[0])
+        return bool(env.pictures.within(eye + axes @ [right, up, -ahead], "front")[0])
 
     assert shown(0, 0, 0.8)
     assert shown(0.99 * edge, -0.99 * edge, 0.8)

@@ -73,13 +73,13 @@ def test_points_are_seen_where_the_lens_puts_them():
     edge = 0.8 * np.tan(np.radians(env.model.cam_fovy[index]) / 2)  # 0.8 m before the lens
 
     def seen(right: float, up: float, ahead: float) -> list[float]:
-        return env.seen_at((eye + axes @ [right, up, -ahead])[None])[0].tolist()
+        return env.pictures.places((eye + axes @ [right, up, -ahead])[None], "front")[0].tolist()
 
     assert seen(0, 0, 0.8) == pytest.approx([0.5, 0.5])
     assert seen(edge, 0, 0.8) == pytest.approx([1.0, 0.5])
     assert seen(0, edge / 2, 0.8) == pytest.approx([0.5, 0.25])
     assert np.isnan(seen(0, 0, -0.8)).all()
-    assert env.seen_at(np.zeros((1, 7, 2, 3))).shape == (EPISODES, 7, 2, 2)
+    assert env.pictures.places(np.zeros((1, 7, 2, 3)), "front").shape == (EPISODES, 7, 2, 2)
     env.close()
 
 
@@ -88,7 +88,7 @@ def test_a_thing_is_seen_where_its_picture_changes_when_it_is_moved():
     env = make_env()
     env.reset(seed=0)
     before = env.render_frames(size=size, ids=np.array([0]))[0].astype(int)
-    place = env.seen_at(env.object_positions()["object"])[0] * size
+    place = env.pictures.places(env.object_positions()["object"], "front")[0] * size
     index = env.sim.reader.objects[env.task.objects[0].name]
     env.sim.reader.qpos[0, index.qpos.start : index.qpos.start + 3] = [5.0, 5.0, 5.0]  # out of sight
     env.batch.forward()
@@ -105,7 +105,7 @@ def test_a_thing_is_seen_where_its_picture_changes_when_it_is_moved():
 )
 def test_whether_a_camera_stands_still_is_known(options, still):
     env = make_env(**options)
-    assert env.stands_still(env.config.cameras[0]) == still
+    assert env.pictures.stands_still(env.config.cameras[0]) == still
     env.close()
 
 
@@ -122,11 +122,11 @@ def test_what_is_read_is_kept_where_it_is_in_the_picture(played, tmp_path):
     assert found.tool == 0
     assert found.times.tolist() == [[*range(LENGTH)]] * 3
     assert np.array_equal(found.frames, played.frames["pixels"][:3, :LENGTH])
-    assert np.allclose(found.read, env.seen_at(places[None])[0], atol=1e-4)
+    assert np.allclose(found.read, env.pictures.places(places[None], "front")[0], atol=1e-4)
     # The first of five episodes is audited: there alone something is said to be true.
     assert np.allclose(found.true[0], found.read[0], atol=1e-4)
     assert np.isnan(found.true[1:]).all()
-    sent = env.seen_at((places[:, :, 0] + 0.04 * played.actions[:3])[None])[0]
+    sent = env.pictures.places((places[:, :, 0] + 0.04 * played.actions[:3])[None], "front")[0]
     assert np.allclose(found.read_moves[:, :-1], sent[:, :-1], atol=1e-4)
     assert np.allclose(found.true_moves[0, :-1], sent[0, :-1], atol=1e-4)
     assert np.isnan(found.read_moves[:, -1]).all()  # no frame follows, in which the action could be seen

@@ -279,7 +279,7 @@ def test_unskilled_play_stays_in_the_picture():
     rims = []
     for _ in range(49):
         obs, *_ = env.step(policy.act(obs, env))
-        places = env.seen_at(env.object_positions()["gripper"][:, None])[:, 0]
+        places = env.pictures.places(env.object_positions()["gripper"][:, None], "front")[:, 0]
         rims.append(np.minimum(places, 1 - places).min(-1))
     assert np.min(rims) > 0.05
     env.close()

@@ -68,7 +68,7 @@ class Recorder:
             self._keep(self._columns, name, moment.time, values)
         for name, points in self._env.object_positions().items():
             self._keep(self._points, name, moment.time, points)
-            shown = self._env.in_picture(points, camera=self._env.config.cameras[0])
+            shown = self._env.pictures.within(points, self._env.config.cameras[0])
             self._keep(self._in_picture, name, moment.time, shown)
         self._bar.update(int(moment.active.sum()))
 

@@ -148,7 +148,7 @@ def unskilled(env: "GoalEnvs", seed: int) -> Policy:
         return make_policy("random", seed=seed)
     play = Play(UNSKILLED, seed=seed)
     camera = env.config.cameras[0]
-    if isinstance(env.sim.control, EndEffectorControl) and env.stands_still(camera):
+    if isinstance(env.sim.control, EndEffectorControl) and env.pictures.stands_still(camera):
         return InView(play, camera)
     return play
 
@@ -191,7 +191,7 @@ class InView:
 
     def _from_edges(self, env: GoalVectorEnv, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """How far points (N, 3) are from the nearest edge of the picture, in its sides, (N,); negative beyond it."""
-        places = env.seen_at(points[:, None], camera=self._camera)[:, 0]
+        places = env.pictures.places(points[:, None], self._camera)[:, 0]
         return np.nan_to_num(np.minimum(places, 1 - places).min(-1), nan=-1.0)
 
 

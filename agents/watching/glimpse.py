@@ -173,8 +173,8 @@ def _truth(video: SilentVideo, names: NDArray[np.str_], audited: int) -> Floats:
 
 def _in_picture(env: "GoalEnvs", points: Floats) -> Floats:
     """Where points [m], (..., 3), are in the picture, (..., 2); not known where the camera moves about."""
-    if isinstance(env, GoalVectorEnv) and env.stands_still(camera := env.config.cameras[0]):
-        return env.seen_at(points[None], camera=camera)[0]
+    if isinstance(env, GoalVectorEnv) and env.pictures.stands_still(camera := env.config.cameras[0]):
+        return env.pictures.places(points[None], camera)[0]
     return np.full((*points.shape[:-1], 2), np.nan)
 
 
