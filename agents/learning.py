@@ -261,6 +261,7 @@ class Learner:
                 seed=config.seed,
                 play_seed=PLAY_SEED + SEEDS_PER_RUN * config.seed + CALIBRATED,
                 device=config.device,
+                threads=self.threads,
                 stopped=lambda: run.stopped,
                 keep=lambda glimpse: glimpse.save(run.path),
                 costs=self.costs,

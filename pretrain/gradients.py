@@ -1,11 +1,7 @@
-"""Gradients of a batch, whose shards are worked out side by side, each by one thread.
-
-A small model leaves too little in one operation for several threads to share: two threads inside the operations are
-no faster than one. Two threads that take half of the batch each are.
-"""
+"""Gradients of an objective: a batch is cut into shards, which are worked out side by side."""
 
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +9,7 @@ from torch import Tensor
 
 from goalsight.base.machine import usable_cores
 from goalsight.base.precision import autocast
+from goalsight.base.shards import Shards
 from goalsight.base.training_state import State
 from goalsight.pretrain.data.clips import Batch
 from goalsight.pretrain.objectives.base import Objective
@@ -39,25 +36,25 @@ class Gradients:
         """
         self.threads = threads or usable_cores()
         self._objective = objective
-        self._weights = [weight for weight in objective.parameters() if weight.requires_grad]
         self._device = device
         self._whole = objective.whole_batch or device.type != "cpu"
         self._shard = batch if self._whole else SHARD
         seeds = np.random.SeedSequence(seed).generate_state(-(-batch // self._shard))
         self._generators = [torch.Generator(device).manual_seed(int(one)) for one in seeds]
+        self._shards = Shards(
+            [weight for weight in objective.parameters() if weight.requires_grad],
+            threads=min(self.threads, len(seeds)),
+            inside=self.threads if self._whole else 1,
+        )
 
     def __enter__(self) -> "Gradients":
         """Start the threads; inside an operation there is only one from now on, unless the batch stays whole."""
-        self._threads_before = torch.get_num_threads()
-        if self._device.type == "cpu":
-            torch.set_num_threads(self.threads if self._whole else 1)
-        self._pool = ThreadPoolExecutor(min(self.threads, len(self._generators)))
+        self._shards.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
         """End the threads, and give torch back those it had."""
-        self._pool.shutdown()
-        torch.set_num_threads(self._threads_before)
+        self._shards.__exit__(*exception)
 
     def __call__(self, batch: Batch) -> dict[str, float]:
         """Set the weights' gradients to those of the mean loss.
@@ -72,10 +69,8 @@ class Gradients:
         shards = [dict(zip(columns, parts, strict=True)) for parts in zip(*columns.values(), strict=True)]
         count = len(next(iter(batch.values())))
         shares = [len(next(iter(shard.values()))) / count for shard in shards]
-        gradients, metrics = zip(*self._pool.map(self._of_shard, shards, shares, self._generators), strict=True)
-        for weight, *parts in zip(self._weights, *gradients, strict=True):
-            weight.grad = sum(parts[1:], start=parts[0])
-        return _mean(metrics, shares)
+        work = zip(shards, shares, self._generators, strict=True)
+        return _mean(self._shards.backward([partial(self._of_shard, *one) for one in work]), shares)
 
     def state(self) -> State:
         """Return what decides what is drawn next, shard by shard."""
@@ -86,15 +81,13 @@ class Gradients:
         for generator, kept in zip(self._generators, state["generators"], strict=True):
             generator.set_state(kept)
 
-    def _of_shard(
-        self, shard: Batch, share: float, generator: torch.Generator
-    ) -> tuple[tuple[Tensor, ...], dict[str, float]]:
+    def _of_shard(self, shard: Batch, share: float, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         with autocast(self._device):
             loss, metrics = self._objective.loss(shard, generator)
-        return torch.autograd.grad(loss * share, self._weights), metrics
+        return loss * share, metrics
 
 
-def _mean(metrics: tuple[dict[str, float], ...], shares: list[float]) -> dict[str, float]:
+def _mean(metrics: list[dict[str, float]], shares: list[float]) -> dict[str, float]:
     """Return the weighted mean of each metric over the shards that know it."""
     known: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for share, of_shard in zip(shares, metrics, strict=True):

@@ -1,9 +1,11 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch.nn import functional as F
 
 from goalsight.agents.costs import COUNTED, Costs
-from goalsight.base.flops import count_flops
+from goalsight.base.flops import count_flops, for_threads
 
 ONE = 2 * 2 * 3 * 4  # operations of a (2, 3) by (3, 4) product
 
@@ -71,6 +73,12 @@ def test_fused_attention_counts_as_its_products_do_forward_and_backward():
 
     forward = 2 * 2 * 2 * (5 * 5 * 4) * 2  # batch x heads, two products, a multiplication and an addition each
     assert count_flops(attend) == 3 * forward
+
+
+def test_operations_of_other_threads_count_where_they_were_asked_for():
+    with ThreadPoolExecutor(2) as pool:
+        assert count_flops(lambda: list(pool.map(for_threads(product), [2, 4, 6]))) == 6 * ONE
+        assert count_flops(lambda: list(pool.map(product, [2, 4, 6]))) == 0  # what is not prepared is not seen
 
 
 def test_counting_changes_no_bit():

@@ -9,17 +9,18 @@ from hypothesis import strategies as st
 
 from goalsight.agents.algorithms.base import rehearsed
 from goalsight.agents.algorithms.imitation import Imitation, Rehearsal, cloning_error, spread_error
-from goalsight.agents.networks.estimates import Estimates
+from goalsight.agents.networks.estimates import AT_ONCE, Estimates
 from goalsight.agents.networks.estimator import POINTS, SpatialSoftmax, StateEstimator
 from goalsight.agents.networks.inputs import FirstLayer, Sight
 from goalsight.agents.networks.policy import GoalActor
 from goalsight.agents.replay import GoalReplayBuffer
-from goalsight.agents.watching.estimating import GOALS, Lessons
+from goalsight.agents.watching.estimating import BETA, GOALS, SHARD, Lessons, teach
 from goalsight.agents.watching.experience import EXPLORING, TURNING, Experience, InView, Noisy, gather, unskilled
 from goalsight.agents.watching.inverse import InverseModel, bounds, explained, windows
 from goalsight.agents.watching.options import Watching
 from goalsight.agents.watching.reading import read_actions
 from goalsight.base.errors import UserError
+from goalsight.base.precision import autocast
 from goalsight.envs.vector import GoalVectorEnv
 from goalsight.pretrain.encoders.vit import random_encoder
 
@@ -205,6 +206,38 @@ def test_lessons_know_of_a_goal_image_only_what_is_achieved(played):
     for image, wanted in zip(frames[goals].numpy(), numbers[goals, :3].numpy(), strict=True):
         found = [e for e in taught if np.array_equal(played.goals["goal_pixels"][e], image)]
         assert any(np.array_equal(played.goals["desired_goal"][e], wanted) for e in found)
+
+
+def test_no_bit_of_what_is_learnt_and_seen_depends_on_the_threads(played):
+    found = []
+    for threads in (1, 2, 3):
+        torch.manual_seed(0)
+        encoder = random_encoder(image_size=16, seed=0, tokeniser="local")
+        estimator = StateEstimator(encoder, played.targets.shape[-1])
+        lessons = Lessons(played, "pixels", np.random.default_rng(0))
+        losses = list(teach(estimator, lessons, updates=5, threads=threads))
+        seen = Estimates(estimator, [0, 1], 1).look(played.frames["pixels"].reshape(-1, 16, 16, 3), threads=threads)
+        found.append([losses, seen, *(weight.numpy() for weight in estimator.state_dict().values())])
+    assert len(seen) > AT_ONCE  # more than one thread had something to do
+    for other in found[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+def test_a_lesson_changes_weights_as_the_mean_error_of_the_known_numbers_does(played):
+    encoder = random_encoder(image_size=16, seed=0, tokeniser="local")
+    torch.manual_seed(0)
+    estimator = StateEstimator(encoder, played.targets.shape[-1])
+    frames, numbers, known = Lessons(played, "pixels", np.random.default_rng(0)).draw()
+    mean, spread = Lessons(played, "pixels", np.random.default_rng(0)).measures()
+    with torch.no_grad(), autocast("cpu"):
+        wrong = torch.nn.functional.smooth_l1_loss(
+            torch.cat([estimator(part) for part in frames.split(SHARD)]),
+            (numbers - mean) / spread,
+            beta=BETA,
+            reduction="none",
+        )
+    (loss,) = teach(estimator, Lessons(played, "pixels", np.random.default_rng(0)), updates=1, threads=2)
+    assert loss == pytest.approx(float(wrong[known > 0].mean()), rel=1e-4)
 
 
 def test_frames_after_the_last_action_are_each_environments_own_where_one_diverged():

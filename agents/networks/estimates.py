@@ -17,6 +17,7 @@ from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder
 
 ESTIMATOR = "estimator."  # prefix of weights
 LIMIT = 5.0  # standard deviations
+AT_ONCE = 64  # frames; more do not stay in the cache
 
 
 class Estimates:
@@ -53,12 +54,15 @@ class Estimates:
         """(n, H, W, 3) uint8 -> float32 (n, kept), centred and scaled."""
         return self.look(frames)[:, : len(self.kept)]
 
-    def look(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(n, H, W, 3) uint8 -> numbers that are kept, and the points they are read from, (n, kept + points)."""
+    def look(self, frames: NDArray[np.uint8], *, threads: int = 1) -> NDArray[np.float32]:
+        """(n, H, W, 3) uint8 -> numbers that are kept, and the points they are read from, (n, kept + points).
+
+        No bit depends on the threads.
+        """
         kept = torch.tensor(self.kept)
         device = self.estimator.mean.device
         parts = []
-        for points in in_batches(self.estimator.points, frames, device=device):
+        for points in in_batches(self.estimator.points, frames, device=device, batch=AT_ONCE, threads=threads):
             with torch.inference_mode():
                 numbers = self.estimator.read(points.float()).float()[:, kept].clamp(-LIMIT, LIMIT)
                 parts.append(torch.cat([numbers, points.float()], 1).cpu())

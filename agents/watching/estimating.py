@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,12 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from goalsight.agents.algorithms.base import descend
+from goalsight.agents.networks.estimates import AT_ONCE
 from goalsight.agents.networks.estimator import StateEstimator
 from goalsight.agents.watching.experience import Experience
 from goalsight.base.precision import autocast
+from goalsight.base.shards import Shards
 from goalsight.pretrain.encoders.features import in_batches
 
+SHARD = 16  # of a batch, that one thread learns from at once
 BATCH = 32  # at equal compute read places more exactly than 64 or 128 did, on one seed of PickPlace
 GOALS = 4  # of a batch: goal images, of which only what they achieve is known
 HEAD_RATE, ENCODER_RATE = 2e-3, 5e-4
@@ -85,13 +88,13 @@ class Lessons:
         mean[:goal], spread[:goal] = asked.mean(0), torch.maximum(asked.std(0), spread[:goal])
         return mean.float(), spread.clamp_min(1e-3).float()
 
-    def judge(self, estimator: StateEstimator, device: str) -> Legibility:
+    def judge(self, estimator: StateEstimator, device: str, threads: int = 1) -> Legibility:
         """Judge an estimator by the episodes that were held out, and what is achieved by their goal images too."""
         goal = self._wanted.shape[1]
         truth = self._targets[self._held].reshape(-1, self._targets.shape[-1])
         frames = self._frames[self._held]
-        read = readings(estimator, frames.reshape(-1, *frames.shape[2:]), device)
-        seen = readings(estimator, self._goals[self._held], device)[:, :goal]
+        read = readings(estimator, frames.reshape(-1, *frames.shape[2:]), device, threads)
+        seen = readings(estimator, self._goals[self._held], device, threads)[:, :goal]
         wrong = [(read - truth) ** 2, (seen - self._wanted[self._held]) ** 2]
         squared = wrong[0].mean(0)
         squared[:goal] = np.concatenate([wrong[0][:, :goal], wrong[1]]).mean(0)
@@ -99,14 +102,22 @@ class Lessons:
         return Legibility(1 - squared / spread**2, np.sqrt(squared), goal)
 
 
-def readings(estimator: StateEstimator, frames: NDArray[np.uint8], device: str) -> NDArray[np.float32]:
+def readings(
+    estimator: StateEstimator, frames: NDArray[np.uint8], device: str, threads: int = 1
+) -> NDArray[np.float32]:
     """What is read off frames (n, H, W, 3), each number in its own unit, (n, targets)."""
-    read = torch.cat(list(in_batches(estimator, frames, device=device))).cpu()
+    read = torch.cat(list(in_batches(estimator, frames, device=device, batch=AT_ONCE, threads=threads))).cpu()
     return (read * estimator.spread.cpu() + estimator.mean.cpu()).numpy()
 
 
 def teach(
-    estimator: StateEstimator, lessons: Lessons, *, updates: int, device: str = "cpu", fresh: bool = True
+    estimator: StateEstimator,
+    lessons: Lessons,
+    *,
+    updates: int,
+    device: str = "cpu",
+    threads: int = 1,
+    fresh: bool = True,
 ) -> Iterator[float]:
     """Teach an estimator; yields the loss of each update.
 
@@ -115,6 +126,7 @@ def teach(
         lessons: from the arm's own experience.
         updates: gradient steps, of `BATCH` frames each.
         device: where the estimator is.
+        threads: of a CPU; no bit depends on them.
         fresh: take the numbers' mean and spread from the lessons.
     """
     if fresh:
@@ -129,12 +141,20 @@ def teach(
     pace = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda update: min(1.0, update / 50 + 0.02) * (0.5 + 0.5 * math.cos(math.pi * update / updates))
     )
-    for _ in range(updates):
-        frames, numbers, known = (part.to(device) for part in lessons.draw())
+
+    def learn(frames: Tensor, numbers: Tensor, share: Tensor) -> tuple[Tensor, float]:
         with autocast(device):
             read = estimator(frames)
         error = F.smooth_l1_loss(read, (numbers - estimator.mean) / estimator.spread, beta=BETA, reduction="none")
-        loss = (error * known).sum() / known.sum()
-        descend(optimiser, loss)
-        pace.step()
-        yield float(loss.detach())
+        loss = (error * share).sum()
+        return loss, float(loss.detach())
+
+    size = SHARD if torch.device(device).type == "cpu" else BATCH
+    with Shards([*head, *encoder], threads=threads) as shards:
+        for _ in range(updates):
+            frames, numbers, known = (part.to(device) for part in lessons.draw())
+            columns = (part.split(size) for part in (frames, numbers, known / known.sum()))
+            losses = shards.backward([partial(learn, *part) for part in zip(*columns, strict=True)])
+            optimiser.step()
+            pace.step()
+            yield sum(losses)

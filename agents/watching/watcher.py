@@ -85,6 +85,7 @@ class Watcher:
         seed: of everything random.
         play_seed: of the episodes, as many as are played in all.
         device: where networks compute.
+        threads: of a CPU, for what is learnt and looked at between playing; no bit depends on them.
         stopped: whether someone asked to stop.
         keep: takes what people may look at of the video, as each round has read it.
         costs: takes what each part of it costs.
@@ -103,6 +104,7 @@ class Watcher:
         seed: int,
         play_seed: int,
         device: str = "cpu",
+        threads: int = 1,
         stopped: Callable[[], bool] = lambda: False,
         keep: Callable[[Glimpse], None] = lambda glimpse: None,
         costs: Costs | None = None,
@@ -111,7 +113,7 @@ class Watcher:
         self._env, self._encoder, self._video, self._options = env, encoder, video, options
         self._make_actor, self._act, self._judge = make_actor, act, judge
         self._rng = np.random.default_rng((seed, 1))
-        self._seed, self._play_seed, self._device = seed, play_seed, device
+        self._seed, self._play_seed, self._device, self._threads = seed, play_seed, device, threads
         self._played = 0  # episodes
 
     def watch(self) -> Watched:
@@ -159,10 +161,10 @@ class Watcher:
         number = len(rounds)
         lessons = Lessons(experience, VIEW, self._rng)
         estimator.train()
-        fresh = number == 0
-        learning = teach(estimator, lessons, updates=updates, device=self._device, fresh=fresh)
+        how: Any = {"device": self._device, "threads": self._threads}
+        learning = teach(estimator, lessons, updates=updates, fresh=number == 0, **how)
         self._show(learning, updates, SEEING)
-        legibility = lessons.judge(estimator, self._device)
+        legibility = lessons.judge(estimator, **how)
         features = Estimates(estimator, legibility.readable.tolist(), len(legibility.readable_goal))
         if not features.goal_size:
             raise UserError(
@@ -215,7 +217,9 @@ class Watcher:
         return reading, seen
 
     def _look(self, features: Estimates, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return self._costs.spend(READING, lambda: features.look(frames), kind="frames", units=len(frames))
+        return self._costs.spend(
+            READING, lambda: features.look(frames, threads=self._threads), kind="frames", units=len(frames)
+        )
 
     @staticmethod
     def _how_read(video: SilentVideo, reading: Reading) -> dict[str, Any]:

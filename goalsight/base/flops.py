@@ -2,10 +2,14 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, TypeVar
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+Result = TypeVar("Result")
+_elsewhere: ContextVar[list[int] | None] = ContextVar("operations of other threads", default=None)
 
 
 def _attention(query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **__: Any) -> int:
@@ -27,11 +31,30 @@ def count_flops(step: Callable[[], object]) -> int:
     """Return the operations of the matrix products and convolutions that a call runs, forward and backward.
 
     A multiplication and an addition are two operations. Elementwise work is not counted. What is computed is the same
-    to the bit as without counting; what other threads compute is neither counted nor changed.
+    to the bit as without counting. Of other threads only what `for_threads` has prepared is counted.
     """
-    with FlopCounterMode(display=False, custom_mapping=FUSED) as counter:
-        step()
-    return int(counter.get_total_flops())
+    elsewhere: list[int] = []
+    before = _elsewhere.set(elsewhere)
+    try:
+        with FlopCounterMode(display=False, custom_mapping=FUSED) as counter:
+            step()
+    finally:
+        _elsewhere.reset(before)
+    return int(counter.get_total_flops()) + sum(elsewhere)
+
+
+def for_threads(work: Callable[..., Result]) -> Callable[..., Result]:
+    """Return `work` for other threads to do: its operations count where the calling thread counts."""
+    elsewhere = _elsewhere.get()
+    if elsewhere is None:
+        return work
+
+    def counted(*arguments: Any) -> Result:
+        results: list[Result] = []
+        elsewhere.append(count_flops(lambda: results.append(work(*arguments))))
+        return results[0]
+
+    return counted
 
 
 def matmul_peak(

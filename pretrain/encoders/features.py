@@ -1,12 +1,14 @@
 """Frozen features of many frames: the one way from frames to tokens for whoever does not train the encoder."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from goalsight.base.flops import for_threads
 from goalsight.base.precision import autocast
 from goalsight.pretrain.encoders.vit import VideoEncoder
 
@@ -19,6 +21,7 @@ def in_batches(
     *,
     device: torch.device | str = "cpu",
     batch: int = BATCH,
+    threads: int = 1,
 ) -> Iterator[Tensor]:
     """Yield the tokens of frames, some at a time, in the CPU's fast precision and without gradients.
 
@@ -27,12 +30,20 @@ def in_batches(
         frames: (n, H, W, 3).
         device: where `encode` computes.
         batch: frames at a time.
+        threads: how many times so many at once; no bit depends on it.
     """
-    for start in range(0, len(frames), batch):
-        part = torch.from_numpy(np.array(frames[start : start + batch])).to(device)
+
+    def part(start: int) -> Tensor:
+        some = torch.from_numpy(np.array(frames[start : start + batch])).to(device)
         with torch.inference_mode(), autocast(device):
-            tokens = encode(part)
-        yield tokens
+            return encode(some)
+
+    starts = range(0, len(frames), batch)
+    if threads == 1 or len(starts) == 1:
+        yield from map(part, starts)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(for_threads(part), starts)
 
 
 class EncoderFeatures:
