@@ -5,14 +5,14 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import tyro
 from reporting import RESULTS, Rows, markdown_table, provenance
 
 from goalsight.base.errors import UserError
 from goalsight.base.interruption import stopped_by
-from goalsight.commands.demo import Demo, demo
+from goalsight.commands.demo import Demo, Task, demo
 
 KEPT = ("task", "env", "seed", "seconds", "total_seconds", "success", "without_video", "baselines")
 
@@ -21,7 +21,7 @@ KEPT = ("task", "env", "seed", "seconds", "total_seconds", "success", "without_v
 class Demos:
     """Run the demos and keep their figures; a task's row replaces the one that was there."""
 
-    tasks: tuple[Literal["reach", "push"], ...] = ("reach", "push")
+    tasks: tuple[Task, ...] = get_args(Task)
     """Which to run."""
     seed: int = 0
     """Seed of play, encoder and agent."""
@@ -29,7 +29,7 @@ class Demos:
     """The result."""
 
 
-def measure(task: Literal["reach", "push"], seed: int) -> dict[str, Any] | None:
+def measure(task: Task, seed: int) -> dict[str, Any] | None:
     """Return a demo's figures, None when someone asked to stop; its runs are not kept."""
     about = provenance()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):

@@ -70,18 +70,27 @@ def test_each_stage_gets_what_the_one_before_made(
     assert "success 97% of reach goals (95% interval 92% to 99%)\n" in printed
 
 
-def test_push_is_learnt_from_silent_video_and_beside_it_without(
-    asked: dict[str, list[Any]], workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("task", ["push", "pick_place"])
+def test_a_task_is_learnt_from_silent_video_and_beside_it_without(
+    task: str,
+    asked: dict[str, list[Any]],
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def evaluated(config: Any) -> dict[str, Any]:
         return VERDICT if config.run.name == "agent" else VERDICT | {"success": asdict(wilson(2, 100))}
 
     monkeypatch.setattr(evaluate, "evaluate", evaluated)
     (workplace / "d").mkdir()
-    assert cli.run(["demo", "--task", "push", "--out", "d", "--seed", "3"]) == 0
+    assert cli.run(["demo", "--task", task, "--out", "d", "--seed", "3"]) == 0
     assert list(asked) == ["collect", "train", "record", "report", "compare"]
     collecting, (training, alone) = asked["collect"][0], asked["train"]
-    assert collecting.env.id == training.env.id == PLANS["push"].env
+    assert collecting.env.id == training.env.id == PLANS[task].env
+    episodes = collecting.frames / collecting.steps
+    assert episodes == 2500
+    watching = training.watching
+    assert (watching.play + watching.rounds * watching.attempts) * collecting.steps < training.steps  # trial follows
     assert collecting.mix.expert == 1.0
     assert training.video == (collecting.out,)
     assert not alone.video

@@ -14,7 +14,9 @@ from goalsight.base.errors import UserError
 from goalsight.base.interruption import stopped_by
 
 RESULT = "demo.json"
-EPISODE = 40  # frames of an episode of silent video, as long as those of the training
+
+
+Task = Literal["reach", "push", "pick_place"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Plan:
             learns from those frames what to do.
         steps: of the training; the task's unless given.
         promise: what to expect, said at the start.
+        episode: frames of an episode of silent video, as many as the training's have steps.
+        rounds: of attempts.
     """
 
     env: str
@@ -35,11 +39,16 @@ class Plan:
     seconds: float | None
     steps: int | None
     promise: str
+    episode: int = 50
+    rounds: int = 2
 
 
 PLANS = {
     "reach": Plan("goalsight/PandaReach-v1", 15_000, seconds=60.0, steps=None, promise="about 4 minutes"),
-    "push": Plan("goalsight/PandaPush-v1", 100_000, seconds=None, steps=26_000, promise="not yet timed"),
+    "push": Plan("goalsight/PandaPush-v1", 100_000, seconds=None, steps=26_000, promise="not yet timed", episode=40),
+    "pick_place": Plan(
+        "goalsight/PandaPickPlace-v1", 125_000, seconds=None, steps=34_000, promise="not yet timed", rounds=3
+    ),
 }
 
 
@@ -47,11 +56,11 @@ PLANS = {
 class Demo:
     """Watch video, learn to reach goal images from pixels, evaluate the agent, record a video, write a report.
 
-    Reach is learnt through an encoder pretrained on video of play. Push is learnt from silent video of a skilled arm,
-    and compared with an agent that takes as many steps without video.
+    Reach is learnt through an encoder pretrained on video of play. Push and PickPlace are learnt from silent video of a
+    skilled arm, and compared with an agent that takes as many steps without video.
     """
 
-    task: Literal["reach", "push"] = "reach"
+    task: Task = "reach"
     """The task to learn."""
     out: Path | None = None
     """Folder for everything; by default runs/demo-<task>-<date>-<time>."""
@@ -83,7 +92,7 @@ def demo(config: Demo) -> dict[str, Any]:
     out = config.out or Path("runs") / f"demo-{config.task}-{datetime.now():%Y%m%d-%H%M%S}"
     result: dict[str, Any] = {"task": config.task, "env": plan.env, "seed": config.seed, "out": str(out)}
     with contextlib.redirect_stdout(sys.stderr) if config.json else contextlib.nullcontext():
-        print(f"{plan.env}, from play to film, {plan.promise} on two cores; everything goes to {out}")
+        print(f"{plan.env}, from play to video, {plan.promise} on two cores; everything goes to {out}")
         line = _line(config, plan, out)
         result |= _run_stages(line.stages)
         if stopped_by():
@@ -130,7 +139,7 @@ def _by_encoder(config: Demo, plan: Plan, out: Path) -> Line:
         ("pretrain", "an encoder watches and learns to predict what is hidden", lambda: pretrain(watching)),
         ("train", "an agent learns to reach goal images", lambda: train(learning)),
         ("eval", "new goals, never trained on", lambda: [_judged(config, agent)]),
-        ("record", "a film of it", lambda: record(Record(run=agent, gif=True))),
+        ("record", "a video of it", lambda: record(Record(run=agent, gif=True))),
         (
             "report",
             "one page about the agent, one about the encoder",
@@ -153,11 +162,13 @@ def _by_silent_video(config: Demo, plan: Plan, out: Path) -> Line:
 
     video, agent, without = out / "play", out / "agent", out / "without"
     shared: dict[str, Any] = {"seed": config.seed}
-    collecting = Collect(env=PlayEnv(plan.env), frames=plan.frames, steps=EPISODE, mix=SKILLED, out=video, **shared)
+    collecting = Collect(
+        env=PlayEnv(plan.env), frames=plan.frames, steps=plan.episode, mix=SKILLED, out=video, **shared
+    )
     learning = Train(
         env=EnvConfig(plan.env, obs="pixels"),
         video=(video,),
-        watching=Watching(rounds=2),
+        watching=Watching(rounds=plan.rounds),
         steps=plan.steps,
         eval_every=5_000,
         out=agent,
@@ -169,7 +180,7 @@ def _by_silent_video(config: Demo, plan: Plan, out: Path) -> Line:
         ("train", "an agent watches the frames in silence, and learns what to do", lambda: train(learning)),
         ("without", "as many steps of another that has no video", lambda: train(alone)),
         ("eval", "new goals, never trained on", lambda: [_judged(config, run) for run in (agent, without)]),
-        ("record", "a film of it", lambda: record(Record(run=agent, gif=True))),
+        ("record", "a video of it", lambda: record(Record(run=agent, gif=True))),
         (
             "report",
             "one page about the agent, one that compares the two",
