@@ -155,6 +155,7 @@ class Watch:
         self._evaluations = list(state["evaluations"])
         self._evaluated, self._best, self._diverged = state["evaluated"], state["best"], state["diverged"]
         self._seconds, self._saved = state["seconds"], time.monotonic()
+        self._saved_step = self._loop.steps  # where the state was published, it may be as the best one
         if "costs" in state:  # runs of an earlier version have counted none
             self._learner.costs.load(state["costs"])
         self._reached = self._has_reached()

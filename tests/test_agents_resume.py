@@ -12,7 +12,7 @@ from test_agents_replay import frame, make, play
 
 from goalsight.agents.algorithms.sac import SACOptions
 from goalsight.agents.replay_files import ReplayFiles
-from goalsight.agents.train import Train, resume
+from goalsight.agents.train import Train, resume, train
 from goalsight.base.errors import UserError
 from goalsight.base.files import to_json
 from goalsight.base.runs import Run
@@ -75,6 +75,36 @@ def test_a_training_that_was_stopped_ends_as_one_that_never_was(obs, algorithm, 
     assert timeless[0] == timeless[1]
     assert part.summary["updates"] == whole.summary["updates"] == 70  # one in four of the 280 steps after the warm-up
     assert not (part.path / "replay").exists()
+
+
+def test_a_training_that_ended_before_it_could_say_so_keeps_its_last_checkpoint(tmp_path, monkeypatch):
+    def cut_off(self, summary, **_):
+        raise RuntimeError("the power went")
+
+    asked = Train(
+        EnvConfig("goalsight/PandaReach-v1"),
+        options=SACOptions(warmup=10**6),
+        num_envs=4,
+        steps=200,
+        eval_every=100,
+        eval_episodes=2,
+        threads=1,
+        out=tmp_path / "run",
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "finish", cut_off)
+        with pytest.raises(RuntimeError, match="the power went"):
+            train(asked)
+    checkpoints = tmp_path / "run" / "checkpoints"
+    before = {
+        str(path.relative_to(checkpoints)): path.read_bytes() for path in checkpoints.rglob("*") if path.is_file()
+    }
+    assert "000200/state.json" in before  # the last evaluation was as good as any before
+    with Run.resume(tmp_path / "run") as run:
+        resume(run)
+    assert Run.open(tmp_path / "run").status == "finished"
+    after = {str(path.relative_to(checkpoints)): path.read_bytes() for path in checkpoints.rglob("*") if path.is_file()}
+    assert after == before
 
 
 def test_a_training_whose_data_has_changed_does_not_go_on(tmp_path):
