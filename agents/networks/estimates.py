@@ -17,7 +17,7 @@ from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder
 
 ESTIMATOR = "estimator."  # prefix of weights
 LIMIT = 5.0  # standard deviations
-AT_ONCE = 64  # frames; more do not stay in the cache
+AT_ONCE = 64  # frames; with 256 one took half as long again, on a busy machine
 
 
 class Estimates:
