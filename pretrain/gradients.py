@@ -9,12 +9,10 @@ from torch import Tensor
 
 from goalsight.base.machine import usable_cores
 from goalsight.base.precision import autocast
-from goalsight.base.shards import Shards
+from goalsight.base.shards import SHARD, Shards
 from goalsight.base.training_state import State
 from goalsight.pretrain.data.clips import Batch
 from goalsight.pretrain.objectives.base import Objective
-
-SHARD = 16  # clips that one thread learns from at once; with 8 a clip takes half as long again
 
 
 class Gradients:

@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from goalsight.base.errors import UserError
-from goalsight.base.shards import Shards
+from goalsight.base.shards import SHARD, Shards
 from goalsight.pretrain import gradients as module
 from goalsight.pretrain.data.clips import Clips
 from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder, random_encoder
-from goalsight.pretrain.gradients import SHARD, Gradients
+from goalsight.pretrain.gradients import Gradients
 from goalsight.pretrain.objectives.base import Objective
 from goalsight.pretrain.objectives.masked import MaskedPrediction
 

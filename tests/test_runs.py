@@ -1,12 +1,10 @@
 """Run folders: whole or absent, readable again, and safe to read."""
 
-import json
 import math
 import os
 import signal
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,15 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import goalsight.base.checkpoints
 import goalsight.base.files
 from goalsight.base.checkpoints import read_checkpoint
 from goalsight.base.errors import UserError
-from goalsight.base.files import atomic_write_json, to_json
-from goalsight.base.interruption import interrupted, stopped_by
 from goalsight.base.runs import Run
 
 
@@ -342,64 +336,3 @@ def test_a_full_disk_while_logging_is_one_line(run: Run) -> None:
     (run.path / "metrics.jsonl").symlink_to("/dev/full")
     with pytest.raises(UserError, match="No space left on device"):
         run.log(2, {"loss": 1.0})
-
-
-def test_an_atomic_write_keeps_the_old_file_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def crash(sibling: Path, target: Path) -> None:
-        raise OSError(5, "Input/output error")
-
-    path = tmp_path / "a.json"
-    atomic_write_json(path, {"old": 1})
-    with monkeypatch.context() as patched:
-        patched.setattr(goalsight.base.files.os, "replace", crash)
-        with pytest.raises(UserError, match=r"cannot write .*a\.json: Input/output error"):
-            atomic_write_json(path, {"new": 2})
-    assert json.loads(path.read_text()) == {"old": 1}
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
-
-
-plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=6,
-)
-
-
-@settings(max_examples=30)
-@given(plain)
-def test_plain_values_survive_json(value: object) -> None:
-    assert json.loads(json.dumps(to_json(value), allow_nan=False)) == value
-
-
-def test_arrays_paths_and_infinities_become_plain() -> None:
-    value = {"a": np.arange(2), "b": np.float32(0.5), "c": Path("x"), 1: float("inf"), "t": torch.ones(1)}
-    assert to_json(value) == {"a": [0, 1], "b": 0.5, "c": "x", "1": None, "t": [1.0]}
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_asks_the_loop_to_end_and_a_second_one_ends_it(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    with interrupted() as stop:
-        assert not stop.requested
-        os.kill(os.getpid(), number)
-        assert stop.requested
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), number)
-    assert stopped_by() == number.name
-    assert signal.getsignal(number) is before
-    with interrupted():
-        assert stopped_by() == ""
-
-
-def test_outside_the_main_thread_signals_are_left_alone() -> None:
-    seen = []
-
-    def loop() -> None:
-        with interrupted() as stop:
-            seen.append((stop.requested, signal.getsignal(signal.SIGTERM)))
-
-    thread = threading.Thread(target=loop)
-    before = signal.getsignal(signal.SIGTERM)
-    thread.start()
-    thread.join()
-    assert seen == [(False, before)]

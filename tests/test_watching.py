@@ -14,13 +14,14 @@ from goalsight.agents.networks.estimator import POINTS, SpatialSoftmax, StateEst
 from goalsight.agents.networks.inputs import FirstLayer, Sight
 from goalsight.agents.networks.policy import GoalActor
 from goalsight.agents.replay import GoalReplayBuffer
-from goalsight.agents.watching.estimating import BETA, GOALS, SHARD, Lessons, teach
+from goalsight.agents.watching.estimating import BETA, GOALS, Lessons, teach
 from goalsight.agents.watching.experience import EXPLORING, TURNING, Experience, InView, Noisy, gather, unskilled
 from goalsight.agents.watching.inverse import InverseModel, bounds, explained, windows
 from goalsight.agents.watching.options import Watching
 from goalsight.agents.watching.reading import read_actions
 from goalsight.base.errors import UserError
 from goalsight.base.precision import autocast
+from goalsight.base.shards import SHARD
 from goalsight.envs.vector import GoalVectorEnv
 from goalsight.pretrain.encoders.vit import random_encoder
 

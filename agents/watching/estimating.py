@@ -15,10 +15,9 @@ from goalsight.agents.networks.estimates import AT_ONCE
 from goalsight.agents.networks.estimator import StateEstimator
 from goalsight.agents.watching.experience import Experience
 from goalsight.base.precision import autocast
-from goalsight.base.shards import Shards
+from goalsight.base.shards import SHARD, Shards
 from goalsight.pretrain.encoders.features import in_batches
 
-SHARD = 16  # of a batch, that one thread learns from at once
 BATCH = 32  # at equal compute read places more exactly than 64 or 128 did, on one seed of PickPlace
 GOALS = 4  # of a batch: goal images, of which only what they achieve is known
 HEAD_RATE, ENCODER_RATE = 2e-3, 5e-4
