@@ -5,6 +5,7 @@ result already holds are skipped, and it is written after each, so a stopped ben
 """
 
 import contextlib
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -57,6 +58,7 @@ class Arm:
     obs: Literal["state", "pixels"] = "pixels"
     labels: Literal["read", "true", "random"] = "read"  # the actions that the video is imitated by
     task: str = ""  # of the video, where it is another
+    robot: str = "panda"  # in the video
 
 
 ARMS = {
@@ -71,6 +73,8 @@ ARMS = {
     "expert-100": Arm("expert", 100, "watching"),
     "expert-25": Arm("expert", 25, "watching"),
     "other-task-500": Arm("expert", 500, "watching", task="reach"),
+    "other-arm-2500": Arm("expert", 2500, "watching", robot="ur5e"),
+    "expert-10000": Arm("expert", 10_000, "watching"),
 }
 # Environment steps in all. Watching alone takes 192 + 3 x 128 episodes, of 40 steps each in Push and 50 in PickPlace.
 LENGTHS: dict[str, dict[Length, int]] = {
@@ -115,11 +119,26 @@ class WatchingWorth:
         return id_of("panda", TASKS[self.task])
 
 
-def video_of(arm: Arm, env: str, seed: int, folder: Path) -> Path:
-    """Return the recording that an arm's agent of this seed watches, made if it is not there."""
+def video_of(arm: Arm, own: str, seed: int, folder: Path) -> Path:
+    """Return the recording that an arm's agent of this seed watches, made if it is not there.
+
+    Args:
+        arm: says what it shows.
+        own: the id of the environments that the agent learns in.
+        seed: of the agent.
+        folder: where videos are kept.
+    """
     if arm.shows == "shuffled":
-        return shuffled(video_of(replace(arm, shows="expert"), env, seed, folder), seed)
-    out = folder / f"{spec_of(env).name}-{arm.shows}-{arm.episodes}-{seed}"
+        return shuffled(video_of(replace(arm, shows="expert"), own, seed, folder), seed)
+    env = id_of(arm.robot, TASKS[arm.task or spec_of(own).task or ""])
+    if env != own:
+        return bare(recorded(arm, env, seed, folder))
+    return recorded(arm, env, seed, folder)
+
+
+def recorded(arm: Arm, env: str, seed: int, folder: Path) -> Path:
+    """Return a recording of these environments, made if it is not there."""
+    out = folder / f"{arm.robot}-{spec_of(env).name}-{arm.shows}-{arm.episodes}-{seed}"
     if not out.exists():
         training = TASKS[spec_of(env).task or ""].training
         collect(
@@ -141,6 +160,14 @@ def finish(folder: Path) -> None:
     """Go on with a run that is not finished, unless someone asked to stop."""
     if not stopped_by() and Run.open(folder).status != "finished":
         resume(Resume(folder))
+
+
+def bare(video: Path) -> Path:
+    """Return a copy of a recording that does not say which environments it is of: such as are others are refused."""
+    out = video.with_name(f"{video.name}-bare")
+    if not out.exists():
+        shutil.copytree(video / "frames", out)
+    return out
 
 
 def shuffled(video: Path, seed: int) -> Path:
@@ -204,8 +231,7 @@ def learn(name: str, seed: int, asked: dict[str, Any]) -> dict[str, Any] | None:
 def trained(name: str, seed: int, config: WatchingWorth) -> Path:
     """Return the run of an arm's agent, made or gone on with, as far as nobody asks to stop."""
     arm = ARMS[name]
-    source = id_of("panda", TASKS[arm.task]) if arm.task else config.env
-    video = None if arm.shows == "nothing" else video_of(arm, source, seed, config.runs / "videos")
+    video = None if arm.shows == "nothing" else video_of(arm, config.env, seed, config.runs / "videos")
     pixels: dict[str, Any] = {"encoder": "random", "eyes": "estimates"} if arm.obs == "pixels" else {}
     out = config.runs / f"{config.task}-{name}-{seed}"
     asked = Train(

@@ -31,6 +31,8 @@ NAMES = {
     "true-2500": "2,500, true actions",
     "random-labels-500": "500, random actions",
     "other-task-500": "500 of another task",
+    "other-arm-2500": "2,500 of another arm",
+    "expert-10000": "watched 10,000 episodes",
 }
 DRAWN = ("expert-2500", "expert-500", "no-video", "state")  # in the picture
 Rows = list[dict[str, Any]]
