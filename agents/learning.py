@@ -19,7 +19,6 @@ from goalsight.agents.costs import Costs
 from goalsight.agents.keeping import Keeper
 from goalsight.agents.making import make_algorithm, make_replay, make_training_envs
 from goalsight.agents.networks.estimates import Estimates
-from goalsight.agents.networks.estimator import check_stem
 from goalsight.agents.networks.features import Features, FrozenFeatures, Reduction, find_encoder
 from goalsight.agents.networks.policy import GoalActor
 from goalsight.agents.offline import Offline
@@ -39,6 +38,7 @@ from goalsight.envs.ids import resolved, spec_of
 from goalsight.envs.making import make
 from goalsight.envs.tasks import TASKS
 from goalsight.envs.tasks.shared.training import UNTRIED
+from goalsight.pretrain.encoders.vit import check_map
 
 if TYPE_CHECKING:
     from goalsight.agents.train import Train
@@ -129,7 +129,7 @@ class Learner:
             tokeniser = "local" if config.estimates else "conv"
             encoder = find_encoder(self.source, self.env.image_size, config.seed, tokeniser=tokeniser)
             if config.estimates:
-                check_stem(encoder)
+                check_map(encoder)
             encoder.to(config.device)
         self._encoder, self._video = encoder, self._open_video()
         self.rounds: list[dict[str, Any]] = []

@@ -15,6 +15,7 @@ from goalsight.pretrain.objectives import OBJECTIVES
 from goalsight.pretrain.tokenisers import TOKENISERS
 from goalsight.pretrain.tokenisers.base import PixelTokeniser
 from goalsight.pretrain.tokenisers.conv import Conv, ConvTokeniser
+from goalsight.pretrain.tokenisers.local import Local
 from goalsight.pretrain.tokenisers.patches import Patches, PatchTokeniser
 
 MADE = [
@@ -76,10 +77,19 @@ def test_positions_of_a_grid_that_is_no_square():
     assert torch.equal(positions.view(2, 3, 8), square.view(8, 8, 8)[:2, :3])
 
 
-@pytest.mark.parametrize(("tokeniser", "options", "tokens"), [("conv", Conv(4), 16), ("patches", Patches(4), 64)])
+CUT = {"conv": (Conv(4), 16), "patches": (Patches(4), 64), "local": (Local(4), 64)}
+NEEDS_A_MAP = {"points"}
+
+
+@pytest.mark.parametrize("tokeniser", CUT)
 @pytest.mark.parametrize("objective", list(OBJECTIVES))
-def test_any_objective_on_any_grid(tokeniser, options, tokens, objective):
+def test_any_objective_on_any_grid(tokeniser, objective):
+    options, tokens = CUT[tokeniser]
     encoder = VideoEncoder(EncoderConfig(32, 16, 1, 2, tokeniser, options))
+    if objective in NEEDS_A_MAP and tokeniser != "local":
+        with pytest.raises(UserError, match="pretrain one by --tokeniser local"):
+            OBJECTIVES.load(objective)(encoder, None, seed=0)
+        return
     module = OBJECTIVES.load(objective)(encoder, None, seed=0)
     clip = {"pixels": frames(6, 32).view(3, 2, 32, 32, 3)}
     loss, _ = module.loss(clip, torch.Generator().manual_seed(0))

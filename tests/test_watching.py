@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from goalsight.agents.algorithms.base import rehearsed
 from goalsight.agents.algorithms.imitation import Imitation, Rehearsal, cloning_error, spread_error
 from goalsight.agents.networks.estimates import AT_ONCE, Estimates
-from goalsight.agents.networks.estimator import POINTS, SpatialSoftmax, StateEstimator
+from goalsight.agents.networks.estimator import POINTS, StateEstimator
 from goalsight.agents.networks.inputs import FirstLayer, Sight
 from goalsight.agents.networks.policy import GoalActor
 from goalsight.agents.replay import GoalReplayBuffer
-from goalsight.agents.watching.estimating import BETA, GOALS, Lessons, teach
+from goalsight.agents.watching.estimating import BETA, GOALS, RIDGE, Lessons, read_linearly, ridge, teach
 from goalsight.agents.watching.experience import EXPLORING, TURNING, Experience, InView, Noisy, gather, unskilled
 from goalsight.agents.watching.inverse import InverseModel, bounds, explained, windows
 from goalsight.agents.watching.options import Watching
@@ -23,6 +23,7 @@ from goalsight.base.errors import UserError
 from goalsight.base.precision import autocast
 from goalsight.base.shards import SHARD
 from goalsight.envs.vector import GoalVectorEnv
+from goalsight.pretrain.encoders.points import SpatialSoftmax
 from goalsight.pretrain.encoders.vit import random_encoder
 
 
@@ -155,6 +156,37 @@ def test_estimates_are_the_same_after_they_were_kept():
     assert np.array_equal(features.look(frames)[:, :3], features(frames))
     assert features.look(frames).shape == (3, 3 + 2 * POINTS)
     assert again.goal_size == 1
+
+
+def test_an_estimator_whose_encoder_has_found_points_begins_with_their_best_linear_reading(played):
+    encoder = random_encoder(image_size=16, tokeniser="local")
+    encoder.look_for_points(4, seed=0)
+    estimator = StateEstimator(encoder, played.targets.shape[-1])
+    lessons = Lessons(played, "pixels", np.random.default_rng(0))
+    assert next(iter(teach(estimator, lessons, updates=1))) > 0
+    frames, numbers = lessons.shown()
+    fresh = StateEstimator(encoder, played.targets.shape[-1])
+    fresh.load_state_dict(estimator.state_dict())
+    with torch.no_grad():
+        read_linearly(fresh, fresh.linear, lessons, "cpu", 1)
+        torch.nn.init.zeros_(fresh.read[-1].weight)
+        torch.nn.init.zeros_(fresh.read[-1].bias)
+        read = fresh(torch.from_numpy(frames)).numpy()
+        points = fresh.points(torch.from_numpy(frames)).double()
+    truth = (numbers - fresh.mean.numpy()) / fresh.spread.numpy()
+    rest = slice(3, None)  # what is achieved is read off goal images as well
+    by_hand = ridge(points, torch.from_numpy(truth).double()[:, rest], torch.ones(len(points), dtype=torch.double))
+    assert np.allclose(read[:, rest], (points @ by_hand[:-1] + by_hand[-1]).numpy(), atol=0.03)  # of bfloat16
+    assert ((read - truth) ** 2)[:, rest].mean() < ((truth - truth.mean(0)) ** 2)[:, rest].mean()
+
+
+def test_ridge_regression_weighs_its_samples():
+    inputs = torch.tensor([[0.0], [1.0], [1.0]], dtype=torch.double)
+    numbers = torch.tensor([[1.0], [3.0], [5.0]], dtype=torch.double)
+    found = ridge(inputs, numbers, torch.tensor([2.0, 1.0, 1.0], dtype=torch.double))
+    # half of the weight on each side, the mean of 3 and 5 on the right; the slope of 3 shrinks by 0.25 / (0.25 + RIDGE)
+    slope = 3 * 0.25 / (0.25 + RIDGE)
+    assert found.flatten().tolist() == pytest.approx([slope, 2.5 - slope / 2])
 
 
 def test_estimates_want_a_stem_that_makes_a_map():

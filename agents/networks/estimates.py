@@ -64,7 +64,7 @@ class Estimates:
         parts = []
         for points in in_batches(self.estimator.points, frames, device=device, batch=AT_ONCE, threads=threads):
             with torch.inference_mode():
-                numbers = self.estimator.read(points.float()).float()[:, kept].clamp(-LIMIT, LIMIT)
+                numbers = self.estimator.numbers(points.float())[:, kept].clamp(-LIMIT, LIMIT)
                 parts.append(torch.cat([numbers, points.float()], 1).cpu())
         return torch.cat(parts).numpy()
 
@@ -97,7 +97,7 @@ class Estimates:
         estimator = StateEstimator(VideoEncoder(EncoderConfig(**meta["encoder"])), int(about["targets"]))
         estimator.load_state_dict(
             {
-                name.removeprefix(ESTIMATOR): weight
+                _as_now(name.removeprefix(ESTIMATOR)): weight
                 for name, weight in tensors.items()
                 if name.startswith(("encoder.", ESTIMATOR))
             }
@@ -107,3 +107,8 @@ class Estimates:
     def state(self) -> State:
         """All that they are made of."""
         return {"estimates": {"tensors": self.tensors(), "meta": self.describe()}}
+
+
+def _as_now(name: str) -> str:
+    """The name of an estimator's weight, which older runs may keep by another."""
+    return f"own.{name}" if name.startswith(("maps.", "places.")) else name

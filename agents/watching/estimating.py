@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from goalsight.agents.networks.estimates import AT_ONCE
@@ -21,6 +21,8 @@ from goalsight.pretrain.encoders.features import in_batches
 BATCH = 32  # at equal compute read places more exactly than 64 or 128 did, on one seed of PickPlace
 GOALS = 4  # of a batch: goal images, of which only what they achieve is known
 HEAD_RATE, ENCODER_RATE = 2e-3, 5e-4
+READ_RATE, FOUND_RATE = 1e-3, 2e-4  # of the head, and of the encoder, where points were found before
+RIDGE = 3e-4  # of the linear reading, beside points whose places vary by about 0.1
 BETA = 0.1  # below so many standard deviations an error counts as its square
 READABLE = 0.5  # share of a number's variance that must be explained for it to be believed
 
@@ -78,6 +80,15 @@ class Lessons:
         frames[:GOALS], numbers[:GOALS, :goal], known[:GOALS, goal:] = self._goals[some], self._wanted[some], 0.0
         return torch.from_numpy(frames), torch.from_numpy(numbers), torch.from_numpy(known)
 
+    def shown(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """All frames that are learnt from, (n, H, W, 3), and their numbers, (n, S)."""
+        frames, numbers = self._frames[self._taught], self._targets[self._taught]
+        return frames.reshape(-1, *frames.shape[2:]), numbers.reshape(-1, numbers.shape[-1])
+
+    def asked(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """The goal images that are learnt from, (m, H, W, 3), and what they achieve, (m, G)."""
+        return self._goals[self._taught], self._wanted[self._taught]
+
     def measures(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the numbers, (S,) each; of what is achieved, over the goals as well."""
         numbers = torch.from_numpy(self._targets[self._taught]).flatten(0, 1).double()
@@ -120,6 +131,8 @@ def teach(
 ) -> Iterator[float]:
     """Teach an estimator; yields the loss of each update.
 
+    One whose encoder has found points before begins with the best linear reading of them.
+
     Args:
         estimator: is changed.
         lessons: from the arm's own experience.
@@ -132,10 +145,13 @@ def teach(
         mean, spread = lessons.measures()
         estimator.mean.copy_(mean)
         estimator.spread.copy_(spread)
+        if estimator.linear is not None:
+            read_linearly(estimator, estimator.linear, lessons, device, threads)
     encoder = list(estimator.encoder.parameters())
     theirs = {id(weight) for weight in encoder}
     head = [weight for weight in estimator.parameters() if id(weight) not in theirs]
-    groups = [{"params": head, "lr": HEAD_RATE}, {"params": encoder, "lr": ENCODER_RATE}]
+    rates = (HEAD_RATE, ENCODER_RATE) if estimator.linear is None else (READ_RATE, FOUND_RATE)
+    groups = [{"params": weights, "lr": rate} for weights, rate in zip((head, encoder), rates, strict=True)]
     optimiser = torch.optim.AdamW(groups, weight_decay=1e-4, fused=True)
     pace = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda update: min(1.0, update / 50 + 0.02) * (0.5 + 0.5 * math.cos(math.pi * update / updates))
@@ -157,3 +173,42 @@ def teach(
             optimiser.step()
             pace.step()
             yield sum(losses)
+
+
+def read_linearly(estimator: StateEstimator, linear: nn.Linear, lessons: Lessons, device: str, threads: int) -> None:
+    """Set an estimator's linear reading to the best by ridge regression: what is achieved from goal images as well.
+
+    Goal images count for as much as in the batches that follow.
+    """
+
+    def points(frames: NDArray[np.uint8]) -> Tensor:
+        seen = in_batches(estimator.points, frames, device=device, batch=AT_ONCE, threads=threads)
+        return torch.cat(list(seen)).cpu().double()
+
+    def scaled(numbers: NDArray[np.float32]) -> Tensor:
+        size = numbers.shape[1]
+        return ((torch.from_numpy(numbers) - estimator.mean[:size].cpu()) / estimator.spread[:size].cpu()).double()
+
+    frames, numbers = lessons.shown()
+    goals, wanted = lessons.asked()
+    seen, images = points(frames), points(goals)
+    size = wanted.shape[1]
+    weight = torch.ones(len(seen), dtype=torch.double)
+    of_goals = torch.full((len(images),), GOALS / (BATCH - GOALS) * len(seen) / len(images), dtype=torch.double)
+    rest = ridge(seen, scaled(numbers)[:, size:], weight)
+    achieved = ridge(
+        torch.cat([seen, images]), torch.cat([scaled(numbers)[:, :size], scaled(wanted)]), torch.cat([weight, of_goals])
+    )
+    found = torch.cat([achieved, rest], 1).float().to(device)
+    with torch.no_grad():
+        linear.weight.copy_(found[:-1].T)
+        linear.bias.copy_(found[-1])
+
+
+def ridge(inputs: Tensor, numbers: Tensor, weights: Tensor) -> Tensor:
+    """Weighted ridge regression: inputs (n, D), numbers (n, K), weights (n,) -> (D + 1, K), the last row constant."""
+    extended = torch.cat([inputs, torch.ones_like(inputs[:, :1])], 1)
+    weighted = extended.T * (weights / weights.sum())
+    penalty = torch.full((extended.shape[1],), RIDGE, dtype=inputs.dtype)
+    penalty[-1] = 0.0
+    return torch.linalg.solve(weighted @ extended + penalty.diag(), weighted @ numbers)

@@ -13,10 +13,12 @@ from goalsight.base.checkpoints import read_checkpoint
 from goalsight.base.errors import UserError, choose
 from goalsight.base.parts import options_of
 from goalsight.base.runs import Run
+from goalsight.pretrain.encoders.points import Points
 from goalsight.pretrain.encoders.transformer import Block, grid_positions, initialise
 from goalsight.pretrain.masking import take
 from goalsight.pretrain.tokenisers import TOKENISERS
 from goalsight.pretrain.tokenisers.base import Tokeniser
+from goalsight.pretrain.tokenisers.local import LocalStem
 
 STEM_GAIN = 2.5  # at the start, so that what a patch shows weighs as much in its token as where it lies
 PREFIX = "encoder."  # of the encoder's weights in a checkpoint: it is the objective's `encoder`
@@ -36,14 +38,15 @@ class EncoderConfig:
     heads: int = 4  # attention heads
     tokeniser: str = "conv"  # what frames are cut into, one of `TOKENISERS`
     tokeniser_options: Any = None  # its dataclass, or that as JSON; the tokeniser's defaults unless given
+    points: int = 0  # that it finds in a frame besides
 
     def __post_init__(self) -> None:
         """Refuse shapes that cannot be built."""
         options = options_of(TOKENISERS, self.tokeniser, self.tokeniser_options)
         object.__setattr__(self, "tokeniser_options", options)
         self.make_tokeniser()
-        if self.width % (4 * self.heads) or self.depth < 1:
-            raise ValueError(f"width must divide by 4 x heads and depth be positive, got {self}")
+        if self.width % (4 * self.heads) or self.depth < 1 or self.points < 0:
+            raise ValueError(f"width must divide by 4 x heads, depth be positive and points be no fewer than 0: {self}")
 
     def make_tokeniser(self) -> Tokeniser:
         """Build what cuts frames."""
@@ -53,6 +56,8 @@ class EncoderConfig:
     def identity(self) -> dict[str, Any]:
         """Describe what encoders of this shape compute; the first tokeniser goes without saying, as in older runs."""
         described = asdict(self)
+        if not self.points:
+            del described["points"]
         if self.tokeniser == "conv" and self.tokeniser_options == TOKENISERS.load("conv").Options():
             del described["tokeniser"], described["tokeniser_options"]
         return described
@@ -128,7 +133,11 @@ class Head(nn.Module):
 
 
 class VideoEncoder(nn.Module):
-    """Frames to a grid of tokens, row major; there is no class token, because it loses small objects."""
+    """Frames to a grid of tokens, row major; there is no class token, because it loses small objects.
+
+    Attributes:
+        points: finds points on the map of the stem; None where its shape has none.
+    """
 
     def __init__(self, config: EncoderConfig, *, seed: int = 0) -> None:
         """Draw random weights; torch's global generator ends as it was.
@@ -146,6 +155,36 @@ class VideoEncoder(nn.Module):
         initialise(self, torch.Generator().manual_seed(seed))
         with torch.no_grad():
             [part for part in self.embedding.stem.modules() if isinstance(part, nn.Linear)][-1].weight.mul_(STEM_GAIN)
+        self.points: Points | None = None
+        if config.points:
+            self.look_for_points(config.points, seed=seed)
+
+    def look_for_points(self, number: int, *, seed: int) -> None:
+        """Find so many points in a frame from now on; where, is still to be learnt.
+
+        Args:
+            number: of points.
+            seed: of the weights.
+
+        Raises:
+            UserError: when the stem makes no map.
+        """
+        stem = check_map(self)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.points = Points(number, self.config.image_size // stem.stride)
+        self.config = replace(self.config, points=number)
+
+    def places(self, frames: Tensor) -> Tensor:
+        """(B, H, W, 3), uint8 or floats in [0, 1], -> where each point lies (B, 2 points), in [-1, 1] across and down.
+
+        Raises:
+            UserError: when it has learnt to find none.
+        """
+        if self.points is None:
+            raise UserError("this encoder finds no points; pretrain one by --objective points")
+        places: Tensor = self.points(check_map(self).map(frames))
+        return places
 
     def forward(self, frames: Tensor) -> Tensor:
         """(B, H, W, 3), uint8 or floats in [0, 1], -> tokens (B, tokens, width)."""
@@ -236,6 +275,21 @@ def load_encoder(source: Path) -> VideoEncoder:
         reason = str(error).splitlines()[0]
         raise UserError(f"the encoder in {folder} does not fit its description: {reason}") from error
     return encoder.eval()
+
+
+def check_map(encoder: VideoEncoder) -> LocalStem:
+    """Return the stem of an encoder, on whose map places can be found.
+
+    Raises:
+        UserError: if it makes no map.
+    """
+    stem = encoder.embedding.stem
+    if not isinstance(stem, LocalStem):
+        raise UserError(
+            f"places are found on the map of the tokeniser local, this encoder's is {encoder.config.tokeniser}; "
+            "pretrain one by --tokeniser local"
+        )
+    return stem
 
 
 def _through(blocks: nn.ModuleList, tokens: Tensor) -> Tensor:

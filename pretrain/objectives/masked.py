@@ -5,7 +5,6 @@ pixels of ALL patches, not normalised per patch: on the flat images of a simulat
 and a small object is most of what varies.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,10 +16,8 @@ from goalsight.pretrain.data.clips import Batch
 from goalsight.pretrain.data.format import PIXELS
 from goalsight.pretrain.encoders.vit import VideoEncoder
 from goalsight.pretrain.objectives.base import Alarm
+from goalsight.pretrain.objectives.next_frame import copying, next_frame, next_frame_metrics, psnr
 from goalsight.pretrain.objectives.siamese import Hiding, SiamesePrediction
-
-SMALLEST_ERROR = 1e-10  # mean squared error below which PSNR is called 100 dB
-CHANGED = 0.05  # a pixel has changed when a channel differs by more than this share of the range
 
 
 @dataclass(frozen=True)
@@ -88,37 +85,14 @@ class MaskedPrediction(SiamesePrediction):
 
     def headline(self, metrics: Mapping[str, float]) -> str:
         """Say how well the next frame is predicted, beside copying the last one."""
-        sentence = f"next frame {metrics['psnr_next']:.1f} dB"
-        if "psnr_next_changed" not in metrics:
-            return f"{sentence}; no pixel in these clips changes by more than {CHANGED:.0%}"
-        return (
-            f"{sentence}, where it changed {metrics['psnr_next_changed']:.1f} dB "
-            f"(copying the last frame: {metrics['psnr_copy_changed']:.1f} dB)"
-        )
+        return next_frame(metrics)
 
     def alarms(self, metrics: Mapping[str, float]) -> tuple[Alarm, ...]:
         """Warn when what changed is predicted no better than by copying the last frame."""
-        copied, predicted = metrics.get("psnr_copy_changed"), metrics.get("psnr_next_changed")
-        if copied is None or predicted is None or predicted > copied:
-            return ()
-        return (
-            Alarm(
-                "copying",
-                f"where the next frame changed it is predicted to {predicted:.1f} dB, no better than by copying the "
-                f"last frame ({copied:.1f} dB)",
-            ),
-        )
+        return copying(metrics)
 
 
 @torch.no_grad()
 def _metrics(loss: Tensor, error_now: Tensor, error_later: Tensor, copy_error: Tensor) -> dict[str, float]:
-    changed = (copy_error.unflatten(2, (-1, 3)).amax(3, keepdim=True) > CHANGED**2).float()
-    share = changed.mean()
-    errors = torch.stack(
-        [error_now, error_later.mean(), copy_error.mean()]
-        + [(error.unflatten(2, (-1, 3)) * changed).mean() / share for error in (error_later, copy_error)]
-    )
-    psnr = -10 * errors.clamp(min=SMALLEST_ERROR).log10()
-    names = ("psnr_self", "psnr_next", "psnr_copy", "psnr_next_changed", "psnr_copy_changed")
-    parts = dict(zip(names, psnr.tolist(), strict=True), loss=float(loss), changed_share=float(share))
-    return {f"pretrain/{name}": value for name, value in parts.items() if math.isfinite(value) or name == "loss"}
+    parts = next_frame_metrics(loss, error_later, copy_error)
+    return parts | {"pretrain/psnr_self": psnr(error_now)}

@@ -48,13 +48,18 @@ class LocalStem(nn.Module):
     Args:
         side: of a patch [px].
         width: of a token.
+
+    Attributes:
+        stride: pixels to a cell of the map.
     """
+
+    stride = 2
 
     def __init__(self, side: int, width: int) -> None:
         super().__init__()
         self.side = side
         self.convolutions = nn.Sequential(
-            nn.Conv2d(3, CHANNELS[0], 5, stride=2, padding=2),
+            nn.Conv2d(3, CHANNELS[0], 5, stride=self.stride, padding=2),
             nn.ReLU(),
             nn.Conv2d(CHANNELS[0], CHANNELS[1], 3, padding=1),
         )
