@@ -130,6 +130,10 @@ class Learner:
             encoder = find_encoder(self.source, self.env.image_size, config.seed, tokeniser=tokeniser)
             if config.estimates:
                 check_map(encoder)
+            elif encoder.points is not None:
+                raise UserError(
+                    f"encoder {self.source} has learnt to find points, and no tokens; choose --eyes estimates"
+                )
             encoder.to(config.device)
         self._encoder, self._video = encoder, self._open_video()
         self.rounds: list[dict[str, Any]] = []

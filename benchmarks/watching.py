@@ -40,12 +40,18 @@ from goalsight.envs.ids import id_of, spec_of
 from goalsight.envs.tasks import TASKS
 from goalsight.eval.evaluate import Eval, evaluate
 from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
+from goalsight.pretrain.train import Pretrain, pretrain
 
 AIMLESS = Mix(push=0.0, grasp=0.0, expert=0.0, wander=0.6, random=0.4)
 VIDEO_SEED, VIDEO_SEEDS = 3_000_000, 10_000  # of the videos: one each for the agents' seeds
 
 
-Length = Literal["watching", "with trial", "alone"]
+Length = Literal["watching", "with trial", "alone", "few"]
+USUAL = Watching()
+# Few steps of its own: the estimator of a random encoder gets four times the updates, as many as pretraining takes.
+FEW = Watching(play=48, attempts=48, rounds=2, estimator_updates=1200)
+FEW_RANDOM = replace(FEW, estimator_updates=4800)
+PRETRAINING = 800  # steps
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,8 @@ class Arm:
     labels: Literal["read", "true", "random"] = "read"  # the actions that the video is imitated by
     task: str = ""  # of the video, where it is another
     robot: str = "panda"  # in the video
+    encoder: Literal["random", "points"] = "random"  # points: pretrained on the video, before it is imitated
+    watching: Watching = USUAL
 
 
 ARMS = {
@@ -75,11 +83,14 @@ ARMS = {
     "other-task-500": Arm("expert", 500, "watching", task="reach"),
     "other-arm-2500": Arm("expert", 2500, "watching", robot="ur5e"),
     "expert-10000": Arm("expert", 10_000, "watching"),
+    "points-1000": Arm("expert", 1000, "few", encoder="points", watching=FEW),
+    "random-1000": Arm("expert", 1000, "few", watching=FEW_RANDOM),
 }
-# Environment steps in all. Watching alone takes 192 + 3 x 128 episodes, of 40 steps each in Push and 50 in PickPlace.
+# Environment steps in all. Watching alone takes 192 + 3 x 128 episodes, of 40 steps each in Push and 50 in PickPlace;
+# few are 3 x 48 episodes.
 LENGTHS: dict[str, dict[Length, int]] = {
-    "push": {"watching": 23_200, "with trial": 40_000, "alone": 100_000},
-    "pick_place": {"watching": 29_000, "with trial": 45_000, "alone": 150_000},
+    "push": {"watching": 23_200, "with trial": 40_000, "alone": 100_000, "few": 5_800},
+    "pick_place": {"watching": 29_000, "with trial": 45_000, "alone": 150_000, "few": 7_300},
 }
 
 
@@ -150,6 +161,26 @@ def recorded(arm: Arm, env: str, seed: int, folder: Path) -> Path:
                 mix=AIMLESS if arm.shows == "aimless" else SKILLED,
                 film=0,
                 out=out,
+            )
+        )
+    finish(out)
+    return out
+
+
+def pretrained(video: Path, seed: int, out: Path) -> Path:
+    """Return an encoder that has learnt from a video to find points, made if it is not there."""
+    if not out.exists() and not stopped_by():
+        pretrain(
+            Pretrain(
+                data=(video,),
+                objective="points",
+                tokeniser="local",
+                steps=PRETRAINING,
+                seed=seed,
+                threads=1,
+                device="cpu",
+                out=out,
+                cache=out.parent / "cache",
             )
         )
     finish(out)
@@ -232,11 +263,14 @@ def trained(name: str, seed: int, config: WatchingWorth) -> Path:
     """Return the run of an arm's agent, made or gone on with, as far as nobody asks to stop."""
     arm = ARMS[name]
     video = None if arm.shows == "nothing" else video_of(arm, config.env, seed, config.runs / "videos")
-    pixels: dict[str, Any] = {"encoder": "random", "eyes": "estimates"} if arm.obs == "pixels" else {}
     out = config.runs / f"{config.task}-{name}-{seed}"
+    pixels: dict[str, Any] = {"encoder": "random", "eyes": "estimates"} if arm.obs == "pixels" else {}
+    if arm.encoder == "points" and video is not None:
+        pixels["encoder"] = str(pretrained(video, seed, config.runs / f"{config.task}-{name}-{seed}-encoder"))
     asked = Train(
         EnvConfig(config.env, obs=arm.obs),
         video=() if video is None else (video,),
+        watching=arm.watching,
         seed=seed,
         steps=LENGTHS[config.task][arm.length],
         eval_every=config.eval_every,
@@ -255,9 +289,14 @@ def trained(name: str, seed: int, config: WatchingWorth) -> Path:
 def asked_of(name: str, config: WatchingWorth) -> dict[str, Any]:
     """All that makes the runs of an arm what they are."""
     arm = ARMS[name]
-    watching: dict[str, Any] = {} if arm.obs == "state" else {"estimator_updates": Watching().estimator_updates}
+    how = arm.watching
+    watching: dict[str, Any] = {} if arm.obs == "state" else {"estimator_updates": how.estimator_updates}
     if arm.shows != "nothing":
-        watching |= {"cloning": Watching().cloning, "rounds": Watching().rounds}
+        watching |= {"cloning": how.cloning, "rounds": how.rounds}
+    if arm.length == "few":
+        watching |= {"play": how.play, "attempts": how.attempts, "encoder": arm.encoder}
+    if arm.encoder == "points":
+        watching["pretraining"] = PRETRAINING
     return {
         "shows": arm.shows,
         "episodes": arm.episodes,

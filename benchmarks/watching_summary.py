@@ -33,6 +33,8 @@ NAMES = {
     "other-task-500": "500 of another task",
     "other-arm-2500": "2,500 of another arm",
     "expert-10000": "watched 10,000 episodes",
+    "points-1000": "pretrained on 1,000, then watched them",
+    "random-1000": "watched 1,000, random encoder",
 }
 DRAWN = ("expert-2500", "expert-500", "no-video", "state")  # in the picture
 Rows = list[dict[str, Any]]

@@ -60,7 +60,6 @@ def probe(config: Probe) -> dict[str, Any]:
         UserError: if there is no encoder, no store, no positions in it, or too few episodes.
     """
     from goalsight.base.files import atomic_write_json
-    from goalsight.pretrain.encoders.features import EncoderFeatures
     from goalsight.pretrain.encoders.vit import VideoEncoder, load_encoder
 
     encoder = load_encoder(config.encoder)
@@ -73,8 +72,8 @@ def probe(config: Probe) -> dict[str, Any]:
     }
     untrained = VideoEncoder(encoder.config, seed=config.seed)
     readers = {
-        "encoder": lambda images: _flat(EncoderFeatures(encoder)(images)),
-        "random encoder": lambda images: _flat(EncoderFeatures(untrained)(images)),
+        "encoder": lambda images: learnt_features(encoder, images),
+        "random encoder": lambda images: learnt_features(untrained, images),
         "pixels 16x16": lambda images: averaged(images, 16),
         "pixels 8x8": lambda images: averaged(images, 8),
     }
@@ -135,9 +134,15 @@ def split_episodes(
     return parts
 
 
-def _flat(tokens: NDArray[np.float32]) -> NDArray[np.float32]:
-    """All tokens of each frame side by side: (n, tokens, width) -> (n, tokens * width)."""
-    return tokens.reshape(len(tokens), -1)
+def learnt_features(encoder: "VideoEncoder", frames: Frames) -> NDArray[np.float32]:
+    """What an encoder has learnt to say of each frame, flat: where its points lie, (n, 2 points), or all its tokens."""
+    import torch
+
+    from goalsight.pretrain.encoders.features import EncoderFeatures, in_batches
+
+    if encoder.points is None:
+        return EncoderFeatures(encoder)(frames).reshape(len(frames), -1)
+    return torch.cat([places.float() for places in in_batches(encoder.places, frames)]).numpy()
 
 
 def averaged(frames: Frames, side: int) -> NDArray[np.float32]:
