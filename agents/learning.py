@@ -135,6 +135,7 @@ class Learner:
                     f"encoder {self.source} has learnt to find points, and no tokens; choose --eyes estimates"
                 )
             encoder.to(config.device)
+        self._watching = config.watching.settled(points=encoder is not None and encoder.points is not None)
         self._encoder, self._video = encoder, self._open_video()
         self.rounds: list[dict[str, Any]] = []
         self.features: Features | None = self._find_features()
@@ -155,7 +156,13 @@ class Learner:
             if self.source != "random":
                 self.sources["encoder_path"] = str(Path(self.source).resolve())
         critic = None if self._stores else "state" if self.env.obs == "state" else config.critic
-        self.found = {"critic": critic, "encoder": self.source, "env": self.env, "options": self.options}
+        self.found = {
+            "critic": critic,
+            "encoder": self.source,
+            "env": self.env,
+            "options": self.options,
+            "watching": self._watching,
+        }
         self.facts: dict[str, Any] = {
             "env": self.env.id,
             "obs": self.env.obs,
@@ -230,7 +237,7 @@ class Learner:
             seed=config.seed,
             played=played,
             recording=self._recording(watched),
-            watching=config.watching,
+            watching=self._watching,
             costs=self.costs,
         )
 
@@ -258,7 +265,7 @@ class Learner:
                 env,
                 self._encoder,
                 self._video,
-                config.watching,
+                self._watching,
                 make_actor=make_actor,
                 act=self._acting,
                 judge=check.log,

@@ -84,23 +84,28 @@ def test_a_task_is_learnt_from_silent_video_and_beside_it_without(
     monkeypatch.setattr(evaluate, "evaluate", evaluated)
     (workplace / "d").mkdir()
     assert cli.run(["demo", "--task", task, "--out", "d", "--seed", "3"]) == 0
-    assert list(asked) == ["collect", "train", "record", "report", "compare"]
-    collecting, (training, alone) = asked["collect"][0], asked["train"]
+    assert list(asked) == ["collect", "pretrain", "train", "record", "report", "compare"]
+    collecting, pretraining, (training, alone) = asked["collect"][0], asked["pretrain"][0], asked["train"]
     assert collecting.env.id == training.env.id == PLANS[task].env
     episodes = collecting.frames / collecting.steps
-    assert episodes == 2500
+    assert episodes == 1000
+    assert pretraining.data == (collecting.out,)
+    assert (pretraining.objective, pretraining.tokeniser) == ("points", "local")
+    assert training.encoder == str(pretraining.out)
     watching = training.watching
     assert (watching.play + watching.rounds * watching.attempts) * collecting.steps < training.steps  # trial follows
     assert collecting.mix.expert == 1.0
     assert training.video == (collecting.out,)
     assert not alone.video
     assert alone.estimates
-    assert replace(alone, video=training.video, eyes=None, out=training.out) == training  # all else alike
+    assert alone.encoder == "random"
+    watched = {"video": training.video, "encoder": training.encoder, "eyes": None, "out": training.out}
+    assert replace(alone, **watched) == training  # all else alike
     assert asked["record"][0].run == training.out
     assert asked["compare"][0].runs == (training.out, alone.out)
     kept = json.loads((workplace / "d" / "demo.json").read_text())
     assert (kept["success"]["rate"], kept["without_video"]["rate"]) == (0.97, 0.02)
-    assert list(kept["seconds"]) == ["collect", "train", "without", "eval", "record", "report"]
+    assert list(kept["seconds"]) == ["collect", "pretrain", "train", "without", "eval", "record", "report"]
     assert kept["paths"]["comparison"] == "d/compare.html"
     assert "as many steps without the video: 2% (95% interval 1% to 7%)" in capsys.readouterr().out
 

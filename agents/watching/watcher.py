@@ -78,7 +78,7 @@ class Watcher:
         env: the environments, with images and, in training, the state beside them.
         encoder: what the estimator begins with; stays as it is.
         video: what is watched; None learns to see from play alone.
-        options: how.
+        options: how; settled.
         make_actor: makes an actor for features.
         act: makes an actor act on images.
         judge: returns an agent's success in episodes of their own, after so many environment steps; None when stopped.
@@ -124,6 +124,9 @@ class Watcher:
             UserError: if what is achieved cannot be read.
         """
         options = self._options
+        assert options.play, "settled"
+        assert options.attempts, "settled"
+        assert options.estimator_updates, "settled"
         experience = self._gather(unskilled(self._env, self._seed), options.play)
         with self._seeded():
             encoder = copy.deepcopy(self._encoder).requires_grad_(True)
