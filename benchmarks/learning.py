@@ -24,7 +24,7 @@ from goalsight.base.runs import Run
 from goalsight.base.workers import workers_of
 from goalsight.base.workers.following import follow
 from goalsight.base.workers.job import Job
-from goalsight.commands.demo import PLANS
+from goalsight.commands.demo import PLANS, SECONDS
 from goalsight.commands.resume import Resume, resume
 from goalsight.envs.config import EnvConfig
 from goalsight.envs.ids import id_of
@@ -113,7 +113,7 @@ def pretrained_encoder(task: str, config: Learning) -> tuple[Path, dict[str, Any
         _go_on()
     if not _finished(encoder):
         frames = config.runs / "frames"
-        pretrain(Pretrain(data=(play,), seconds=plan.seconds, out=encoder, cache=frames))
+        pretrain(Pretrain(data=(play,), seconds=None if plan.silent else SECONDS, out=encoder, cache=frames))
         _go_on()
     return encoder, {"play": _cost(play), "pretrain": _cost(encoder)}
 
