@@ -68,6 +68,11 @@ class Arm:
     encoder: Literal["random", "points"] = "random"  # points: pretrained on the video, before it is imitated
     watching: Watching = USUAL
 
+    @property
+    def recording(self) -> tuple[str, int, str, str]:
+        """What is recorded for it: arms that are alike in this watch the same recording."""
+        return ("expert" if self.shows == "shuffled" else self.shows, self.episodes, self.task, self.robot)
+
 
 ARMS = {
     "expert-2500": Arm("expert", 2500),
@@ -259,6 +264,12 @@ def learn(name: str, seed: int, asked: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
+def film(name: str, seed: int, asked: dict[str, Any]) -> None:
+    """Make the video that an arm's agent watches; arguments as of `learn`."""
+    config = options_from(WatchingWorth, asked)
+    video_of(ARMS[name], config.env, seed, config.runs / "videos")
+
+
 def trained(name: str, seed: int, config: WatchingWorth) -> Path:
     """Return the run of an arm's agent, made or gone on with, as far as nobody asks to stop."""
     arm = ARMS[name]
@@ -318,14 +329,17 @@ def run_all(result: Rows, config: WatchingWorth) -> None:
         if result.lacks({"task": config.task, "arm": name, "seed": seed, **asked_of(name, config)}, *keys)
     ]
     options = to_json(asdict(config))
-    jobs = [
-        Job(f"{name}, seed {seed}", "watching:learn", {"name": name, "seed": seed, "asked": options})
-        for name, seed in waiting
-    ]
-    for outcome in follow(workers_of(str(config.jobs)), jobs, total=len(jobs), what="watching"):
-        if outcome.result is not None:
-            result.put(outcome.result, *keys)
-            print(f"{outcome.job.name}: done", file=sys.stderr)
+    filmed = {(*ARMS[name].recording, seed): (name, seed) for name, seed in waiting if ARMS[name].shows != "nothing"}
+    # Videos first: agents that watch the same one may learn at once.
+    for function, some in (("film", filmed.values()), ("learn", waiting)):
+        jobs = [
+            Job(f"{name}, seed {seed}", f"watching:{function}", {"name": name, "seed": seed, "asked": options})
+            for name, seed in some
+        ]
+        for outcome in follow(workers_of(str(config.jobs)), jobs, total=len(jobs), what=function):
+            if outcome.result is not None:
+                result.put(outcome.result, *keys)
+                print(f"{outcome.job.name}: done", file=sys.stderr)
 
 
 def main(config: WatchingWorth) -> None:

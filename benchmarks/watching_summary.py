@@ -80,6 +80,11 @@ def write(rows: Rows, out: Path) -> str:
     ]
     if (ratios := registered_ratio(found)) is not None:
         tables.insert(1, ratios)
+    if lines := pretraining_table(rows):
+        tables += [
+            "What an encoder pretrained on the same video adds, before any step of trial: paired over seeds.",
+            markdown_table(["own steps", "pretrained", "random", "difference [points]", "seeds"], lines),
+        ]
     text = "\n\n".join(tables).replace(GROUP, "") + "\n"
     out.with_suffix(".md").write_text(text)
     out.with_suffix(".html").write_text(render(found).replace(GROUP, ""))
@@ -110,6 +115,29 @@ def registered_ratio(found: Comparison) -> str | None:
         f"{least:.1f} in the least of them; {censored} of the runs without video never got there and count at their "
         "last step."
     )
+
+
+def pretraining_table(rows: Rows) -> list[list[str]]:
+    """Return the paired difference between pretrained and random encoders after each round of watching."""
+    ours, theirs = ({row["seed"]: row for row in rows if row["arm"] == arm} for arm in ("points-1000", "random-1000"))
+    seeds = sorted(ours.keys() & theirs.keys())
+    if len(seeds) < 2:
+        return []
+    lines = []
+    both = [group[seed]["watching"] for group in (ours, theirs) for seed in seeds]
+    for rounds in zip(*both, strict=True):
+        success = np.array([one["success"] for one in rounds]).reshape(2, -1)
+        apart = 100 * (success[0] - success[1])
+        found = bootstrap(lambda drawn: drawn.mean(axis=-1), apart, rng=np.random.default_rng(0))
+        lines.append(
+            [
+                f"{rounds[0]['env_steps']:,}",
+                *(f"{mean(one):.0%} ({' '.join(f'{each:.0%}' for each in one)})" for one in success.tolist()),
+                f"{found.value:+.0f} [{found.low:+.0f}, {found.high:+.0f}]",
+                " ".join(map(str, seeds)),
+            ]
+        )
+    return lines
 
 
 def watched_table(rows: Rows) -> tuple[list[str], list[list[str]]]:
