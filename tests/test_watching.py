@@ -427,5 +427,8 @@ def test_options_out_of_range_are_refused(option, value, says):
 
 
 def test_with_points_found_before_little_play_is_asked_for():
-    assert Watching().settled(points=False) == Watching(play=192, attempts=128, estimator_updates=4800)
-    assert Watching(attempts=7).settled(points=True) == Watching(play=48, attempts=7, estimator_updates=1200)
+    assert Watching().settled(points=False) == Watching(
+        play=192, attempts=128, estimator_updates=4800, inverse_updates=3000
+    )
+    little = Watching(play=48, attempts=7, estimator_updates=1200, inverse_updates=1000)
+    assert Watching(attempts=7).settled(points=True) == little

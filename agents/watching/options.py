@@ -10,8 +10,8 @@ LEAST_PLAY = 10  # episodes
 MOST_EPISODES = 9_000  # so many seeds are each run's own
 # What is asked for unless something else is: of an encoder that has to learn from play alone where things are, and of
 # one that has found points in video before.
-UNTAUGHT = {"play": 192, "attempts": 128, "estimator_updates": 4800}
-TAUGHT = {"play": 48, "attempts": 48, "estimator_updates": 1200}
+UNTAUGHT = {"play": 192, "attempts": 128, "estimator_updates": 4800, "inverse_updates": 3000}
+TAUGHT = {"play": 48, "attempts": 48, "estimator_updates": 1200, "inverse_updates": 1000}
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,9 @@ class Watching:
     estimator_updates: int | None = None
     """Gradient steps of the state estimator on play; half as many after each round of attempts. 4,800, or 1,200 with an
     encoder that finds points, unless given."""
-    inverse_updates: int = 3000
-    """Gradient steps of the inverse model, on play and after each round."""
+    inverse_updates: int | None = None
+    """Gradient steps of the inverse model, on play and after each round. 3,000, or 1,000 with an encoder that finds
+    points, unless given."""
     imitation_updates: int = 6000
     """Gradient steps by which the actor imitates the labelled video, after play and after each round."""
     last_goals: float = 0.5
@@ -49,7 +50,7 @@ class Watching:
 
     def __post_init__(self) -> None:
         given = [name for name in UNTAUGHT if getattr(self, name) is not None]
-        check_positive(self, *given, "inverse_updates", "imitation_updates")
+        check_positive(self, *given, "imitation_updates")
         check_not_negative(self, "rounds", "noise", "cloning", "hold", "most_doubt")
         check_share(self, "last_goals", "least_explained")
         if self.play is not None and self.play < LEAST_PLAY:

@@ -258,6 +258,7 @@ class Watcher:
             inverse = InverseModel(around.shape[-1], actions.shape[-1])
         taught = around.reshape(-1, around.shape[-1]), actions.reshape(-1, inverse.size)
         updates = self._options.inverse_updates
+        assert updates, "settled"
         self._show(inverse.fit(*taught, updates=updates, rng=self._rng), updates, READING, around.shape[-1])
         return inverse
 

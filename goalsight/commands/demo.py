@@ -44,7 +44,7 @@ class Plan:
 
 PLANS = {
     "reach": Plan("goalsight/PandaReach-v1", 15_000, promise="about 4 minutes", silent=False),
-    "push": Plan("goalsight/PandaPush-v1", 40_000, promise="not yet timed", steps=6_000, episode=40),
+    "push": Plan("goalsight/PandaPush-v1", 40_000, promise="not yet timed", steps=6_400, episode=40),
     "pick_place": Plan("goalsight/PandaPickPlace-v1", 50_000, promise="not yet timed", steps=10_000, rounds=3),
 }
 SECONDS = 60.0  # of pretraining an encoder on play
