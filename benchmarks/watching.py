@@ -18,7 +18,7 @@ import tyro
 from learning import NEVER, evaluations_of
 from numpy.typing import NDArray
 from reporting import RESULTS, Rows, provenance
-from watching_summary import write
+from watching_summary import with_earlier, write
 
 from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
 from goalsight.agents.collecting.play import SKILLED, Mix
@@ -348,7 +348,7 @@ def main(config: WatchingWorth) -> None:
     run_all(result, config)
     if stopped_by():
         print("stopped; start again to go on", file=sys.stderr)
-    rows = [row for row in result.rows if row["task"] == config.task]
+    rows = with_earlier(result.rows, config.task)
     if rows:
         print(write(rows, config.out if config.task == "push" else config.out.with_stem(f"watching-{config.task}")))
 

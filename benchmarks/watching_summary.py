@@ -5,7 +5,7 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-from reporting import markdown_table
+from reporting import RESULTS, Rows, markdown_table
 
 from goalsight.envs.ids import id_of
 from goalsight.envs.tasks import TASKS
@@ -25,6 +25,7 @@ NAMES = {
     "expert-100": "watched 100 episodes",
     "expert-25": "watched 25 episodes",
     "no-video": "no video",
+    "no-video-before": "no video, as first registered",
     "state": "no video, sees the state",
     "shuffled-500": "500, frames shuffled",
     "aimless-500": "500 of aimless behaviour",
@@ -36,8 +37,9 @@ NAMES = {
     "points-1000": "pretrained on 1,000, then watched them",
     "random-1000": "watched 1,000, random encoder",
 }
-DRAWN = ("expert-2500", "expert-500", "no-video", "state")  # in the picture
-Rows = list[dict[str, Any]]
+DRAWN = ("points-1000", "expert-2500", "random-1000", "expert-500", "no-video", "no-video-before", "state")
+BEFORE = RESULTS / "watching-two-rounds.json"  # what was registered first, on Push
+Table = list[dict[str, Any]]
 
 
 def member_of(row: dict[str, Any]) -> Member:
@@ -62,12 +64,12 @@ def member_of(row: dict[str, Any]) -> Member:
     )
 
 
-def comparison(rows: Rows) -> Comparison:
+def comparison(rows: Table) -> Comparison:
     """Return the comparison that was registered, over all rows of one task."""
     return comparison_of([member_of(row) for row in rows], ASKED)
 
 
-def write(rows: Rows, out: Path) -> str:
+def write(rows: Table, out: Path) -> str:
     """Write page, picture and tables of a task beside `out`, and return the tables."""
     found = comparison(rows)
     tables = [
@@ -78,8 +80,7 @@ def write(rows: Rows, out: Path) -> str:
         "What imitation alone reaches, before any step of trial: the mean over seeds, and each seed's.",
         markdown_table(*watched_table(rows)),
     ]
-    if (ratios := registered_ratio(found)) is not None:
-        tables.insert(1, ratios)
+    tables[1:1] = ratios(found)
     if lines := pretraining_table(rows):
         tables += [
             "What an encoder pretrained on the same video adds, before any step of trial: paired over seeds.",
@@ -92,13 +93,26 @@ def write(rows: Rows, out: Path) -> str:
     return text
 
 
-def registered_ratio(found: Comparison) -> str | None:
-    """Return the claim's figure as a sentence: how many times as many env steps the agent without video takes.
+def with_earlier(rows: Table, task: str) -> Table:
+    """Return the rows of a task, and beside them the runs without video that were registered first."""
+    ours = [row for row in rows if row["task"] == task]
+    earlier = [row for row in Rows(BEFORE, "runs").rows if row["task"] == task and row["arm"] == "no-video"]
+    return ours + [row | {"arm": "no-video-before"} for row in earlier]
+
+
+def ratios(found: Comparison) -> list[str]:
+    """Return the sentences of `ratio` for the agents that watch, beside those without video that share most seeds."""
+    pairs = [("expert-2500", "no-video"), ("points-1000", "no-video"), ("points-1000", "no-video-before")]
+    return [sentence for ours, theirs in pairs if (sentence := ratio(found, ours, theirs)) is not None]
+
+
+def ratio(found: Comparison, watching: str, without: str) -> str | None:
+    """Return as a sentence how many times as many env steps the agent without video takes; None without a pair.
 
     A run that never reached the level counts at its last step, so that the ratio is a lower bound.
     """
     groups = {group.name.removeprefix(GROUP): group for group in found.groups}
-    ours, theirs = groups.get(NAMES["expert-2500"]), groups.get(NAMES["no-video"])
+    ours, theirs = groups.get(NAMES[watching]), groups.get(NAMES[without])
     if ours is None or theirs is None or not (seeds := paired_seeds(ours, theirs)):
         return None
     took = {
@@ -106,18 +120,19 @@ def registered_ratio(found: Comparison) -> str | None:
         for group in (ours, theirs)
     }
     logs = np.log(took[theirs.name] / took[ours.name])
-    ratio = bootstrap(lambda rows: rows.mean(axis=-1), logs, rng=np.random.default_rng(0))
-    value, low, high, least = np.exp([ratio.value, ratio.low, ratio.high, logs.min()])
+    found_ratio = bootstrap(lambda rows: rows.mean(axis=-1), logs, rng=np.random.default_rng(0))
+    value, low, high, least = np.exp([found_ratio.value, found_ratio.low, found_ratio.high, logs.min()])
     censored = sum(found.reached[theirs.name][theirs.by_seed[seed]].censored for seed in seeds)
+    never = sum(found.reached[ours.name][ours.by_seed[seed]].censored for seed in seeds)
     return (
-        f"The registered ratio: without video the agent takes at least {value:.1f} times as many env steps to 80% as "
-        f"after watching 2,500 episodes, 95% interval {low:.1f} to {high:.1f} over {len(seeds)} paired seeds, "
-        f"{least:.1f} in the least of them; {censored} of the runs without video never got there and count at their "
-        "last step."
+        f'The ratio of "{NAMES[without]}" to "{NAMES[watching]}": without video the agent takes at least {value:.1f} '
+        f"times as many env steps to 80%, 95% interval {low:.1f} to {high:.1f} over {len(seeds)} paired seeds, "
+        f"{least:.1f} in the least of them; {censored} of the runs without video and {never} of those with it never "
+        "got there and count at their last step."
     )
 
 
-def pretraining_table(rows: Rows) -> list[list[str]]:
+def pretraining_table(rows: Table) -> list[list[str]]:
     """Return the paired difference between pretrained and random encoders after each round of watching."""
     ours, theirs = ({row["seed"]: row for row in rows if row["arm"] == arm} for arm in ("points-1000", "random-1000"))
     seeds = sorted(ours.keys() & theirs.keys())
@@ -140,7 +155,7 @@ def pretraining_table(rows: Rows) -> list[list[str]]:
     return lines
 
 
-def watched_table(rows: Rows) -> tuple[list[str], list[list[str]]]:
+def watched_table(rows: Table) -> tuple[list[str], list[list[str]]]:
     """Head and rows of each round of watching."""
     head = ["agent", "video's skill", "own steps", "success", "of each seed", "object within", "audited actions read"]
     lines = []

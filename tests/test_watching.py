@@ -141,21 +141,38 @@ def test_of_a_goal_image_only_what_is_achieved_is_seen():
     assert torch.equal(first(obs), first(elsewhere))
 
 
-def small_estimates(kept=(0, 2, 3)) -> Estimates:
+def small_estimates(kept=(0, 2, 3), points=0) -> Estimates:
     torch.manual_seed(0)
-    return Estimates(StateEstimator(random_encoder(image_size=16, tokeniser="local"), 5), kept, 1)
+    encoder = random_encoder(image_size=16, tokeniser="local")
+    if points:
+        encoder.look_for_points(points, seed=0)
+    return Estimates(StateEstimator(encoder, 5), kept, 1)
 
 
-def test_estimates_are_the_same_after_they_were_kept():
-    features = small_estimates()
+@pytest.mark.parametrize(("found", "points"), [(0, POINTS), (4, 4)])
+def test_estimates_are_the_same_after_they_were_kept(found, points):
+    features = small_estimates(points=found)
+    if features.estimator.linear is not None:
+        torch.nn.init.normal_(features.estimator.linear.weight)  # it begins with nothing
     frames = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 3), dtype=np.uint8)
     tensors = {name: tensor.clone() for name, tensor in features.tensors().items()}
     again = Estimates.from_kept(tensors, features.describe())
     assert features(frames).shape == (3, 3) == (3, *features.space.shape)
     assert np.array_equal(features(frames), again(frames))
     assert np.array_equal(features.look(frames)[:, :3], features(frames))
-    assert features.look(frames).shape == (3, 3 + 2 * POINTS)
+    assert features.look(frames).shape == (3, 3 + 2 * points)
+    assert features(frames).any()
     assert again.goal_size == 1
+
+
+def test_estimates_of_older_runs_come_back():
+    features = small_estimates()
+    frames = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 3), dtype=np.uint8)
+    older = {name.replace("estimator.own.", "estimator."): tensor for name, tensor in features.tensors().items()}
+    assert "estimator.maps.weight" in older
+    meta = features.describe()
+    del meta["encoder"]["points"]
+    assert np.array_equal(features(frames), Estimates.from_kept(older, meta)(frames))
 
 
 def test_an_estimator_whose_encoder_has_found_points_begins_with_their_best_linear_reading(played):
