@@ -229,12 +229,13 @@ def task_page(name: str, env_ids: Sequence[str]) -> str:
 
 
 def readme_section(title: str) -> str:
-    """A section of the README, without its heading; of links to files only the words stay."""
+    """A section of the README, without its heading; plots are the docs' own, of links to files only the words stay."""
     text = (ROOT / "README.md").read_text()
     found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
     if found is None:
         raise SystemExit(f'README.md has no section "{title}"')
-    return re.sub(r"\[([^]]+)\]\((?!https?:)[^)]+\)", r"\1", found.group(1).strip())
+    section = re.sub(r"\(benchmarks/results/([^/)]+\.svg)\)", r"(plots/\1)", found.group(1).strip())
+    return re.sub(r"(?<!!)\[([^]]+)\]\((?!https?:)[^)]+\)", r"\1", section)
 
 
 def factor_table() -> str:
