@@ -49,7 +49,7 @@ VIDEO_SEED, VIDEO_SEEDS = 3_000_000, 10_000  # of the videos: one each for the a
 Length = Literal["watching", "with trial", "alone", "few"]
 USUAL = Watching().settled(points=False)
 # Few steps of its own: the estimator of a random encoder gets four times the updates, as many as pretraining takes.
-FEW = Watching(play=48, attempts=48, rounds=2, estimator_updates=1200, inverse_updates=3000)
+FEW = Watching(play=48, attempts=48, rounds=2, estimator_updates=1200)
 FEW_RANDOM = replace(FEW, estimator_updates=4800)
 PRETRAINING = 800  # steps
 

@@ -432,7 +432,7 @@ def test_cloning_is_the_squared_error_of_what_an_actor_does_without_noise():
     [
         ("play", 5, "at least 10"),
         ("rounds", -1, "must not be negative"),
-        ("attempts", 9_000, "may take 9,000 episodes, got 27,000"),
+        ("attempts", 9_000, "may take 9,000 episodes, got 27,192"),
         ("last_goals", 1.5, r"lie in \[0, 1\]"),
         ("estimator_updates", 0, "must be positive"),
         ("cloning", -1.0, "must not be negative"),
@@ -443,9 +443,7 @@ def test_options_out_of_range_are_refused(option, value, says):
         Watching(**{option: value})
 
 
-def test_with_points_found_before_little_play_is_asked_for():
-    assert Watching().settled(points=False) == Watching(
-        play=192, attempts=128, estimator_updates=4800, inverse_updates=3000
-    )
-    little = Watching(play=48, attempts=7, estimator_updates=1200, inverse_updates=1000)
-    assert Watching(attempts=7).settled(points=True) == little
+def test_with_points_found_before_an_estimator_has_less_to_learn():
+    assert Watching().settled(points=False) == Watching(estimator_updates=4800)
+    assert Watching(play=48).settled(points=True) == Watching(play=48, estimator_updates=1200)
+    assert Watching(estimator_updates=7).settled(points=True) == Watching(estimator_updates=7)

@@ -8,31 +8,26 @@ from goalsight.base.options import check_not_negative, check_positive, check_sha
 
 LEAST_PLAY = 10  # episodes
 MOST_EPISODES = 9_000  # so many seeds are each run's own
-# What is asked for unless something else is: of an encoder that has to learn from play alone where things are, and of
-# one that has found points in video before.
-UNTAUGHT = {"play": 192, "attempts": 128, "estimator_updates": 4800, "inverse_updates": 3000}
-TAUGHT = {"play": 48, "attempts": 48, "estimator_updates": 1200, "inverse_updates": 1000}
+ESTIMATOR_UPDATES, WITH_POINTS = 4800, 1200  # from nothing, and from points that the encoder has found before
 
 
 @dataclass(frozen=True)
 class Watching:
     """Options of learning from silent video: play, read, label, imitate, attempt, and rehearse."""
 
-    play: int | None = None
-    """Episodes of unskilled play at the start, from which everything below is learnt first; their steps count. 192, or
-    48 with an encoder that finds points, unless given."""
+    play: int = 192
+    """Episodes of unskilled play at the start, from which everything below is learnt first; their steps count."""
     rounds: int = 3
     """Rounds of attempts: the arm does what it has imitated, learns from that, and labels the video anew."""
-    attempts: int | None = None
-    """Episodes of each round; their steps count. 128, or 48 with an encoder that finds points, unless given."""
+    attempts: int = 128
+    """Episodes of each round; their steps count."""
     noise: float = 0.3
     """Standard deviation of the noise on the actions of attempts; actions lie in [-1, 1]."""
     estimator_updates: int | None = None
     """Gradient steps of the state estimator on play; half as many after each round of attempts. 4,800, or 1,200 with an
     encoder that finds points, unless given."""
-    inverse_updates: int | None = None
-    """Gradient steps of the inverse model, on play and after each round. 3,000, or 1,000 with an encoder that finds
-    points, unless given."""
+    inverse_updates: int = 3000
+    """Gradient steps of the inverse model, on play and after each round."""
     imitation_updates: int = 6000
     """Gradient steps by which the actor imitates the labelled video, after play and after each round."""
     last_goals: float = 0.5
@@ -49,23 +44,20 @@ class Watching:
     as on held-out play."""
 
     def __post_init__(self) -> None:
-        given = [name for name in UNTAUGHT if getattr(self, name) is not None]
-        check_positive(self, *given, "imitation_updates")
+        given = () if self.estimator_updates is None else ("estimator_updates",)
+        check_positive(self, "play", "attempts", *given, "inverse_updates", "imitation_updates")
         check_not_negative(self, "rounds", "noise", "cloning", "hold", "most_doubt")
         check_share(self, "last_goals", "least_explained")
-        if self.play is not None and self.play < LEAST_PLAY:
+        if self.play < LEAST_PLAY:
             raise UserError(f"play must be at least {LEAST_PLAY} episodes, of which one is held out, got {self.play}")
-        if (episodes := (self.play or 0) + self.rounds * (self.attempts or 0)) > MOST_EPISODES:
+        if (episodes := self.play + self.rounds * self.attempts) > MOST_EPISODES:
             raise UserError(f"play and all attempts may take {MOST_EPISODES:,} episodes, got {episodes:,}")
 
     def settled(self, *, points: bool) -> Self:
-        """Return the same with numbers where none were given.
+        """Return the same with the estimator's updates, where none were given.
 
         Args:
             points: whether the encoder finds points.
-
-        Raises:
-            UserError: if play and attempts are too many.
         """
-        usual = TAUGHT if points else UNTAUGHT
-        return replace(self, **{name: usual[name] for name in usual if getattr(self, name) is None})
+        usual = WITH_POINTS if points else ESTIMATOR_UPDATES
+        return replace(self, estimator_updates=self.estimator_updates or usual)

@@ -124,8 +124,6 @@ class Watcher:
             UserError: if what is achieved cannot be read.
         """
         options = self._options
-        assert options.play, "settled"
-        assert options.attempts, "settled"
         assert options.estimator_updates, "settled"
         experience = self._gather(unskilled(self._env, self._seed), options.play)
         with self._seeded():
@@ -258,7 +256,6 @@ class Watcher:
             inverse = InverseModel(around.shape[-1], actions.shape[-1])
         taught = around.reshape(-1, around.shape[-1]), actions.reshape(-1, inverse.size)
         updates = self._options.inverse_updates
-        assert updates, "settled"
         self._show(inverse.fit(*taught, updates=updates, rng=self._rng), updates, READING, around.shape[-1])
         return inverse
 

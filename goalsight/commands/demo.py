@@ -4,8 +4,8 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +30,7 @@ class Plan:
         silent: whether what is watched is someone who can do it, so that the arm learns from those frames what to do.
         steps: of the training; the task's unless given.
         episode: frames of an episode of silent video, as many as the training's have steps.
-        rounds: of attempts.
+        watching: how silent video is learnt from, where not as usual: options of `Watching`.
     """
 
     env: str
@@ -39,13 +39,20 @@ class Plan:
     silent: bool = True
     steps: int | None = None
     episode: int = 50
-    rounds: int = 2
+    watching: Mapping[str, int] = field(default_factory=dict)
 
 
 PLANS = {
     "reach": Plan("goalsight/PandaReach-v1", 15_000, promise="about 4 minutes", silent=False),
-    "push": Plan("goalsight/PandaPush-v1", 40_000, promise="not yet timed", steps=6_400, episode=40),
-    "pick_place": Plan("goalsight/PandaPickPlace-v1", 50_000, promise="not yet timed", steps=10_000, rounds=3),
+    "push": Plan(
+        "goalsight/PandaPush-v1",
+        40_000,
+        promise="not yet timed",
+        steps=6_400,
+        episode=40,
+        watching={"play": 48, "attempts": 48, "rounds": 2},
+    ),
+    "pick_place": Plan("goalsight/PandaPickPlace-v1", 125_000, promise="not yet timed", steps=30_000),
 }
 SECONDS = 60.0  # of pretraining an encoder on play
 STEPS = 800  # of pretraining one that finds points, on silent video
@@ -172,7 +179,7 @@ def _by_silent_video(config: Demo, plan: Plan, out: Path) -> Line:
         env=EnvConfig(plan.env, obs="pixels"),
         video=(video,),
         encoder=str(encoder),
-        watching=Watching(rounds=plan.rounds).settled(points=True),
+        watching=Watching(**plan.watching).settled(points=True),
         steps=plan.steps,
         eval_every=5_000,
         out=agent,
