@@ -148,7 +148,7 @@ def pretraining_table(rows: Table) -> list[list[str]]:
             [
                 f"{rounds[0]['env_steps']:,}",
                 *(f"{mean(one):.0%} ({' '.join(f'{each:.0%}' for each in one)})" for one in success.tolist()),
-                f"{found.value:+.0f} [{found.low:+.0f}, {found.high:+.0f}]",
+                f"{found.value:+.1f} [{found.low:+.1f}, {found.high:+.1f}]",
                 " ".join(map(str, seeds)),
             ]
         )
