@@ -49,11 +49,11 @@ PLANS = {
     "push": Plan(
         "goalsight/PandaPush-v1",
         40_000,
-        promise="not yet timed",
-        steps=6_400,
+        promise="about 8 minutes",
+        steps=4_200,
         episode=40,
         points=True,
-        watching={"play": 48, "attempts": 48, "rounds": 2},
+        watching={"play": 48, "attempts": 48, "rounds": 1},
     ),
     "pick_place": Plan("goalsight/PandaPickPlace-v1", 125_000, promise="not yet timed", steps=34_000),
 }
