@@ -49,7 +49,7 @@ PLANS = {
     "push": Plan(
         "goalsight/PandaPush-v1",
         40_000,
-        promise="about 8 minutes",
+        promise="evaluated after about 7 minutes",
         steps=4_200,
         episode=40,
         points=True,
@@ -190,13 +190,11 @@ def _by_silent_video(config: Demo, plan: Plan, out: Path) -> Line:
         **shared,
     )
     alone = replace(learning, video=(), encoder="random", eyes="estimates", out=without)
+    finding = "an encoder watches the frames, and finds points on what moves"
+    pretraining: list[Stage] = [("pretrain", finding, lambda: pretrain(watching))] if plan.points else []
     stages: list[Stage] = [
         ("collect", "someone who can do it is filmed", lambda: collect(collecting)),
-        (
-            "pretrain",
-            "an encoder watches the frames, and finds points on what moves",
-            lambda: pretrain(watching),
-        ),
+        *pretraining,
         ("train", "an agent watches the frames in silence, and learns what to do", lambda: train(learning)),
         ("without", "as many steps of another that has no video", lambda: train(alone)),
         ("eval", "new goals, never trained on", lambda: [_judged(config, run) for run in (agent, without)]),
@@ -207,9 +205,8 @@ def _by_silent_video(config: Demo, plan: Plan, out: Path) -> Line:
             lambda: [report(Report(run=agent)), compare(Compare((agent, without), out=out))],
         ),
     ]
-    if not plan.points:
-        return Line([stage for stage in stages if stage[0] != "pretrain"], {"comparison": out / PAGE})
-    return Line(stages, {"pictures": encoder / "pictures", "comparison": out / PAGE})
+    pictures = {"pictures": encoder / "pictures"} if plan.points else {}
+    return Line(stages, {**pictures, "comparison": out / PAGE})
 
 
 def _judged(config: Demo, run: Path) -> dict[str, Any]:
