@@ -18,6 +18,7 @@ import tyro
 from learning import NEVER, evaluations_of
 from numpy.typing import NDArray
 from reporting import RESULTS, Rows, provenance
+from watching_doses import DOSES
 from watching_summary import with_earlier, write
 
 from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
@@ -46,12 +47,13 @@ AIMLESS = Mix(push=0.0, grasp=0.0, expert=0.0, wander=0.6, random=0.4)
 VIDEO_SEED, VIDEO_SEEDS = 3_000_000, 10_000  # of the videos: one each for the agents' seeds
 
 
-Length = Literal["watching", "with trial", "alone", "few"]
+Length = Literal["watching", "with trial", "alone", "few", "few with trial"]
 USUAL = Watching().settled(points=False)
 # Few steps of its own: the estimator of a random encoder gets four times the updates, as many as pretraining takes.
 FEW = Watching(play=48, attempts=48, rounds=2, estimator_updates=1200)
 FEW_RANDOM = replace(FEW, estimator_updates=4800)
 PRETRAINING = 800  # steps
+LOOKS = ("colour", "light", "camera", "distractors")
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,12 @@ class Arm:
     robot: str = "panda"  # in the video
     encoder: Literal["random", "points"] = "random"  # points: pretrained on the video, before it is imitated
     watching: Watching = USUAL
+    vary: tuple[str, ...] = ()  # what looks otherwise in every episode: of the video, of training, and when judged
 
     @property
-    def recording(self) -> tuple[str, int, str, str]:
+    def recording(self) -> tuple[str, int, str, str, tuple[str, ...]]:
         """What is recorded for it: arms that are alike in this watch the same recording."""
-        return ("expert" if self.shows == "shuffled" else self.shows, self.episodes, self.task, self.robot)
+        return ("expert" if self.shows == "shuffled" else self.shows, self.episodes, self.task, self.robot, self.vary)
 
 
 ARMS = {
@@ -90,12 +93,18 @@ ARMS = {
     "expert-10000": Arm("expert", 10_000, "watching"),
     "points-1000": Arm("expert", 1000, "few", encoder="points", watching=FEW),
     "random-1000": Arm("expert", 1000, "few", watching=FEW_RANDOM),
+    "points-1000-varied": Arm("expert", 1000, "few", encoder="points", watching=FEW, vary=LOOKS),
+    "random-1000-varied": Arm("expert", 1000, "few", watching=FEW_RANDOM, vary=LOOKS),
+    **{
+        arm: Arm("expert", episodes, "few with trial", encoder="points", watching=FEW)
+        for arm, episodes in DOSES.items()
+    },
 }
 # Environment steps in all. Watching alone takes 192 + 3 x 128 episodes, of 40 steps each in Push and 50 in PickPlace;
 # few are 3 x 48 episodes.
 LENGTHS: dict[str, dict[Length, int]] = {
-    "push": {"watching": 23_200, "with trial": 40_000, "alone": 100_000, "few": 5_800},
-    "pick_place": {"watching": 29_000, "with trial": 45_000, "alone": 150_000, "few": 7_300},
+    "push": {"watching": 23_200, "with trial": 40_000, "alone": 100_000, "few": 5_800, "few with trial": 20_000},
+    "pick_place": {"watching": 29_000, "with trial": 45_000, "alone": 150_000, "few": 7_300, "few with trial": 25_000},
 }
 
 
@@ -154,12 +163,13 @@ def video_of(arm: Arm, own: str, seed: int, folder: Path) -> Path:
 
 def recorded(arm: Arm, env: str, seed: int, folder: Path) -> Path:
     """Return a recording of these environments, made if it is not there."""
-    out = folder / f"{arm.robot}-{spec_of(env).name}-{arm.shows}-{arm.episodes}-{seed}"
+    looks = "-varied" if arm.vary else ""
+    out = folder / f"{arm.robot}-{spec_of(env).name}-{arm.shows}-{arm.episodes}{looks}-{seed}"
     if not out.exists():
         training = TASKS[spec_of(env).task or ""].training
         collect(
             Collect(
-                env=PlayEnv(env),
+                env=PlayEnv(env, vary=arm.vary),
                 steps=training.horizon or 50,
                 frames=arm.episodes * (training.horizon or 50),
                 seed=VIDEO_SEED + VIDEO_SEEDS * seed,
@@ -279,7 +289,7 @@ def trained(name: str, seed: int, config: WatchingWorth) -> Path:
     if arm.encoder == "points" and video is not None:
         pixels["encoder"] = str(pretrained(video, seed, config.runs / f"{config.task}-{name}-{seed}-encoder"))
     asked = Train(
-        EnvConfig(config.env, obs=arm.obs),
+        EnvConfig(config.env, obs=arm.obs, vary=arm.vary),
         video=() if video is None else (video,),
         watching=arm.watching,
         seed=seed,
@@ -308,6 +318,8 @@ def asked_of(name: str, config: WatchingWorth) -> dict[str, Any]:
         watching |= {"play": how.play, "attempts": how.attempts, "encoder": arm.encoder}
     if arm.encoder == "points":
         watching["pretraining"] = PRETRAINING
+    if arm.vary:
+        watching["vary"] = list(arm.vary)
     return {
         "shows": arm.shows,
         "episodes": arm.episodes,

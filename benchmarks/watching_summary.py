@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from reporting import RESULTS, Rows, markdown_table
+from watching_doses import DOSES, told
 
 from goalsight.envs.ids import id_of
 from goalsight.envs.tasks import TASKS
@@ -36,8 +37,12 @@ NAMES = {
     "expert-10000": "watched 10,000 episodes",
     "points-1000": "pretrained on 1,000, then watched them",
     "random-1000": "watched 1,000, random encoder",
+    "points-1000-varied": "pretrained on 1,000 of varied looks",
+    "random-1000-varied": "watched 1,000 of varied looks, random encoder",
+    **{arm: f"pretrained on {episodes:,}, then trial" for arm, episodes in DOSES.items()},
 }
 DRAWN = ("points-1000", "expert-2500", "random-1000", "expert-500", "no-video", "no-video-before", "state")
+LOOKS = {"": "", "-varied": " where colours, light, camera and distractors vary"}  # by the end of arms' names
 BEFORE = RESULTS / "watching-two-rounds.json"  # what was registered first, on Push
 Table = list[dict[str, Any]]
 
@@ -81,11 +86,13 @@ def write(rows: Table, out: Path) -> str:
         markdown_table(*watched_table(rows)),
     ]
     tables[1:1] = ratios(found)
-    if lines := pretraining_table(rows):
-        tables += [
-            "What an encoder pretrained on the same video adds, before any step of trial: paired over seeds.",
-            markdown_table(["own steps", "pretrained", "random", "difference [points]", "seeds"], lines),
-        ]
+    for looks, where in LOOKS.items():
+        if lines := pretraining_table(rows, looks):
+            tables += [
+                f"What an encoder pretrained on the same video adds{where}, before any trial: paired over seeds.",
+                markdown_table(["own steps", "pretrained", "random", "difference [points]", "seeds"], lines),
+            ]
+    tables += told(rows, out.with_name(f"{out.stem}-doses.svg"))
     text = "\n\n".join(tables).replace(GROUP, "") + "\n"
     out.with_suffix(".md").write_text(text)
     out.with_suffix(".html").write_text(render(found).replace(GROUP, ""))
@@ -132,9 +139,15 @@ def ratio(found: Comparison, watching: str, without: str) -> str | None:
     )
 
 
-def pretraining_table(rows: Table) -> list[list[str]]:
-    """Return the paired difference between pretrained and random encoders after each round of watching."""
-    ours, theirs = ({row["seed"]: row for row in rows if row["arm"] == arm} for arm in ("points-1000", "random-1000"))
+def pretraining_table(rows: Table, looks: str) -> list[list[str]]:
+    """Return the paired difference between pretrained and random encoders after each round of watching.
+
+    Args:
+        rows: of one task.
+        looks: the end of the arms' names.
+    """
+    arms = (f"points-1000{looks}", f"random-1000{looks}")
+    ours, theirs = ({row["seed"]: row for row in rows if row["arm"] == arm} for arm in arms)
     seeds = sorted(ours.keys() & theirs.keys())
     if len(seeds) < 2:
         return []

@@ -175,6 +175,15 @@ def test_a_line_lies_where_it_should():
     assert 'points="80.0,250.0 504.0,14.0"' in text
 
 
+def test_a_tenfold_is_as_wide_as_another_and_ticks_are_powers_of_ten():
+    # From 10 to 1,000 are two powers: 100 lies in the middle of the 424 pixels.
+    text = line_plot(
+        [Series("a", [20, 100, 1000], [1, 1, 1])], x_label="x", y_label="y", percent=True, logarithmic=True
+    )
+    assert " 292.0,14.0 504.0,14.0" in text
+    assert [f">{tick}<" in text for tick in ("10", "100", "1k", "10k")] == [True, True, True, False]
+
+
 def test_bars_are_as_long_as_their_share():
     # 640 wide with margins 96 and 150: a share of a half is (640 - 246) / 2 = 197 pixels.
     assert 'width="197.0"' in success_plot({"agent": wilson(5, 10)})

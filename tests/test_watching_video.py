@@ -200,7 +200,7 @@ def test_an_encoder_without_a_map_and_scenes_without_goal_images_are_refused_bef
         train(replace(asked, env=foreign, video=(tmp_path / "film.mp4",)))
     encoder = random_encoder(image_size=SIZE, seed=0, tokeniser="conv")
     monkeypatch.setattr(learning, "find_encoder", lambda *_, **__: encoder)
-    with pytest.raises(UserError, match="found on the map of the tokeniser local, this encoder's is conv; pretrain one"):
+    with pytest.raises(UserError, match="found on the map of the tokeniser local, this encoder's is conv"):
         train(asked)
     assert not (tmp_path / "run").exists()
 

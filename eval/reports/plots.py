@@ -1,7 +1,7 @@
 """Small plots as SVG text: lines with legible axes, and nothing to install or to download."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from math import ceil, floor, isfinite, log10
 
@@ -31,6 +31,7 @@ class Axis:
     step: float
     label: str
     percent: bool = False
+    powers: bool = False  # the range and its ticks are logarithms of base 10
 
     @property
     def ticks(self) -> list[float]:
@@ -42,8 +43,9 @@ class Axis:
         """A tick as people write it: `40%`, `0.25`, `12k`."""
         if self.percent:
             return f"{100 * value:.0f}%"
+        value, largest = (10.0**value, 10.0**value) if self.powers else (value, max(abs(self.low), abs(self.high)) / 2)
         for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-            if max(abs(self.low), abs(self.high)) >= 2 * size:
+            if largest >= size:
                 return "0" if value == 0 else f"{round(value / size, 6):g}{unit}"
         return f"{round(value, 9):g}"
 
@@ -70,8 +72,21 @@ def axis(values: Sequence[float], label: str, *, percent: bool = False, from_zer
     return Axis(floor(low / step + 1e-9) * step, max(ceil(high / step - 1e-9) * step, low + step), step, label)
 
 
+def powers(values: Sequence[float], label: str) -> Axis:
+    """An axis from the power of ten below to the one above all values, which are logarithms of base 10."""
+    low, high = floor(min(values)), ceil(max(values))
+    return Axis(low, max(high, low + 1), 1.0, label, powers=True)
+
+
 def line_plot(
-    series: Sequence[Series], *, x_label: str, y_label: str, percent: bool = False, width: int = 520, height: int = 300
+    series: Sequence[Series],
+    *,
+    x_label: str,
+    y_label: str,
+    percent: bool = False,
+    logarithmic: bool = False,
+    width: int = 520,
+    height: int = 300,
 ) -> str:
     """Lines over a common x axis.
 
@@ -80,12 +95,16 @@ def line_plot(
         x_label: name and unit of x.
         y_label: name and unit of y.
         percent: y are shares, shown from 0 to 100%.
+        logarithmic: x are positive, shown by their logarithms, with a tick at each power of ten.
         width: of the picture [pixels].
         height: likewise.
     """
     names = _legend_places(series, left=80, right=width - 16) if len(series) > 1 else []
     left, right, top, bottom = 80, 16, 14 + (names[-1][1] + 8 if names else 0), 50
-    across = axis([x for one in series for x in one.x], x_label)
+    if logarithmic:
+        series = [replace(one, x=[log10(x) for x in one.x]) for one in series]
+    numbers = [x for one in series for x in one.x]
+    across = powers(numbers, x_label) if logarithmic else axis(numbers, x_label)
     heights = [y for one in series for line in (one.y, *(one.band or ())) for y in line]
     up = axis(heights, y_label, percent=percent, from_zero=False)
 
