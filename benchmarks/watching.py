@@ -95,6 +95,7 @@ ARMS = {
     "random-1000": Arm("expert", 1000, "few", watching=FEW_RANDOM),
     "points-1000-varied": Arm("expert", 1000, "few", encoder="points", watching=FEW, vary=LOOKS),
     "random-1000-varied": Arm("expert", 1000, "few", watching=FEW_RANDOM, vary=LOOKS),
+    "points-1000-ur5e": Arm("expert", 1000, "few", encoder="points", watching=FEW, robot="ur5e"),
     **{
         arm: Arm("expert", episodes, "few with trial", encoder="points", watching=FEW)
         for arm, episodes in DOSES.items()

@@ -39,6 +39,7 @@ NAMES = {
     "random-1000": "watched 1,000, random encoder",
     "points-1000-varied": "pretrained on 1,000 of varied looks",
     "random-1000-varied": "watched 1,000 of varied looks, random encoder",
+    "points-1000-ur5e": "pretrained on 1,000 of a UR5e",
     **{arm: f"pretrained on {episodes:,}, then trial" for arm, episodes in DOSES.items()},
 }
 DRAWN = ("points-1000", "expert-2500", "random-1000", "expert-500", "no-video", "no-video-before", "state")
