@@ -26,7 +26,7 @@ class Watching:
     estimator_updates: int | None = None
     """Gradient steps of the state estimator on play; half as many after each round of attempts. 4,800, or 1,200 with an
     encoder that finds points, unless given."""
-    inverse_updates: int = 3000
+    inverse_updates: int = 1000
     """Gradient steps of the inverse model, on play and after each round."""
     imitation_updates: int = 6000
     """Gradient steps by which the actor imitates the labelled video, after play and after each round."""
