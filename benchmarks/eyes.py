@@ -71,7 +71,8 @@ def played(looks: str, policy: Literal["unskilled", "expert"], episodes: int, se
         training_starts=policy == "unskilled",
     )
     try:
-        acts: Policy = unskilled(env, seed) if policy == "unskilled" else Noisy(make_policy("expert", seed), 0.3, seed)
+        expert = Noisy(make_policy("expert", seed=seed), 0.3, seed)
+        acts: Policy = unskilled(env, seed) if policy == "unskilled" else expert
         found = gather(env, acts, episodes=episodes, seed=seed)
         tool, goal = env.state_layout()["tool"], found.goals["desired_goal"].shape[1]
     finally:

@@ -26,6 +26,7 @@ NAMES = {
     "expert-100": "watched 100 episodes",
     "expert-25": "watched 25 episodes",
     "no-video": "no video",
+    "no-video-unfiltered": "no video, until 2026-11-28",
     "no-video-before": "no video, as first registered",
     "state": "no video, sees the state",
     "shuffled-500": "500, frames shuffled",
@@ -42,7 +43,16 @@ NAMES = {
     "points-1000-ur5e": "pretrained on 1,000 of a UR5e",
     **{arm: f"pretrained on {episodes:,}, then trial" for arm, episodes in DOSES.items()},
 }
-DRAWN = ("points-1000", "expert-2500", "random-1000", "expert-500", "no-video", "no-video-before", "state")
+DRAWN = (
+    "points-1000",
+    "expert-2500",
+    "random-1000",
+    "expert-500",
+    "no-video",
+    "no-video-unfiltered",
+    "no-video-before",
+    "state",
+)
 LOOKS = {"": "", "-varied": " where colours, light, camera and distractors vary"}  # by the end of arms' names
 BEFORE = RESULTS / "watching-two-rounds.json"  # what was registered first, on Push
 Table = list[dict[str, Any]]
@@ -110,7 +120,8 @@ def with_earlier(rows: Table, task: str) -> Table:
 
 def ratios(found: Comparison) -> list[str]:
     """Return the sentences of `ratio` for the agents that watch, beside those without video that share most seeds."""
-    pairs = [("expert-2500", "no-video"), ("points-1000", "no-video"), ("points-1000", "no-video-before")]
+    without = ("no-video", "no-video-unfiltered", "no-video-before")
+    pairs = [(watching, name) for watching in ("expert-2500", "points-1000") for name in without]
     return [sentence for ours, theirs in pairs if (sentence := ratio(found, ours, theirs)) is not None]
 
 

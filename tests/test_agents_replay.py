@@ -111,6 +111,25 @@ def test_exactly_four_goals_in_five_are_relabelled():
     assert (rows.goal != HORIZON + 1).sum() == 200
 
 
+def test_most_goals_of_hindsight_are_not_achieved_yet_where_there_are_such():
+    buffer = make(1, 12, relabelled=1.0)
+    still, moving = np.zeros((2, HORIZON + 1), np.float32), np.tile(np.arange(HORIZON + 1, dtype=np.float32), (2, 1))
+    achieved = np.repeat(np.concatenate([still, moving])[..., None], 3, 2)
+    frames = {
+        "observation": np.zeros((4, HORIZON + 1, 2), np.float32),
+        "achieved_goal": achieved,
+        "features": np.zeros((4, HORIZON + 1, 4, 2), np.float16),
+    }
+    goals = {"desired_goal": np.full((4, 3), 9.0, np.float32), "goal_features": np.zeros((4, 4, 2), np.float16)}
+    buffer.add_episodes(frames, goals, np.zeros((4, HORIZON, 2), np.float32))
+    rows = buffer.draw(20_000)
+    known = buffer.frames["achieved_goal"][..., 0].numpy()
+    there = known[rows.block, rows.time] == known[rows.block, rows.goal]
+    # In half of the draws nothing moves: a tenth is taken as drawn, of the rest 0.5 ** 4 are left.
+    assert there.mean() == pytest.approx(0.1 * 0.5 + 0.9 * 0.5**4, abs=0.01)
+    assert (rows.goal > rows.time).all()
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     lengths=st.lists(st.lists(st.integers(1, HORIZON), min_size=1, max_size=8), min_size=1, max_size=4),
