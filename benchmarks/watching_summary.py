@@ -120,8 +120,7 @@ def with_earlier(rows: Table, task: str) -> Table:
 
 def ratios(found: Comparison) -> list[str]:
     """Return the sentences of `ratio` for the agents that watch, beside those without video that share most seeds."""
-    without = ("no-video", "no-video-unfiltered", "no-video-before")
-    pairs = [(watching, name) for watching in ("expert-2500", "points-1000") for name in without]
+    pairs = [(watching, without) for watching in ("expert-2500", "points-1000") for without in WITHOUT]
     return [sentence for ours, theirs in pairs if (sentence := ratio(found, ours, theirs)) is not None]
 
 
