@@ -43,16 +43,8 @@ NAMES = {
     "points-1000-ur5e": "pretrained on 1,000 of a UR5e",
     **{arm: f"pretrained on {episodes:,}, then trial" for arm, episodes in DOSES.items()},
 }
-DRAWN = (
-    "points-1000",
-    "expert-2500",
-    "random-1000",
-    "expert-500",
-    "no-video",
-    "no-video-unfiltered",
-    "no-video-before",
-    "state",
-)
+WITHOUT = ("no-video", "no-video-unfiltered", "no-video-before")
+DRAWN = ("points-1000", "expert-2500", "random-1000", "expert-500", *WITHOUT, "state")
 LOOKS = {"": "", "-varied": " where colours, light, camera and distractors vary"}  # by the end of arms' names
 BEFORE = RESULTS / "watching-two-rounds.json"  # what was registered first, on Push
 Table = list[dict[str, Any]]
