@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,31 @@ def test_published_summaries_are_what_the_statistics_say_of_the_published_runs(
     summary = learning_summary.summarise(result["runs"])
     assert json.loads(json.dumps(summary)) == result["summary"]
     assert learning_summary.report(summary) + "\n" == published.with_suffix(".md").read_text()
+
+
+def test_the_line_through_doses_is_one_of_log_odds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    watching_doses = importlib.import_module("watching_doses")
+    # Odds of 1, 10 and 100 to one: ten times as many episodes multiply them by ten.
+    fitted = watching_doses.line([{10: 0.5, 1_000: 100 / 101}, {100: 10 / 11}], episodes=10**9)
+    assert fitted == pytest.approx((math.log(10), -math.log(10)), abs=1e-4)
+    assert watching_doses.at(fitted, 10_000) == pytest.approx(1_000 / 1_001)
+
+
+def test_doses_are_told_by_what_came_before_trial_and_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    watching_doses = importlib.import_module("watching_doses")
+
+    def row(arm: str, seed: int, *success: float) -> dict:
+        evaluations = [{"env_steps": 1_000 * k, "success": value} for k, value in enumerate(success)]
+        return {"arm": arm, "seed": seed, "evaluations": evaluations, "watching": [{"env_steps": 1_000}]}
+
+    rows = [row("points-25", 0, 0.0, 0.1, 0.2), row("points-100", 0, 0.0, 0.5, 0.6), row("no-video", 0, 0.9, 0.9, 0.9)]
+    assert watching_doses.told(rows, tmp_path / "doses.svg") == []  # two doses make no curve
+    text = "\n".join(watching_doses.told([*rows, row("points-500", 0, 0.0, 0.9, 1.0)], tmp_path / "doses.svg"))
+    assert "| 100 | imitation alone | 50% | 50% |" in text
+    assert "| 500 | and then trial | 100% | 100% |" in text
+    assert "and 90% came" in text
+    assert (tmp_path / "doses.svg").read_text().startswith("<svg")

@@ -55,7 +55,9 @@ PLANS = {
         points=True,
         watching={"play": 48, "attempts": 48, "rounds": 1},
     ),
-    "pick_place": Plan("goalsight/PandaPickPlace-v1", 125_000, promise="not yet timed", steps=34_000),
+    "pick_place": Plan(
+        "goalsight/PandaPickPlace-v1", 125_000, promise="not yet timed", steps=23_000, watching={"rounds": 2}
+    ),
 }
 SECONDS = 60.0  # of pretraining an encoder on play
 STEPS = 800  # of pretraining one that finds points, on silent video
