@@ -1,0 +1,91 @@
+"""What finished agents of `watching.py` come to when looks vary that never varied while they learnt.
+
+No agent learns here: those with an encoder pretrained on the video, and those with a random one, seed by seed.
+"""
+
+import contextlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import tyro
+from reporting import RESULTS, Rows, markdown_table, provenance
+from watching import LOOKS
+
+from goalsight.base.errors import UserError
+from goalsight.base.interruption import stopped_by
+from goalsight.envs.config import EnvChanges
+from goalsight.eval.evaluate import Eval, evaluate
+from goalsight.eval.stats import bootstrap
+
+CLEAN, ALL = "none", "all four"
+VARIED: dict[str, tuple[str, ...]] = {CLEAN: (), **{look: (look,) for look in LOOKS}, ALL: LOOKS}
+ARMS = ("points-1000", "random-1000")
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Evaluate agents under looks that vary; what the result holds already is skipped."""
+
+    task: str = "push"
+    """The task, with the Panda."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    """Of the agents."""
+    episodes: int = 200
+    """Episodes that each is evaluated in; their starts and goals are the same whatever varies."""
+    runs: Path = Path("runs/watching")
+    """Where `watching.py` keeps them."""
+    out: Path = RESULTS / "looks.json"
+    """The result."""
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """Return success as Markdown, and the paired differences."""
+    lines = []
+    for varies in VARIED:
+        of = {arm: {row["seed"]: row for row in rows if (row["varies"], row["arm"]) == (varies, arm)} for arm in ARMS}
+        seeds = sorted(set.intersection(*(set(rows_of) for rows_of in of.values())))
+        if len(seeds) < 2:
+            continue
+        values = [[of[arm][seed]["success"] for seed in seeds] for arm in ARMS]
+        apart = 100 * np.subtract(*values)
+        found = bootstrap(lambda drawn: drawn.mean(axis=-1), apart, rng=np.random.default_rng(0))
+        shown = (f"{mean(one):.0%} ({' '.join(f'{each:.0%}' for each in one)})" for one in values)
+        lines.append([varies, *shown, f"{found.value:+.1f} [{found.low:+.1f}, {found.high:+.1f}]"])
+    return markdown_table(["varies", "pretrained", "random", "difference [points]"], lines)
+
+
+def main(config: Looks) -> None:
+    """Evaluate what is missing, and write what all of it says."""
+    result = Rows(config.out)
+    asked = [
+        {"task": config.task, "arm": arm, "seed": seed, "varies": varies, "episodes": config.episodes}
+        for seed in config.seeds
+        for arm in ARMS
+        for varies in VARIED
+    ]
+    for one in asked:
+        if not result.lacks(one):
+            continue
+        about = provenance()
+        run = config.runs / f"{one['task']}-{one['arm']}-{one['seed']}"
+        with contextlib.redirect_stdout(sys.stderr):
+            changes = EnvChanges(vary=VARIED[str(one["varies"])])
+            found = evaluate(Eval(run, env=changes, episodes=config.episodes, checkpoint="last"))
+        if stopped_by():
+            print("stopped; start again to go on", file=sys.stderr)
+            break
+        result.put({**one, "success": found["success"]["rate"], **about}, *one)
+    text = report(result.rows)
+    config.out.with_suffix(".md").write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Looks, description=__doc__))
+    except UserError as error:
+        sys.exit(str(error))
