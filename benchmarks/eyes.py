@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import tyro
 from numpy.typing import NDArray
-from reporting import RESULTS, Rows, markdown_table, provenance
+from reporting import RESULTS, Rows, apart, markdown_table, provenance, shared_seeds
 from watching import ARMS, FEW, FEW_RANDOM, LOOKS, VIDEO_SEEDS, pretrained, recorded
 
 from goalsight.agents.networks.estimator import StateEstimator
@@ -29,7 +29,6 @@ from goalsight.base.errors import UserError
 from goalsight.base.interruption import interrupted, stopped_by
 from goalsight.envs.config import EnvConfig
 from goalsight.envs.making import make
-from goalsight.eval.stats import bootstrap
 
 ENV, VIEW, STEPS = "goalsight/PandaPush-v1", "pixels", 40
 PLAY_SEED, TEST_SEED = 5_000_000, 6_000_000  # of the first episode
@@ -140,24 +139,16 @@ def report(rows: list[dict[str, Any]]) -> str:
     """Return the errors as Markdown, and their paired differences."""
     lines = []
     for looks, taught in sorted({(row["looks"], row["taught"]) for row in rows}):
-        of = {
-            arm: {row["seed"]: row for row in rows if (row["looks"], row["taught"], row["arm"]) == (looks, taught, arm)}
-            for arm in ("points", "random")
-        }
-        seeds = sorted(of["points"].keys() & of["random"].keys())
-        if len(seeds) < 2:
+        ours, theirs = shared_seeds(
+            [row for row in rows if (row["looks"], row["taught"]) == (looks, taught)], ("points", "random")
+        )
+        if len(ours) < 2:
             continue
         for what in ("object", "object_median", "goal", "tool"):
-            values = {arm: [100 * of[arm][seed][what] for seed in seeds] for arm in of}
-            apart = np.subtract(values["points"], values["random"])
-            found = bootstrap(lambda drawn: drawn.mean(axis=-1), apart, rng=np.random.default_rng(0))
-            lines.append(
-                [
-                    f"{looks}, {of['points'][seeds[0]]['labelled_frames']:,} frames, {what.replace('_', ', ')}",
-                    *(f"{mean(one):.2f} ({' '.join(f'{each:.2f}' for each in one)})" for one in values.values()),
-                    f"{found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}]",
-                ]
-            )
+            values = [[100 * row[what] for row in some] for some in (ours, theirs)]
+            shown = (f"{mean(one):.2f} ({' '.join(f'{each:.2f}' for each in one)})" for one in values)
+            name = f"{looks}, {ours[0]['labelled_frames']:,} frames, {what.replace('_', ', ')}"
+            lines.append([name, *shown, apart(*values, digits=2)])
     return markdown_table(["error [cm]", "pretrained", "random", "difference"], lines)
 
 

@@ -10,16 +10,14 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import numpy as np
 import tyro
-from reporting import RESULTS, Rows, markdown_table, provenance
+from reporting import RESULTS, Rows, apart, markdown_table, provenance, shared_seeds
 from watching import LOOKS
 
 from goalsight.base.errors import UserError
 from goalsight.base.interruption import stopped_by
 from goalsight.envs.config import EnvChanges
 from goalsight.eval.evaluate import Eval, evaluate
-from goalsight.eval.stats import bootstrap
 
 CLEAN, ALL = "none", "all four"
 VARIED: dict[str, tuple[str, ...]] = {CLEAN: (), **{look: (look,) for look in LOOKS}, ALL: LOOKS}
@@ -46,15 +44,12 @@ def report(rows: list[dict[str, Any]]) -> str:
     """Return success as Markdown, and the paired differences."""
     lines = []
     for varies in VARIED:
-        of = {arm: {row["seed"]: row for row in rows if (row["varies"], row["arm"]) == (varies, arm)} for arm in ARMS}
-        seeds = sorted(set.intersection(*(set(rows_of) for rows_of in of.values())))
-        if len(seeds) < 2:
+        ours, theirs = shared_seeds([row for row in rows if row["varies"] == varies], ARMS)
+        if len(ours) < 2:
             continue
-        values = [[of[arm][seed]["success"] for seed in seeds] for arm in ARMS]
-        apart = 100 * np.subtract(*values)
-        found = bootstrap(lambda drawn: drawn.mean(axis=-1), apart, rng=np.random.default_rng(0))
-        shown = (f"{mean(one):.0%} ({' '.join(f'{each:.0%}' for each in one)})" for one in values)
-        lines.append([varies, *shown, f"{found.value:+.1f} [{found.low:+.1f}, {found.high:+.1f}]"])
+        values = [[100 * row["success"] for row in some] for some in (ours, theirs)]
+        shown = (f"{mean(one):.0f}% ({' '.join(f'{each:.0f}%' for each in one)})" for one in values)
+        lines.append([varies, *shown, apart(*values)])
     return markdown_table(["varies", "pretrained", "random", "difference [points]"], lines)
 
 

@@ -6,9 +6,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from goalsight.base.errors import UserError
 from goalsight.base.files import atomic_write_json, read_json
 from goalsight.base.provenance import provenance as base_provenance
+from goalsight.eval.stats import bootstrap
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -91,6 +94,20 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table; all columns but the first are set to the right."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def apart(ours: Sequence[float], theirs: Sequence[float], digits: int = 1) -> str:
+    """Return the mean difference of values that are paired by seed, with its 95% interval over seeds, as text."""
+    differences = np.subtract(ours, theirs)
+    found = bootstrap(lambda drawn: drawn.mean(axis=-1), differences, rng=np.random.default_rng(0))
+    return f"{found.value:+.{digits}f} [{found.low:+.{digits}f}, {found.high:+.{digits}f}]"
+
+
+def shared_seeds(rows: Sequence[dict[str, Any]], arms: Sequence[str]) -> list[list[dict[str, Any]]]:
+    """Return the rows of each arm by seed, of the seeds that all arms have."""
+    of = [{row["seed"]: row for row in rows if row["arm"] == arm} for arm in arms]
+    seeds = sorted(set.intersection(*map(set, of)))
+    return [[each[seed] for seed in seeds] for each in of]
 
 
 def significant(value: float, digits: int = 3) -> float:

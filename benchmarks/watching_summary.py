@@ -5,7 +5,7 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-from reporting import RESULTS, Rows, markdown_table
+from reporting import RESULTS, Rows, apart, markdown_table, shared_seeds
 from watching_doses import DOSES, told
 
 from goalsight.envs.ids import id_of
@@ -149,25 +149,15 @@ def pretraining_table(rows: Table, looks: str) -> list[list[str]]:
         rows: of one task.
         looks: the end of the arms' names.
     """
-    arms = (f"points-1000{looks}", f"random-1000{looks}")
-    ours, theirs = ({row["seed"]: row for row in rows if row["arm"] == arm} for arm in arms)
-    seeds = sorted(ours.keys() & theirs.keys())
-    if len(seeds) < 2:
+    ours, theirs = shared_seeds(rows, (f"points-1000{looks}", f"random-1000{looks}"))
+    if len(ours) < 2:
         return []
     lines = []
-    both = [group[seed]["watching"] for group in (ours, theirs) for seed in seeds]
-    for rounds in zip(*both, strict=True):
-        success = np.array([one["success"] for one in rounds]).reshape(2, -1)
-        apart = 100 * (success[0] - success[1])
-        found = bootstrap(lambda drawn: drawn.mean(axis=-1), apart, rng=np.random.default_rng(0))
-        lines.append(
-            [
-                f"{rounds[0]['env_steps']:,}",
-                *(f"{mean(one):.0%} ({' '.join(f'{each:.0%}' for each in one)})" for one in success.tolist()),
-                f"{found.value:+.1f} [{found.low:+.1f}, {found.high:+.1f}]",
-                " ".join(map(str, seeds)),
-            ]
-        )
+    for rounds in zip(*(row["watching"] for row in ours + theirs), strict=True):
+        success = [[100 * one["success"] for one in some] for some in (rounds[: len(ours)], rounds[len(ours) :])]
+        shown = (f"{mean(one):.0f}% ({' '.join(f'{each:.0f}%' for each in one)})" for one in success)
+        seeds = " ".join(str(row["seed"]) for row in ours)
+        lines.append([f"{rounds[0]['env_steps']:,}", *shown, apart(*success), seeds])
     return lines
 
 
