@@ -29,6 +29,7 @@ from goalsight.base.errors import UserError
 from goalsight.base.interruption import interrupted, stopped_by
 from goalsight.envs.config import EnvConfig
 from goalsight.envs.making import make
+from goalsight.envs.vector import GoalVectorEnv
 
 ENV, VIEW, STEPS = "goalsight/PandaPush-v1", "pixels", 40
 PLAY_SEED, TEST_SEED = 5_000_000, 6_000_000  # of the first episode
@@ -69,6 +70,7 @@ def played(looks: str, policy: Literal["unskilled", "expert"], episodes: int, se
         privileged=True,
         training_starts=policy == "unskilled",
     )
+    assert isinstance(env, GoalVectorEnv)
     try:
         expert = Noisy(make_policy("expert", seed=seed), 0.3, seed)
         acts: Policy = unskilled(env, seed) if policy == "unskilled" else expert
@@ -148,7 +150,7 @@ def report(rows: list[dict[str, Any]]) -> str:
             values = [[100 * row[what] for row in some] for some in (ours, theirs)]
             shown = (f"{mean(one):.2f} ({' '.join(f'{each:.2f}' for each in one)})" for one in values)
             name = f"{looks}, {ours[0]['labelled_frames']:,} frames, {what.replace('_', ', ')}"
-            lines.append([name, *shown, apart(*values, digits=2)])
+            lines.append([name, *shown, apart(values[0], values[1], digits=2)])
     return markdown_table(["error [cm]", "pretrained", "random", "difference"], lines)
 
 

@@ -49,7 +49,7 @@ def report(rows: list[dict[str, Any]]) -> str:
             continue
         values = [[100 * row["success"] for row in some] for some in (ours, theirs)]
         shown = (f"{mean(one):.0f}% ({' '.join(f'{each:.0f}%' for each in one)})" for one in values)
-        lines.append([varies, *shown, apart(*values)])
+        lines.append([varies, *shown, apart(values[0], values[1])])
     return markdown_table(["varies", "pretrained", "random", "difference [points]"], lines)
 
 

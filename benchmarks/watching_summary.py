@@ -157,7 +157,7 @@ def pretraining_table(rows: Table, looks: str) -> list[list[str]]:
         success = [[100 * one["success"] for one in some] for some in (rounds[: len(ours)], rounds[len(ours) :])]
         shown = (f"{mean(one):.0f}% ({' '.join(f'{each:.0f}%' for each in one)})" for one in success)
         seeds = " ".join(str(row["seed"]) for row in ours)
-        lines.append([f"{rounds[0]['env_steps']:,}", *shown, apart(*success), seeds])
+        lines.append([f"{rounds[0]['env_steps']:,}", *shown, apart(success[0], success[1]), seeds])
     return lines
 
 
