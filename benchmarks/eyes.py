@@ -4,7 +4,6 @@ Frames of unskilled play are labelled by the simulator; the estimator that a wat
 and evaluated on frames of the expert, which touches objects as play hardly does.
 """
 
-import copy
 import sys
 import time
 from collections.abc import Iterator
@@ -34,7 +33,13 @@ from goalsight.envs.vector import GoalVectorEnv
 ENV, VIEW, STEPS = "goalsight/PandaPush-v1", "pixels", 40
 PLAY_SEED, TEST_SEED = 5_000_000, 6_000_000  # of the first episode
 TESTS = 64  # episodes
-Arm = Literal["points", "random"]
+# An encoder pretrained on video, a random one with as many updates as pretraining and teaching take, and with as few.
+Arm = Literal["points", "random", "random-short"]
+UPDATES = {
+    "points": FEW.estimator_updates,
+    "random": FEW_RANDOM.estimator_updates,
+    "random-short": FEW.estimator_updates,
+}
 
 
 @dataclass(frozen=True)
@@ -96,9 +101,8 @@ def measure(arm: Arm, looks: str, taught: int, seed: int, config: Eyes) -> dict[
     play, tool = played(looks, "unskilled", -(-taught * HELD_OUT // (HELD_OUT - 1)), PLAY_SEED + VIDEO_SEEDS * seed)
     tests, _ = played(looks, "expert", TESTS, TEST_SEED)
     torch.manual_seed(seed)
-    whole = find_encoder(encoder, 64, seed, tokeniser="local")
-    estimator = StateEstimator(copy.deepcopy(whole).requires_grad_(True), play.targets.shape[-1])
-    updates = (FEW if arm == "points" else FEW_RANDOM).estimator_updates
+    whole = find_encoder(encoder, 64, seed, tokeniser="local").requires_grad_(True)
+    estimator, updates = StateEstimator(whole, play.targets.shape[-1]), UPDATES[arm]
     assert updates is not None
     lessons = Lessons(play, VIEW, np.random.default_rng(seed))
     for _ in teach(estimator.train(), lessons, updates=updates):
@@ -129,11 +133,11 @@ def errors(estimator: StateEstimator, tests: Experience, tool: slice) -> dict[st
 
 
 def wanted(config: Eyes) -> Iterator[dict[str, Any]]:
-    """Yield what is asked for, the shortest first."""
+    """Yield what is asked for, seed by seed."""
     for looks in config.looks:
         for seed in config.seeds:
             for taught in config.taught:
-                for arm in ("points", "random"):
+                for arm in UPDATES:
                     yield {"looks": looks, "taught": taught, "seed": seed, "arm": arm}
 
 
@@ -141,17 +145,17 @@ def report(rows: list[dict[str, Any]]) -> str:
     """Return the errors as Markdown, and their paired differences."""
     lines = []
     for looks, taught in sorted({(row["looks"], row["taught"]) for row in rows}):
-        ours, theirs = shared_seeds(
-            [row for row in rows if (row["looks"], row["taught"]) == (looks, taught)], ("points", "random")
-        )
-        if len(ours) < 2:
+        some = [row for row in rows if (row["looks"], row["taught"]) == (looks, taught)]
+        arms = shared_seeds(some, list(UPDATES))
+        if len(arms[0]) < 2:
             continue
         for what in ("object", "object_median", "goal", "tool"):
-            values = [[100 * row[what] for row in some] for some in (ours, theirs)]
+            values = [[100 * row[what] for row in arm] for arm in arms]
             shown = (f"{mean(one):.2f} ({' '.join(f'{each:.2f}' for each in one)})" for one in values)
-            name = f"{looks}, {ours[0]['labelled_frames']:,} frames, {what.replace('_', ', ')}"
-            lines.append([name, *shown, apart(values[0], values[1], digits=2)])
-    return markdown_table(["error [cm]", "pretrained", "random", "difference"], lines)
+            name = f"{looks}, {arms[0][0]['labelled_frames']:,} frames, {what.replace('_', ', ')}"
+            lines.append([name, *shown, *(apart(values[0], random, digits=2) for random in values[1:])])
+    head = ["pretrained", "random", "random, as few updates", "from random", "from as few updates"]
+    return markdown_table(["error [cm]", *head], lines)
 
 
 def main(config: Eyes) -> None:

@@ -48,10 +48,12 @@ VIDEO_SEED, VIDEO_SEEDS = 3_000_000, 10_000  # of the videos: one each for the a
 
 
 Length = Literal["watching", "with trial", "alone", "few", "few with trial"]
-USUAL = Watching().settled(points=False)
+# What was registered first has the inverse model's updates of then; since 2026-11-29 a third of them is usual.
+USUAL = replace(Watching().settled(points=False), inverse_updates=3000)
 # Few steps of its own: the estimator of a random encoder gets four times the updates, as many as pretraining takes.
-FEW = Watching(play=48, attempts=48, rounds=2, estimator_updates=1200)
+FEW = Watching(play=48, attempts=48, rounds=2, estimator_updates=1200, inverse_updates=3000)
 FEW_RANDOM = replace(FEW, estimator_updates=4800)
+FEWER, FEWER_RANDOM = (replace(how, inverse_updates=1000) for how in (FEW, FEW_RANDOM))
 PRETRAINING = 800  # steps
 LOOKS = ("colour", "light", "camera", "distractors")
 
@@ -93,11 +95,11 @@ ARMS = {
     "expert-10000": Arm("expert", 10_000, "watching"),
     "points-1000": Arm("expert", 1000, "few", encoder="points", watching=FEW),
     "random-1000": Arm("expert", 1000, "few", watching=FEW_RANDOM),
-    "points-1000-varied": Arm("expert", 1000, "few", encoder="points", watching=FEW, vary=LOOKS),
-    "random-1000-varied": Arm("expert", 1000, "few", watching=FEW_RANDOM, vary=LOOKS),
-    "points-1000-ur5e": Arm("expert", 1000, "few", encoder="points", watching=FEW, robot="ur5e"),
+    "points-1000-varied": Arm("expert", 1000, "few", encoder="points", watching=FEWER, vary=LOOKS),
+    "random-1000-varied": Arm("expert", 1000, "few", watching=FEWER_RANDOM, vary=LOOKS),
+    "points-1000-ur5e": Arm("expert", 1000, "few", encoder="points", watching=FEWER, robot="ur5e"),
     **{
-        arm: Arm("expert", episodes, "few with trial", encoder="points", watching=FEW)
+        arm: Arm("expert", episodes, "few with trial", encoder="points", watching=FEWER)
         for arm, episodes in DOSES.items()
     },
 }
@@ -314,8 +316,8 @@ def asked_of(name: str, config: WatchingWorth) -> dict[str, Any]:
     how = arm.watching
     watching: dict[str, Any] = {} if arm.obs == "state" else {"estimator_updates": how.estimator_updates}
     if arm.shows != "nothing":
-        watching |= {"cloning": how.cloning, "rounds": how.rounds}
-    if arm.length == "few":
+        watching |= {"cloning": how.cloning, "rounds": how.rounds, "inverse_updates": how.inverse_updates}
+    if arm.length.startswith("few"):
         watching |= {"play": how.play, "attempts": how.attempts, "encoder": arm.encoder}
     if arm.encoder == "points":
         watching["pretraining"] = PRETRAINING

@@ -111,7 +111,7 @@ def with_earlier(rows: Table, task: str) -> Table:
 
 
 def ratios(found: Comparison) -> list[str]:
-    """Return the sentences of `ratio` for the agents that watch, beside those without video that share most seeds."""
+    """Return the sentences of `ratio`: agents that watch, beside each kind of agent without video."""
     pairs = [(watching, without) for watching in ("expert-2500", "points-1000") for without in WITHOUT]
     return [sentence for ours, theirs in pairs if (sentence := ratio(found, ours, theirs)) is not None]
 

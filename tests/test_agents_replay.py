@@ -34,7 +34,7 @@ def compute_reward(achieved, desired, info):
     return -(np.abs(achieved - desired).max(-1) > 0.5).astype(np.float32)
 
 
-def make(num_envs: int, episodes: int, **kwargs) -> GoalReplayBuffer:
+def make(num_envs: int, episodes: int, compute_reward=compute_reward, **kwargs) -> GoalReplayBuffer:
     return GoalReplayBuffer(
         episodes * HORIZON,
         SPACE,
@@ -111,8 +111,17 @@ def test_exactly_four_goals_in_five_are_relabelled():
     assert (rows.goal != HORIZON + 1).sum() == 200
 
 
-def test_most_goals_of_hindsight_are_not_achieved_yet_where_there_are_such():
-    buffer = make(1, 12, relabelled=1.0)
+@pytest.mark.parametrize(
+    "reward",
+    [
+        compute_reward,
+        lambda achieved, desired, info: 1 + compute_reward(achieved, desired, info),  # 1 at the goal, else 0
+        lambda achieved, desired, info: -np.linalg.norm(achieved - desired, axis=-1),
+    ],
+    ids=["-1 or 0", "0 or 1", "distance"],
+)
+def test_most_goals_of_hindsight_are_not_achieved_yet_where_there_are_such(reward):
+    buffer = make(1, 12, reward, relabelled=1.0)
     still, moving = np.zeros((2, HORIZON + 1), np.float32), np.tile(np.arange(HORIZON + 1, dtype=np.float32), (2, 1))
     achieved = np.repeat(np.concatenate([still, moving])[..., None], 3, 2)
     frames = {

@@ -90,6 +90,8 @@ def test_a_task_is_learnt_from_silent_video_and_beside_it_without(
     assert collecting.env.id == training.env.id == PLANS[task].env
     episodes = collecting.frames / collecting.steps
     assert episodes == {"push": 1000, "pick_place": 2500}[task]
+    # Each is evaluated before its end: what was never evaluated cannot be compared.
+    assert all(one.eval_every <= one.steps for one in asked["train"])
     if PLANS[task].points:
         pretraining = asked["pretrain"][0]
         assert pretraining.data == (collecting.out,)

@@ -61,7 +61,8 @@ class OnlineOptions(Options):
     random_actions: float = 0.2
     """Share of the actions in training that are uniformly random."""
     relabelled: float = 0.8
-    """Share of the goals in a batch that hindsight replaces by what a later step achieved."""
+    """Share of the goals in a batch that hindsight replaces by what a later step achieved, mostly where that was not
+    achieved already."""
     averaged: int = 200
     """Gradient steps over which the weights of the actor that is evaluated and saved are averaged; 1 takes the
     latest."""

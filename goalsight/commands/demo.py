@@ -60,6 +60,7 @@ PLANS = {
     ),
 }
 SECONDS = 60.0  # of pretraining an encoder on play
+EVAL_EVERY = 5_000  # env steps of an agent by silent video, or as many as it takes
 STEPS = 800  # of pretraining one that finds points, on silent video
 
 
@@ -187,7 +188,7 @@ def _by_silent_video(config: Demo, plan: Plan, out: Path) -> Line:
         encoder=str(encoder) if plan.points else "random",
         watching=Watching(**plan.watching).settled(points=plan.points),
         steps=plan.steps,
-        eval_every=5_000,
+        eval_every=min(EVAL_EVERY, plan.steps or EVAL_EVERY),  # the comparison needs one of each
         out=agent,
         **shared,
     )
