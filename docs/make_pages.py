@@ -229,13 +229,18 @@ def task_page(name: str, env_ids: Sequence[str]) -> str:
 
 
 def readme_section(title: str) -> str:
-    """A section of the README, without its heading; plots are the docs' own, of links to files only the words stay."""
+    """A section of the README, without its heading; of links to files only the words stay."""
     text = (ROOT / "README.md").read_text()
     found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
     if found is None:
         raise SystemExit(f'README.md has no section "{title}"')
-    section = re.sub(r"\(benchmarks/results/([^/)]+\.svg)\)", r"(plots/\1)", found.group(1).strip())
-    return re.sub(r"(?<!!)\[([^]]+)\]\((?!https?:)[^)]+\)", r"\1", section)
+    return re.sub(r"(?<!!)\[([^]]+)\]\((?!https?:)[^)]+\)", r"\1", found.group(1).strip())
+
+
+def at_home(text: str) -> str:
+    """A page's links into the repository, as the docs have them: plots are copied along, of files only the words stay."""
+    text = re.sub(r"\(\.\./\.\./benchmarks/results/([^/)]+\.svg)\)", r"(plots/\1)", text)
+    return re.sub(r"(?<!!)\[([^]]+)\]\(\.\./\.\./[^)]+\)", r"\1", text)
 
 
 def factor_table() -> str:
@@ -259,7 +264,7 @@ def command_page() -> str:
 
 
 def fill(text: str) -> str:
-    """A page with its markers replaced."""
+    """A page with its markers replaced, and its links into the repository."""
 
     def answer(found: re.Match[str]) -> str:
         what, _, detail = found.group(1).partition(": ")
@@ -267,7 +272,7 @@ def fill(text: str) -> str:
             return readme_section(detail)
         return {"factors": factor_table, "experts": lambda: expert_table().replace("](", "](environments/")}[what]()
 
-    return re.sub(r"<!-- (.+?) -->", answer, text)
+    return re.sub(r"<!-- (.+?) -->", answer, at_home(text))
 
 
 def main(config: MakePages) -> None:

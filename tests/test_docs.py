@@ -41,6 +41,7 @@ def test_every_marker_of_a_page_is_filled(pages: ModuleType) -> None:
     for page in (DOCS / "pages").glob("*.md"):
         filled = pages.fill(page.read_text())
         assert "<!--" not in filled
+        assert "../../" not in filled
         assert len(filled) >= len(page.read_text()) - 50
 
 

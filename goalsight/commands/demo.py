@@ -49,14 +49,14 @@ PLANS = {
     "push": Plan(
         "goalsight/PandaPush-v1",
         40_000,
-        promise="evaluated after about 7 minutes",
+        promise="about 6 minutes",
         steps=4_200,
         episode=40,
         points=True,
         watching={"play": 48, "attempts": 48, "rounds": 1},
     ),
     "pick_place": Plan(
-        "goalsight/PandaPickPlace-v1", 125_000, promise="not yet timed", steps=23_000, watching={"rounds": 2}
+        "goalsight/PandaPickPlace-v1", 125_000, promise="about 16 minutes", steps=23_000, watching={"rounds": 2}
     ),
 }
 SECONDS = 60.0  # of pretraining an encoder on play
