@@ -238,7 +238,7 @@ def readme_section(title: str) -> str:
 
 
 def at_home(text: str) -> str:
-    """A page's links into the repository, as the docs have them: plots are copied along, of files only the words stay."""
+    """A page with the docs' own plots for those of the repository; of links to its other files only the words stay."""
     text = re.sub(r"\(\.\./\.\./benchmarks/results/([^/)]+\.svg)\)", r"(plots/\1)", text)
     return re.sub(r"(?<!!)\[([^]]+)\]\(\.\./\.\./[^)]+\)", r"\1", text)
 
