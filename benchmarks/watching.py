@@ -103,11 +103,13 @@ ARMS = {
         for arm, episodes in DOSES.items()
     },
 }
-# Environment steps in all. Watching alone takes 192 + 3 x 128 episodes, of 40 steps each in Push and 50 in PickPlace;
-# few are 3 x 48 episodes.
+# Environment steps in all. Watching alone takes 192 + 3 x 128 episodes, of 40 steps each in Push, 50 in PickPlace and
+# Drawer, 150 in Stack2; few are 3 x 48 episodes.
 LENGTHS: dict[str, dict[Length, int]] = {
     "push": {"watching": 23_200, "with trial": 40_000, "alone": 100_000, "few": 5_800, "few with trial": 20_000},
     "pick_place": {"watching": 29_000, "with trial": 45_000, "alone": 150_000, "few": 7_300, "few with trial": 25_000},
+    "drawer": {"watching": 29_000, "with trial": 45_000, "alone": 60_000, "few": 7_300, "few with trial": 25_000},
+    "stack2": {"watching": 87_000, "with trial": 120_000, "alone": 120_000, "few": 22_000, "few with trial": 60_000},
 }
 
 
