@@ -19,7 +19,7 @@ from stable_baselines3.common.type_aliases import DictReplayBufferSamples
 from goalsight.base.memory import MB, check_memory
 from goalsight.base.training_state import State, load_rng, rng_state
 
-TRIES = 4  # transitions with a later frame as goal that are drawn at most, until the goal is not achieved yet
+TRIES = 4  # transitions with a later frame as goal that are drawn at most, until the goal asks for something
 AS_DRAWN = 0.1  # share of the relabelled transitions that are taken as first drawn
 
 ComputeReward = Callable[[NDArray[np.float32], NDArray[np.float32], Any], NDArray[np.float32]]
@@ -37,11 +37,12 @@ class GoalReplayBuffer(BaseBuffer):
     """A replay buffer for `stable_baselines3` off-policy algorithms on goal environments.
 
     Hindsight is "future" of Andrychowicz et al. 2017 (section 4.5): a share of the goals is replaced by what a later
-    frame of the same episode achieved. While an object is hardly ever touched, nearly all such goals are achieved
-    before anything is done, and teach nothing. Most of those transitions give way to others, drawn at most `TRIES`
-    times; samples are filtered in a like spirit by Manela and Biess (Bias-reduced hindsight experience replay with
-    virtual goal prioritization, 2021). Only finished episodes are sampled. Time limits are not terminal: nothing is,
-    so every value is bootstrapped. An episode whose physics diverged (`info["diverged"]`) is dropped whole.
+    frame of the same episode achieved. While an object is hardly ever touched, nearly all such goals were achieved
+    when the episode began: they ask for nothing, and teach nothing. Most of those transitions give way to others, drawn
+    at most `TRIES` times; samples are filtered in a like spirit by Manela and Biess (Bias-reduced hindsight experience
+    replay with virtual goal prioritization, 2021). What stays at a goal that it has come to is kept. Only finished
+    episodes are sampled. Time limits are not terminal: nothing is, so every value is bootstrapped. An episode whose
+    physics diverged (`info["diverged"]`) is dropped whole.
 
     Args:
         buffer_size: capacity [transitions], rounded up to whole episodes.
@@ -267,7 +268,7 @@ class GoalReplayBuffer(BaseBuffer):
     def draw(self, batch_size: int) -> Rows:
         """Draw the rows of `batch_size` transitions; the first `relabelled` share of them gets a later frame as goal.
 
-        Of that share all but `AS_DRAWN` are drawn anew while their goal is achieved already, up to `TRIES` times.
+        Of that share all but `AS_DRAWN` are drawn anew while their goal asks for nothing, up to `TRIES` times.
 
         Raises:
             ValueError: if no episode has finished.
@@ -280,7 +281,7 @@ class GoalReplayBuffer(BaseBuffer):
         self._relabel(rows, np.arange(share))
         doubted = np.arange(round((1 - AS_DRAWN) * share))
         for _ in range(TRIES - 1):
-            doubted = doubted[self._achieved(rows, doubted)]
+            doubted = doubted[self._idle(rows, doubted)]
             if not len(doubted):
                 break
             again = self._rows(self._rng.integers(self.pos, size=len(doubted)))
@@ -292,11 +293,11 @@ class GoalReplayBuffer(BaseBuffer):
         """Give some of the rows a later frame of their episode as goal."""
         rows.goal[which] = self._rng.integers(rows.time[which] + 1, self._lengths[rows.block[which]] + 1)
 
-    def _achieved(self, rows: Rows, which: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Whether the goals of some rows are achieved before the action: what is there is worth as much as the goal."""
+    def _idle(self, rows: Rows, which: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Whether the goals of some rows ask for nothing: what was there at first is worth as much as the goal."""
         achieved = self.frames["achieved_goal"]
-        now, goal = (achieved[rows.block[which], time[which]].numpy() for time in (rows.time, rows.goal))
-        return np.asarray(self._compute_reward(now, goal, {}) >= self._compute_reward(goal, goal, {}))
+        first, goal = (achieved[rows.block[which], time].numpy() for time in (0, rows.goal[which]))
+        return np.asarray(self._compute_reward(first, goal, {}) >= self._compute_reward(goal, goal, {}))
 
     def _rows(self, numbers: NDArray[np.intp]) -> Rows:
         """Return the rows of transitions 0 to size() - 1, with the goals that were asked for."""

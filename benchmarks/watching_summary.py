@@ -26,7 +26,9 @@ NAMES = {
     "expert-100": "watched 100 episodes",
     "expert-25": "watched 25 episodes",
     "no-video": "no video",
-    "no-video-unfiltered": "no video, until 2026-11-28",
+    "no-video-unfiltered": "no video, no filter of hindsight",
+    "no-video-stricter": "no video, stricter filter of hindsight",
+    "state-stricter": "no video, sees the state, stricter filter",
     "no-video-before": "no video, as first registered",
     "state": "no video, sees the state",
     "shuffled-500": "500, frames shuffled",
@@ -43,7 +45,7 @@ NAMES = {
     "points-1000-ur5e": "pretrained on 1,000 of a UR5e",
     **{arm: f"pretrained on {episodes:,}, then trial" for arm, episodes in DOSES.items()},
 }
-WITHOUT = ("no-video", "no-video-unfiltered", "no-video-before")
+WITHOUT = ("no-video", "no-video-unfiltered", "no-video-stricter", "no-video-before")
 DRAWN = ("points-1000", "expert-2500", "random-1000", "expert-500", *WITHOUT, "state")
 LOOKS = {"": "", "-varied": " where colours, light, camera and distractors vary"}  # by the end of arms' names
 BEFORE = RESULTS / "watching-two-rounds.json"  # what was registered first, on Push
