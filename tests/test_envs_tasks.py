@@ -137,10 +137,9 @@ def solved_by_the_expert(env_id, episodes, at_once):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("env_id", [env_id for env_id in env_ids() if "/Panda" in env_id])
-def test_expert_succeeds_on_at_least_98_percent_of_200_fixed_episodes_and_slides_at_88(env_id):
-    assert solved_by_the_expert(env_id, 200, 200) >= (
-        176 if "Slide" in env_id else 196
-    )  # of 500: benchmarks/experts.py
+def test_expert_succeeds_on_at_least_97_percent_of_200_fixed_episodes_and_slides_at_88(env_id):
+    """What is promised of 500 is measured by benchmarks/experts.py."""
+    assert solved_by_the_expert(env_id, 200, 200) >= (176 if "Slide" in env_id else 194)
 
 
 @pytest.mark.slow

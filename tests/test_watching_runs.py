@@ -28,7 +28,7 @@ from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
 
 SIZE = 32
 REACH = "goalsight/PandaReach-v1"
-FEW = {"estimator_updates": 400, "inverse_updates": 100, "imitation_updates": 100}
+FEW = {"estimator_updates": 250, "inverse_updates": 100, "imitation_updates": 100}
 SHORT = Watching(play=20, rounds=1, attempts=10, hold=100, least_explained=0.0, **FEW)
 
 
