@@ -97,7 +97,7 @@ def test_what_cannot_be_probed_is_one_line(tmp_path):
 @pytest.mark.slow
 def test_an_encoder_that_watched_play_knows_where_the_object_is(tmp_path):
     play = collect(Collect(frames=8_000, steps=25, film=0, out=tmp_path / "play"))
-    run = pretrain(Pretrain(data=(play,), steps=150, out=tmp_path / "encoder", cache=tmp_path / "frames"))
+    run = pretrain(Pretrain(data=(play,), steps=300, out=tmp_path / "encoder", cache=tmp_path / "frames"))
     errors = {name: row["object"] for name, row in probe(Probe(run, data=play, frames=6000))["errors_cm"].items()}
     assert errors["encoder"] < 0.85 * errors["random encoder"]
     assert errors["encoder"] < 0.95 * errors["pixels 8x8"], "pixels averaged down to the grid of the encoder's tokens"
