@@ -91,7 +91,8 @@ def test_any_objective_on_any_grid(tokeniser, objective):
             OBJECTIVES.load(objective)(encoder, None, seed=0)
         return
     module = OBJECTIVES.load(objective)(encoder, None, seed=0)
-    clip = {"pixels": frames(6, 32).view(3, 2, 32, 32, 3)}
+    several = module.reads(2).frames
+    clip = {"pixels": frames(3 * several, 32).view(3, several, 32, 32, 3)}
     loss, _ = module.loss(clip, torch.Generator().manual_seed(0))
     loss.backward()
     assert encoder(clip["pixels"][:, 0]).shape == (3, tokens, 16)

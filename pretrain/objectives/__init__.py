@@ -8,5 +8,6 @@ OBJECTIVES = Registry(
         "masked": "goalsight.pretrain.objectives.masked:MaskedPrediction",
         "latent": "goalsight.pretrain.objectives.latent:LatentPrediction",
         "points": "goalsight.pretrain.objectives.points:PointPrediction",
+        "contrastive": "goalsight.pretrain.objectives.contrastive:Contrast",
     },
 )

@@ -1,0 +1,195 @@
+"""Contrast in time: which of many frames comes shortly after this one?
+
+After time-contrastive networks (Sermanet et al. 2018) and R3M (Nair et al. 2022), by the loss of SimCLR (Chen et al.
+2020): two frames near in time are one scene, all others of the batch are not. Frames of the same video are among those,
+so that to tell videos apart is not enough. What is compared reads each token by weights of its own place, because a
+mean over tokens would throw away where things are.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
+
+from goalsight.base.errors import UserError
+from goalsight.base.options import check_positive
+from goalsight.pretrain.data.clips import Batch, Clips
+from goalsight.pretrain.data.format import PIXELS
+from goalsight.pretrain.encoders.transformer import initialise
+from goalsight.pretrain.encoders.vit import VideoEncoder
+from goalsight.pretrain.masking import hide_tokens
+from goalsight.pretrain.objectives.base import Alarm, Objective
+
+PLACED = 16  # clips of a batch in which it is tried whether places are told apart
+SQUARE = 8  # of a frame's side, the side of the square that is put there: one to so many
+TOLD = 0.6  # share of those pairs that must be told apart; one half is chance
+
+
+@dataclass(frozen=True)
+class Contrastive:
+    """Find the frame that comes shortly after this one, among those of other clips and later ones of the same.
+
+    Raises:
+        UserError: when a number is not positive, or `hide` does not lie in (0, 1).
+    """
+
+    near: int = 3
+    """The frame to be found comes at most so many frames later."""
+    negatives: int = 2
+    """Frames of the same video that are not to be taken for it, each at least `--max-gap` frames further on."""
+    hide: float = 0.5
+    """Share of the tokens hidden from each look, so that no single one decides."""
+    temperature: float = 0.1
+    """By which similarities, in [-1, 1], are divided."""
+    features: int = 128
+    """Numbers that are compared."""
+    token_features: int = 16
+    """Numbers of each token that they are made from."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be compared."""
+        check_positive(self, "near", "negatives", "temperature", "features", "token_features")
+        if not 0 < self.hide < 1:
+            raise UserError(f"hide must lie in (0, 1), got {self.hide}")
+
+
+class Contrast(Objective):
+    """The encoder with what turns its tokens into one direction for each frame."""
+
+    Options = Contrastive
+    whole_batch = True
+
+    def __init__(self, encoder: VideoEncoder, options: Contrastive | None = None, *, seed: int = 0) -> None:
+        """Wrap an encoder.
+
+        Args:
+            encoder: trained in place.
+            options: what is compared with what.
+            seed: of the weights that are its own.
+        """
+        super().__init__(encoder)
+        self.options = options = options or Contrastive()
+        with torch.random.fork_rng(devices=[]):
+            self.narrow = nn.Linear(encoder.config.width, options.token_features)
+            self.read = nn.Linear(encoder.tokens * options.token_features, options.features)
+        generator = torch.Generator().manual_seed(seed + 1)
+        for part in (self.narrow, self.read):
+            initialise(part, generator)
+
+    def reads(self, max_gap: int) -> Clips:
+        """Return frames (t, t+k) with k at most `near`, and later ones, each at least `max_gap` further on."""
+        return Clips(gaps=((1, self.options.near), *((max_gap, 2 * max_gap),) * self.options.negatives))
+
+    def directions(self, pieces: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return what frames are compared by.
+
+        Args:
+            pieces: (B, tokens, P).
+            generator: draws the tokens that are hidden; none are unless given.
+
+        Returns:
+            (B, features) float32, each of length 1.
+        """
+        narrow, tokens = self.options.token_features, self.encoder.tokens
+        if generator is None:
+            seen = self.narrow(self.encoder.encode(pieces))
+        else:
+            visible = hide_tokens(len(pieces), tokens, self.options.hide, generator).visible
+            looked = self.narrow(self.encoder.encode(pieces, visible))
+            seen = looked.new_zeros(len(pieces), tokens, narrow)
+            seen = seen.scatter(1, visible.unsqueeze(2).expand_as(looked), looked)
+        with torch.autocast(seen.device.type, enabled=False):
+            return normalize(self.read(seen.float().flatten(1)), dim=1)
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss and what it is made of.
+
+        Args:
+            batch: pixels (B, 2 + negatives, H, W, 3) uint8.
+            generator: draws what is hidden, and where the squares lie.
+
+        Returns:
+            the cross-entropy of choosing frame t+k from frame t and frame t from frame t+k [nats], mean of both, among
+            the B frames of all clips and their B x negatives later ones; and metrics: that of guessing, the share of
+            frames t+k that are the first choice, the share that lie nearer than any later frame of their own video, and
+            the share of pairs told apart that differ in a square's place alone.
+        """
+        clip = batch[PIXELS]
+        pieces = self.encoder.embedding.cut(clip.transpose(0, 1).flatten(0, 1))
+        now, later, *rest = self.directions(pieces, generator).split(len(clip))
+        loss = (self._choose(now, [later, *rest]) + self._choose(later, [now, *rest])) / 2
+        with torch.no_grad():
+            alike = now @ torch.cat([later, *rest]).T
+            own = torch.stack([(now * other).sum(1) for other in (later, *rest)])  # (1 + negatives, B)
+            parts = {
+                "loss": float(loss),
+                "loss_guessing": math.log(alike.shape[1]),
+                "found": float((alike.argmax(1) == torch.arange(len(clip), device=clip.device)).float().mean()),
+                "found_in_own": float((own[0] > own[1:].amax(0)).float().mean()),
+                "places_told": self.places_told(clip[:PLACED], generator),
+            }
+        return loss, {f"pretrain/{name}": value for name, value in parts.items()}
+
+    def _choose(self, anchors: Tensor, candidates: list[Tensor]) -> Tensor:
+        """Return the cross-entropy of choosing for each row of anchors (B, D) that of the first candidates (B, D)."""
+        alike = anchors @ torch.cat(candidates).T / self.options.temperature
+        return cross_entropy(alike, torch.arange(len(anchors), device=anchors.device))
+
+    @torch.no_grad()
+    def places_told(self, clip: Tensor, generator: torch.Generator) -> float:
+        """Return how often the place of an object decides, where nothing else does.
+
+        A square of one colour is put into frame t, and into frame t+k once at the same place and once at another. It is
+        told apart where the first is nearer to frame t.
+
+        Args:
+            clip: (B, 2 or more, H, W, 3) uint8.
+            generator: draws places and colours.
+        """
+        side = max(1, clip.shape[2] // SQUARE)
+        draws: dict[str, Any] = {"generator": generator, "device": clip.device}
+        cells = clip.shape[2] // side
+        here = torch.randint(cells**2, (len(clip),), **draws)
+        there = (here + torch.randint(1, cells**2, (len(clip),), **draws)) % cells**2
+        colour = torch.randint(256, (len(clip), 1, 1, 3), **draws).to(clip.dtype)
+
+        def put(frames: Tensor, places: Tensor) -> Tensor:
+            cover = torch.zeros(len(frames), cells**2, dtype=torch.bool, device=frames.device)
+            cover = cover.scatter(1, places[:, None], True).unflatten(1, (cells, cells))
+            cover = cover.repeat_interleave(side, 1).repeat_interleave(side, 2)
+            whole = torch.zeros(frames.shape[:3], dtype=torch.bool, device=frames.device)
+            whole[:, : cover.shape[1], : cover.shape[2]] = cover
+            return torch.where(whole[..., None], colour, frames)
+
+        frames = [put(clip[:, 0], here), put(clip[:, 1], here), put(clip[:, 1], there)]
+        now, same, moved = self.directions(self.encoder.embedding.cut(torch.cat(frames))).chunk(3)
+        return float(((now * same).sum(1) > (now * moved).sum(1)).float().mean())
+
+    @torch.no_grad()
+    def visualise(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return frames t and t+k, which of all candidates is chosen for t, and the later ones of the same video."""
+        frames = batch[PIXELS].transpose(0, 1)
+        now, *others = (self.directions(self.encoder.embedding.cut(one)) for one in frames)
+        chosen = (now @ torch.cat(others).T).argmax(1)
+        columns = {"frame t": frames[0], "chosen": frames[1:].flatten(0, 1)[chosen], "t+k": frames[1]}
+        return columns | {f"later {number}": frame for number, frame in enumerate(frames[2:], 1)}
+
+    def headline(self, metrics: Mapping[str, float]) -> str:
+        """Say how often the right frame is chosen, and whether the place of an object decides."""
+        among = round(math.exp(metrics["loss_guessing"]))
+        return (
+            f"the next frame is chosen among {among} in {metrics['found']:.0%} of cases, among those of its own "
+            f"video in {metrics['found_in_own']:.0%}; an object's place alone decides in {metrics['places_told']:.0%}"
+        )
+
+    def alarms(self, metrics: Mapping[str, float]) -> tuple[Alarm, ...]:
+        """Warn when frames that differ in an object's place alone are not told apart."""
+        told = metrics["places_told"]
+        if told >= TOLD:
+            return ()
+        words = f"of frames that differ in an object's place alone {told:.0%} are told apart, where 50% is chance"
+        return (Alarm("placeless", words),)
