@@ -34,7 +34,14 @@ def data(tmp_path, monkeypatch):
 
 def asked(data, name, **options):
     folder = data.parent
-    options = {"steps": STEPS, "batch": 20, "threads": 2, "seed": 3, **options}  # two shards, one of them short
+    options = {
+        "steps": STEPS,
+        "batch": 20,
+        "threads": 2,
+        "seed": 3,
+        "max_gap": 3,
+        **options,
+    }  # two shards, one of them short
     return Pretrain(data=(data,), out=folder / name, image_size=SIZE, cache=folder / "cache", **options)
 
 
@@ -80,7 +87,7 @@ def assert_equal(one, other, path=""):
         assert one == other, path
 
 
-@pytest.mark.parametrize("objective", ["masked", "latent"])
+@pytest.mark.parametrize("objective", ["masked", "latent", "contrastive"])
 def test_what_was_stopped_and_resumed_is_what_was_never_stopped(data, monkeypatch, objective):
     whole = Run.open(pretrain(asked(data, "whole", objective=objective)))
     with monkeypatch.context() as patch:
