@@ -65,8 +65,8 @@ def test_directions_have_length_one_and_tell_where_tokens_lie():
     torch.testing.assert_close(found.norm(dim=1), torch.ones(BATCH))
     # The same tokens in other places are another direction, as no mean over tokens would be.
     with torch.no_grad():
-        tokens = module.narrow(module.encoder.encode(pieces))
-        moved = normalize(module.read(tokens.roll(1, 1).flatten(1)), dim=1)
+        tokens = module.summary.narrow(module.encoder.encode(pieces))
+        moved = normalize(module.summary.read(tokens.roll(1, 1).flatten(1)), dim=1)
     assert (found * moved).sum(1).max() < 0.99
 
 

@@ -9,24 +9,18 @@ mean over tokens would throw away where things are.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from goalsight.base.errors import UserError
 from goalsight.base.options import check_positive
 from goalsight.pretrain.data.clips import Batch, Clips
 from goalsight.pretrain.data.format import PIXELS
-from goalsight.pretrain.encoders.transformer import initialise
 from goalsight.pretrain.encoders.vit import VideoEncoder
-from goalsight.pretrain.masking import hide_tokens
 from goalsight.pretrain.objectives.base import Alarm, Objective
-
-PLACED = 16  # clips of a batch in which it is tried whether places are told apart
-SQUARE = 8  # of a frame's side, the side of the square that is put there: one to so many
-TOLD = 0.6  # share of those pairs that must be told apart; one half is chance
+from goalsight.pretrain.objectives.placed import PLACED, TOLD, Summary, squares
 
 
 @dataclass(frozen=True)
@@ -73,12 +67,7 @@ class Contrast(Objective):
         """
         super().__init__(encoder)
         self.options = options = options or Contrastive()
-        with torch.random.fork_rng(devices=[]):
-            self.narrow = nn.Linear(encoder.config.width, options.token_features)
-            self.read = nn.Linear(encoder.tokens * options.token_features, options.features)
-        generator = torch.Generator().manual_seed(seed + 1)
-        for part in (self.narrow, self.read):
-            initialise(part, generator)
+        self.summary = Summary(encoder, token_features=options.token_features, features=options.features, seed=seed + 1)
 
     def reads(self, max_gap: int) -> Clips:
         """Return frames (t, t+k) with k at most `near`, and later ones, each at least `max_gap` further on."""
@@ -94,16 +83,7 @@ class Contrast(Objective):
         Returns:
             (B, features) float32, each of length 1.
         """
-        narrow, tokens = self.options.token_features, self.encoder.tokens
-        if generator is None:
-            seen = self.narrow(self.encoder.encode(pieces))
-        else:
-            visible = hide_tokens(len(pieces), tokens, self.options.hide, generator).visible
-            looked = self.narrow(self.encoder.encode(pieces, visible))
-            seen = looked.new_zeros(len(pieces), tokens, narrow)
-            seen = seen.scatter(1, visible.unsqueeze(2).expand_as(looked), looked)
-        with torch.autocast(seen.device.type, enabled=False):
-            return normalize(self.read(seen.float().flatten(1)), dim=1)
+        return normalize(self.summary(self.encoder, pieces, self.options.hide, generator), dim=1)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the loss and what it is made of.
@@ -150,22 +130,7 @@ class Contrast(Objective):
             clip: (B, 2 or more, H, W, 3) uint8.
             generator: draws places and colours.
         """
-        side = max(1, clip.shape[2] // SQUARE)
-        draws: dict[str, Any] = {"generator": generator, "device": clip.device}
-        cells = clip.shape[2] // side
-        here = torch.randint(cells**2, (len(clip),), **draws)
-        there = (here + torch.randint(1, cells**2, (len(clip),), **draws)) % cells**2
-        colour = torch.randint(256, (len(clip), 1, 1, 3), **draws).to(clip.dtype)
-
-        def put(frames: Tensor, places: Tensor) -> Tensor:
-            cover = torch.zeros(len(frames), cells**2, dtype=torch.bool, device=frames.device)
-            cover = cover.scatter(1, places[:, None], True).unflatten(1, (cells, cells))
-            cover = cover.repeat_interleave(side, 1).repeat_interleave(side, 2)
-            whole = torch.zeros(frames.shape[:3], dtype=torch.bool, device=frames.device)
-            whole[:, : cover.shape[1], : cover.shape[2]] = cover
-            return torch.where(whole[..., None], colour, frames)
-
-        frames = [put(clip[:, 0], here), put(clip[:, 1], here), put(clip[:, 1], there)]
+        frames = squares(clip[:, 0], clip[:, 1], generator)
         now, same, moved = self.directions(self.encoder.embedding.cut(torch.cat(frames))).chunk(3)
         return float(((now * same).sum(1) > (now * moved).sum(1)).float().mean())
 
