@@ -87,7 +87,7 @@ def assert_equal(one, other, path=""):
         assert one == other, path
 
 
-@pytest.mark.parametrize("objective", ["masked", "latent", "contrastive"])
+@pytest.mark.parametrize("objective", ["masked", "latent", "contrastive", "temporal"])
 def test_what_was_stopped_and_resumed_is_what_was_never_stopped(data, monkeypatch, objective):
     whole = Run.open(pretrain(asked(data, "whole", objective=objective)))
     with monkeypatch.context() as patch:

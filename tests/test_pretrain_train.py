@@ -203,7 +203,7 @@ def test_options_of_parts_are_shown_recorded_and_used(tmp_path, squares, small, 
     capsys.readouterr()
     assert cli.run(["pretrain", "--help"]) == 0
     told = capsys.readouterr().out
-    assert "--objective {masked,latent,points,contrastive}" in told
+    assert "--objective {masked,latent,points,contrastive,temporal}" in told
     for option in ("--masked.hide-next", "--latent.last-momentum", "--conv.grid", "--patches.side"):
         assert option in told
 

@@ -9,5 +9,6 @@ OBJECTIVES = Registry(
         "latent": "goalsight.pretrain.objectives.latent:LatentPrediction",
         "points": "goalsight.pretrain.objectives.points:PointPrediction",
         "contrastive": "goalsight.pretrain.objectives.contrastive:Contrast",
+        "temporal": "goalsight.pretrain.objectives.temporal:TemporalDistance",
     },
 )

@@ -20,7 +20,9 @@ from goalsight.pretrain.data.clips import Batch, Clips
 from goalsight.pretrain.data.format import PIXELS
 from goalsight.pretrain.encoders.vit import VideoEncoder
 from goalsight.pretrain.objectives.base import Alarm, Objective
-from goalsight.pretrain.objectives.placed import PLACED, TOLD, Summary, squares
+from goalsight.pretrain.objectives.placed import TOLD, Summary, squares
+
+PLACED = 16  # clips of a batch in which it is tried whether places are told apart
 
 
 @dataclass(frozen=True)
