@@ -46,14 +46,8 @@ NAMES = {
     **{arm: f"pretrained on {episodes:,}, then trial" for arm, episodes in DOSES.items()},
 }
 WITHOUT = ("no-video", "no-video-unfiltered", "no-video-stricter", "no-video-before")
-DRAWN = (  # of those without video the ones that were run to their end on several seeds
-    "points-1000",
-    "expert-2500",
-    "random-1000",
-    "expert-500",
-    *(arm for arm in WITHOUT if arm != "no-video-stricter"),
-    "state",
-)
+DRAWN = ("points-1000", "expert-2500", "random-1000", "expert-500", *WITHOUT, "state")
+LEAST_DRAWN = 3  # seeds
 LOOKS = {"": "", "-varied": " where colours, light, camera and distractors vary"}  # by the end of arms' names
 BEFORE = RESULTS / "watching-two-rounds.json"  # what was registered first, on Push
 Table = list[dict[str, Any]]
@@ -198,12 +192,13 @@ def watched_table(rows: Table) -> tuple[list[str], list[list[str]]]:
 
 
 def picture(found: Comparison) -> str:
-    """Return the learning curves as SVG."""
+    """Return the learning curves as SVG, those of at least `LEAST_DRAWN` seeds."""
     curves, reach = found.curves["steps"], found.asked.reach
+    seeds = {group.name: len(group.members) for group in found.groups}
     lines = [
         Series(NAMES[arm], list(curve.x), list(curve.mean), band=(list(curve.low), list(curve.high)))
         for arm in DRAWN
-        if (curve := curves.get(GROUP + NAMES[arm]))
+        if (curve := curves.get(GROUP + NAMES[arm])) and seeds[GROUP + NAMES[arm]] >= LEAST_DRAWN
     ]
     longest = max(curve.x[-1] for curve in curves.values())
     level = Series(f"{reach:.0%}", [0.0, longest], [reach, reach], dashed=True)
