@@ -209,12 +209,13 @@ def test_critics_that_ran_away_come_back():
     with torch.no_grad():
         before = sac.critic.values(batch.observations, batch.actions).mean()
     sac.options = replace(sac.options, learning_rate=0.1)
-    for _ in range(100):
+    for _ in range(60):
         sac.update(loop.replay.sample(32))
     with torch.no_grad():
         after = sac.critic.values(batch.observations, batch.actions)
     assert before < -90
-    assert after.min() > -20
+    assert after.mean() > -20
+    assert after.min() > -40
 
 
 def weights_after(steps: int, **kwargs) -> dict[str, torch.Tensor]:
