@@ -34,14 +34,8 @@ def data(tmp_path, monkeypatch):
 
 def asked(data, name, **options):
     folder = data.parent
-    options = {
-        "steps": STEPS,
-        "batch": 20,
-        "threads": 2,
-        "seed": 3,
-        "max_gap": 3,
-        **options,
-    }  # two shards, one of them short
+    batch = 20  # two shards, one of them short
+    options = {"steps": STEPS, "batch": batch, "threads": 2, "seed": 3, "max_gap": 3, **options}
     return Pretrain(data=(data,), out=folder / name, image_size=SIZE, cache=folder / "cache", **options)
 
 

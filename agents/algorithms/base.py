@@ -62,7 +62,7 @@ class OnlineOptions(Options):
     """Share of the actions in training that are uniformly random."""
     relabelled: float = 0.8
     """Share of the goals in a batch that hindsight replaces by what a later step achieved, mostly where that was not
-    achieved already."""
+    achieved when the episode began."""
     averaged: int = 200
     """Gradient steps over which the weights of the actor that is evaluated and saved are averaged; 1 takes the
     latest."""

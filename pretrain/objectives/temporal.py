@@ -190,7 +190,7 @@ def rank_correlation(values: Tensor) -> Tensor:
 
 
 def _with_another(goals: Tensor) -> Tensor:
-    """Add to goals (G, B, ...) the last ones of the next clips: (G + 1, B, ...)."""
+    """Add to goals (G, B, ...) the last ones of the clips before: (G + 1, B, ...); a single clip gets its own again."""
     return torch.cat([goals, goals[-1:].roll(1, 1)])
 
 
