@@ -81,7 +81,7 @@ class Gradients:
 
     def _of_shard(self, shard: Batch, share: float, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         with autocast(self._device):
-            loss, metrics = self._objective.loss(shard, generator)
+            loss, metrics = self._objective(shard, generator)
         return loss * share, metrics
 
 

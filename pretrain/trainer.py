@@ -160,7 +160,7 @@ class Trainer:
 
         def step() -> None:
             with autocast(self.device):
-                self.objective.loss(batch, draws)[0].backward()
+                self.objective(batch, draws)[0].backward()
 
         operations = count_flops(step)
         self.optimiser.zero_grad()

@@ -113,8 +113,13 @@ def grid_positions(width: int, grid: tuple[int, int]) -> Tensor:
 
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw every linear layer and convolution from Xavier's uniform distribution, biases zero (as MAE does)."""
+    """Draw every linear layer and convolution from Xavier's uniform distribution, biases zero (as MAE does).
+
+    Embeddings are drawn from the normal distribution of variance 1 / width.
+    """
     for part in module.modules():
+        if isinstance(part, nn.Embedding):
+            nn.init.normal_(part.weight, std=part.embedding_dim**-0.5, generator=generator)
         if isinstance(part, nn.Linear | nn.Conv2d):
             nn.init.xavier_uniform_(part.weight, generator=generator)
             if part.bias is not None:

@@ -102,8 +102,8 @@ class Embedding(nn.Module):
     def embed(self, pieces: Tensor, visible: Tensor | None = None) -> Tensor:
         """(B, tokens, P), of which only the `visible` (B, K) are looked at, -> (B, tokens or K, width)."""
         if visible is None:
-            return self.stem(pieces) + self.positions
-        return self.stem(take(pieces, visible)) + self.positions[visible]
+            return self.stem(pieces, None) + self.positions
+        return self.stem(take(pieces, visible), visible) + self.positions[visible]
 
 
 class Trunk(nn.Module):
@@ -154,7 +154,8 @@ class VideoEncoder(nn.Module):
             self.norm = nn.LayerNorm(config.width)
         initialise(self, torch.Generator().manual_seed(seed))
         with torch.no_grad():
-            [part for part in self.embedding.stem.modules() if isinstance(part, nn.Linear)][-1].weight.mul_(STEM_GAIN)
+            last = [part for part in self.embedding.stem.modules() if isinstance(part, nn.Linear | nn.Embedding)][-1]
+            last.weight.mul_(STEM_GAIN)
         self.points: Points | None = None
         if config.points:
             self.look_for_points(config.points, seed=seed)

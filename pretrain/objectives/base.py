@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from goalsight.pretrain.data.clips import Batch, Clips
+from goalsight.pretrain.data.format import PIXELS
 from goalsight.pretrain.encoders.vit import VideoEncoder
 
 
@@ -46,6 +47,12 @@ class Objective(nn.Module, ABC):
         Args:
             max_gap: the farthest that a frame t+k may lie after frame t, where k is drawn [frames].
         """
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Return `loss` with what the tokeniser learns by itself added to it, and the metrics of both."""
+        loss, metrics = self.loss(batch, generator)
+        own = self.encoder.tokeniser.loss(batch[PIXELS].flatten(0, 1))
+        return (loss, metrics) if own is None else (loss + own[0], metrics | own[1])
 
     @abstractmethod
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:

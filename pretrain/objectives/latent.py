@@ -120,9 +120,7 @@ class LatentPrediction(SiamesePrediction):
 
     def _painted(self, colours: Tensor) -> Tensor:
         """Colours of tokens (B, tokens, 3) in [0, 1] -> (B, H, W, 3) uint8."""
-        size, grid = self.encoder.config.image_size, self.encoder.tokeniser.grid
-        picture = colours.transpose(1, 2).unflatten(2, grid).clamp(0, 1).mul(255)
-        return torch.nn.functional.interpolate(picture, size=(size, size)).permute(0, 2, 3, 1).to(torch.uint8)
+        return self.encoder.tokeniser.enlarge(colours.clamp(0, 1).mul(255).to(torch.uint8))
 
     def headline(self, metrics: Mapping[str, float]) -> str:
         """Say how well the next frame's features are predicted, beside copying, and in how many directions all vary."""

@@ -2,7 +2,7 @@
 
 After masked autoencoders (He et al. 2022) and siamese masked autoencoders (Gupta et al. 2023). Targets are raw
 pixels of ALL patches, not normalised per patch: on the flat images of a simulator, normalising amplifies noise,
-and a small object is most of what varies.
+and a small object is most of what varies. Where tokens are codes, they are predicted (BEiT, Bao et al. 2022).
 """
 
 from collections.abc import Mapping
@@ -11,18 +11,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from goalsight.base.errors import UserError
 from goalsight.pretrain.data.clips import Batch
 from goalsight.pretrain.data.format import PIXELS
 from goalsight.pretrain.encoders.vit import VideoEncoder
 from goalsight.pretrain.objectives.base import Alarm
-from goalsight.pretrain.objectives.next_frame import copying, next_frame, next_frame_metrics, psnr
+from goalsight.pretrain.objectives.saying import Pixels, saying
 from goalsight.pretrain.objectives.siamese import Hiding, SiamesePrediction
+from goalsight.pretrain.tokenisers.base import psnr
 
 
 @dataclass(frozen=True)
 class Masked(Hiding):
-    """Predict the pixels of hidden patches: of a frame from its rest, of a later frame from this one."""
+    """Predict the pixels or codes of hidden patches: of a frame from its rest, of a later frame from this one."""
 
 
 class MaskedPrediction(SiamesePrediction):
@@ -37,15 +37,9 @@ class MaskedPrediction(SiamesePrediction):
             encoder: trained in place.
             options: what is hidden and the decoder's size.
             seed: of the decoder's weights.
-
-        Raises:
-            UserError: when the tokeniser's targets are codes.
         """
-        if encoder.tokeniser.vocabulary is not None:
-            raise UserError(
-                f'masked predicts pixels, and the tokeniser "{encoder.config.tokeniser}" gives codes; choose another'
-            )
-        super().__init__(encoder, options or Masked(), size=encoder.tokeniser.target_size, seed=seed)
+        self.saying = saying(encoder.tokeniser)
+        super().__init__(encoder, options or Masked(), size=self.saying.size, seed=seed)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the loss and what it is made of.
@@ -55,25 +49,25 @@ class MaskedPrediction(SiamesePrediction):
             generator: draws what is hidden.
 
         Returns:
-            the mean squared error over all pixels of both tasks, on the scale of [0, 1] pixels, and metrics:
-            PSNR of both tasks [dB], and of guessing that frame t+k looks like frame t, over all pixels and over
-            those that changed.
+            of pixels the mean squared error over all of both tasks, on the scale of [0, 1], of codes their mean
+            cross-entropy [nats]; and metrics: PSNR of both tasks [dB], and of guessing that frame t+k looks like frame
+            t, over all pixels and over those that changed; or, of codes, bits.
         """
         seen = self.fill_in(batch, generator)
-        now, later = (self.encoder.tokeniser.targets(pieces) for pieces in (seen.now, seen.later))
-        error_now = (seen.rebuilt - now).square().mean()
-        error_later = (seen.predicted - later).square()
-        loss = error_now + error_later.mean()
-        return loss, _metrics(loss, error_now, error_later, (now - later).square())
+        error_now = self.saying.errors(seen.rebuilt, seen.now).mean()
+        loss = error_now + self.saying.errors(seen.predicted, seen.later).mean()
+        parts = self.saying.metrics(loss, seen.predicted, seen.now, seen.later)
+        if isinstance(self.saying, Pixels):
+            parts["pretrain/psnr_self"] = psnr(error_now)
+        return loss, parts
 
     def _decode(self, tokens: Tensor, memory: Tensor) -> Tensor:
-        # The first guess is plain grey.
-        return super()._decode(tokens, memory) + 0.5
+        return super()._decode(tokens, memory) + self.saying.first
 
     @torch.no_grad()
     def visualise(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return what is seen, hidden, predicted and true, as named columns of (B, H, W, 3) uint8 frames."""
-        seen, clip, frames = self.fill_in(batch, generator), batch[PIXELS], self.encoder.tokeniser.frames
+        seen, clip, frames = self.fill_in(batch, generator), batch[PIXELS], self.saying.frames
         return {
             "frame t": clip[:, 0],
             "visible of t": self.greyed(seen.now, seen.hidden_now),
@@ -85,14 +79,8 @@ class MaskedPrediction(SiamesePrediction):
 
     def headline(self, metrics: Mapping[str, float]) -> str:
         """Say how well the next frame is predicted, beside copying the last one."""
-        return next_frame(metrics)
+        return self.saying.headline(metrics)
 
     def alarms(self, metrics: Mapping[str, float]) -> tuple[Alarm, ...]:
         """Warn when what changed is predicted no better than by copying the last frame."""
-        return copying(metrics)
-
-
-@torch.no_grad()
-def _metrics(loss: Tensor, error_now: Tensor, error_later: Tensor, copy_error: Tensor) -> dict[str, float]:
-    parts = next_frame_metrics(loss, error_later, copy_error)
-    return parts | {"pretrain/psnr_self": psnr(error_now)}
+        return self.saying.alarms(metrics)

@@ -7,19 +7,14 @@ import torch
 from torch import Tensor
 
 from goalsight.pretrain.objectives.base import Alarm
+from goalsight.pretrain.tokenisers.base import psnr
 
-SMALLEST_ERROR = 1e-10  # mean squared error below which PSNR is called 100 dB
 CHANGED = 0.05  # a pixel has changed when a channel differs by more than this share of the range
 
 
 def changed(copy_error: Tensor) -> Tensor:
     """Squared differences of two frames (..., 3) -> whether each pixel changed (..., 1)."""
     return copy_error.amax(-1, keepdim=True) > CHANGED**2
-
-
-def psnr(error: Tensor) -> float:
-    """Peak signal-to-noise ratio [dB] of a mean squared error on the scale of [0, 1] pixels."""
-    return float(-10 * error.clamp(min=SMALLEST_ERROR).log10())
 
 
 @torch.no_grad()

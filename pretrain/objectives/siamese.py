@@ -18,6 +18,8 @@ from goalsight.pretrain.encoders.vit import VideoEncoder
 from goalsight.pretrain.masking import Hidden, hide_tokens
 from goalsight.pretrain.objectives.base import Objective
 
+GREY = torch.tensor(128, dtype=torch.uint8)  # of what is hidden, in pictures
+
 
 @dataclass(frozen=True)
 class Hiding:
@@ -139,7 +141,8 @@ class SiamesePrediction(Objective):
     def greyed(self, pieces: Tensor, hidden: Hidden) -> Tensor:
         """Return frames whose hidden tokens are painted grey: (B, tokens, P) -> (B, H, W, 3) uint8."""
         tokeniser = self.encoder.tokeniser
-        return tokeniser.frames(torch.where(hidden.mask.unsqueeze(2), 0.5, tokeniser.targets(pieces)))
+        frames = tokeniser.frames(tokeniser.targets(pieces))
+        return torch.where(tokeniser.enlarge(hidden.mask).unsqueeze(3), GREY, frames)
 
     def _remember(self, pieces: Tensor, visible: Tensor | None, *, frame: int) -> Tensor:
         """Encode what is visible and prepare it for the decoder: (B, tokens, P) -> (B, K, decoder width)."""

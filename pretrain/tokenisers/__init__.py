@@ -8,5 +8,7 @@ TOKENISERS = Registry(
         "conv": "goalsight.pretrain.tokenisers.conv:ConvTokeniser",
         "patches": "goalsight.pretrain.tokenisers.patches:PatchTokeniser",
         "local": "goalsight.pretrain.tokenisers.local:LocalTokeniser",
+        "values": "goalsight.pretrain.tokenisers.values:ValueTokeniser",
+        "codes": "goalsight.pretrain.tokenisers.codes:CodeTokeniser",
     },
 )

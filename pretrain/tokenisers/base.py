@@ -6,12 +6,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+SMALLEST_ERROR = 1e-10  # mean squared error below which PSNR is called 100 dB
+
 
 class Tokeniser(nn.Module, ABC):
     """Cuts frames into pieces on a grid, one token each, row major.
 
     A piece is whatever can be picked out and hidden by its index: the encoder looks at the pieces that are visible, and
     an objective predicts the targets of those that are not.
+
+    What a tokeniser learns itself, such as a code book, is learnt beside the objective, by a loss of its own.
 
     Attributes:
         Options: the dataclass of its options; shown by the command line, kept with every encoder.
@@ -42,9 +46,10 @@ class Tokeniser(nn.Module, ABC):
 
     @abstractmethod
     def make_stem(self, width: int) -> nn.Module:
-        """Return a new module that turns pieces (B, K, P) into tokens (B, K, width), without positions.
+        """Return a new module that turns pieces into tokens (B, K, width), without positions.
 
-        Its linear layers are drawn by the encoder, from the encoder's seed.
+        It is called with pieces (B, K, P) and with where they lie on the grid, (B, K) indices or None for all in order.
+        Its linear layers and embeddings are drawn by the encoder, from the encoder's seed.
         """
 
     @abstractmethod
@@ -54,6 +59,20 @@ class Tokeniser(nn.Module, ABC):
     @abstractmethod
     def frames(self, targets: Tensor) -> Tensor:
         """Undo `targets` and `cut`: -> (B, H, W, 3) uint8. Predictions out of range are clipped."""
+
+    def enlarge(self, of_tokens: Tensor) -> Tensor:
+        """Paint each token's patch with what is said of it: (B, tokens, ...) -> (B, H, W, ...)."""
+        (rows, columns), size = self.grid, self.image_size
+        grid = of_tokens.unflatten(1, self.grid)
+        return grid.repeat_interleave(size // rows, 1).repeat_interleave(size // columns, 2)
+
+    def loss(self, frames: Tensor) -> tuple[Tensor, dict[str, float]] | None:
+        """Return what it learns by itself: a loss, and metrics named `pretrain/...`; None where there is nothing.
+
+        Args:
+            frames: (B, H, W, 3) uint8.
+        """
+        return None
 
 
 class PixelTokeniser(Tokeniser):
@@ -85,3 +104,8 @@ def centred(pieces: Tensor) -> Tensor:
     """(B, K, P) uint8 or floats in [0, 1] -> floats of about unit variance around zero."""
     floats = pieces.float().div_(255) if pieces.dtype == torch.uint8 else pieces
     return floats * 4 - 2
+
+
+def psnr(error: Tensor) -> float:
+    """Peak signal-to-noise ratio [dB] of a mean squared error on the scale of [0, 1] pixels."""
+    return float(-10 * error.detach().clamp(min=SMALLEST_ERROR).log10())

@@ -70,7 +70,7 @@ class ConvStem(nn.Sequential):
             layers += [_MergeFour(), nn.Linear(4 * inner, outer), nn.GELU()]
         super().__init__(*layers[:-1])
 
-    def forward(self, pieces: Tensor) -> Tensor:
+    def forward(self, pieces: Tensor, visible: Tensor | None = None) -> Tensor:
         """(B, K, P), uint8 or floats in [0, 1], -> (B, K, width)."""
         merged: Tensor = super().forward(centred(pieces).unflatten(2, (-1, 3)))
         return merged.squeeze(2)

@@ -70,7 +70,7 @@ class LocalStem(nn.Module):
         images = centred(frames).permute(0, 3, 1, 2)
         return self.convolutions(images.contiguous(memory_format=torch.channels_last))
 
-    def forward(self, pieces: Tensor) -> Tensor:
+    def forward(self, pieces: Tensor, visible: Tensor | None = None) -> Tensor:
         """(B, K, P), uint8 or floats in [0, 1], -> (B, K, width)."""
         patches = pieces.flatten(0, 1).unflatten(1, (self.side, self.side, 3))
         found = torch.relu(self.map(patches)).flatten(1)

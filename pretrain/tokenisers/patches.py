@@ -66,7 +66,7 @@ class PatchStem(nn.Sequential):
     def __init__(self, values: int, width: int) -> None:
         super().__init__(nn.Linear(values, width))
 
-    def forward(self, pieces: Tensor) -> Tensor:
+    def forward(self, pieces: Tensor, visible: Tensor | None = None) -> Tensor:
         """(B, K, P), uint8 or floats in [0, 1], -> (B, K, width)."""
         tokens: Tensor = super().forward(centred(pieces))
         return tokens
