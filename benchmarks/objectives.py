@@ -17,6 +17,7 @@ from goalsight.eval.probes.probe import Probe, probe
 from goalsight.pretrain.objectives import OBJECTIVES
 from goalsight.pretrain.train import Pretrain, pretrain
 
+TOKENISERS = {"points": "local", "replaced": "codes"}  # that an objective needs; all others take the default
 KEPT = ("steps", "seconds", "flops", "flops_per_pair", "precision", "threads", "alarms")
 
 
@@ -45,6 +46,7 @@ def measure(objective: str, config: Objectives, folder: Path) -> dict[str, Any]:
     asked = Pretrain(
         data=(config.data,),
         objective=objective,
+        tokeniser=TOKENISERS.get(objective, Pretrain.tokeniser),
         steps=config.steps,
         threads=config.threads,
         seed=config.seed,

@@ -88,7 +88,7 @@ CUT = {
     "values": (Values(8, features=16, heads=2), 16),
     "codes": (Codes(8), 16),
 }
-NEEDS_A_MAP = {"points"}
+NEEDS = {"points": ("local", "pretrain one by --tokeniser local"), "replaced": ("codes", "has none; choose codes")}
 
 
 @pytest.mark.parametrize("tokeniser", CUT)
@@ -96,8 +96,9 @@ NEEDS_A_MAP = {"points"}
 def test_any_objective_on_any_grid(tokeniser, objective):
     options, tokens = CUT[tokeniser]
     encoder = VideoEncoder(EncoderConfig(32, 16, 1, 2, tokeniser, options))
-    if objective in NEEDS_A_MAP and tokeniser != "local":
-        with pytest.raises(UserError, match="pretrain one by --tokeniser local"):
+    needed, words = NEEDS.get(objective, (tokeniser, ""))
+    if tokeniser != needed:
+        with pytest.raises(UserError, match=words):
             OBJECTIVES.load(objective)(encoder, None, seed=0)
         return
     module = OBJECTIVES.load(objective)(encoder, None, seed=0)

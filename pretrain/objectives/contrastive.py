@@ -7,7 +7,7 @@ mean over tokens would throw away where things are.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -103,38 +103,13 @@ class Contrast(Objective):
         clip = batch[PIXELS]
         pieces = self.encoder.embedding.cut(clip.transpose(0, 1).flatten(0, 1))
         now, later, *rest = self.directions(pieces, generator).split(len(clip))
-        loss = (self._choose(now, [later, *rest]) + self._choose(later, [now, *rest])) / 2
-        with torch.no_grad():
-            alike = now @ torch.cat([later, *rest]).T
-            own = torch.stack([(now * other).sum(1) for other in (later, *rest)])  # (1 + negatives, B)
-            parts = {
-                "loss": float(loss),
-                "loss_guessing": math.log(alike.shape[1]),
-                "found": float((alike.argmax(1) == torch.arange(len(clip), device=clip.device)).float().mean()),
-                "found_in_own": float((own[0] > own[1:].amax(0)).float().mean()),
-                "places_told": self.places_told(clip[:PLACED], generator),
-            }
+        loss, parts = choose(now, later, rest, self.options.temperature)
+        parts["places_told"] = self.places_told(clip[:PLACED], generator)
         return loss, {f"pretrain/{name}": value for name, value in parts.items()}
 
-    def _choose(self, anchors: Tensor, candidates: list[Tensor]) -> Tensor:
-        """Return the cross-entropy of choosing for each row of anchors (B, D) that of the first candidates (B, D)."""
-        alike = anchors @ torch.cat(candidates).T / self.options.temperature
-        return cross_entropy(alike, torch.arange(len(anchors), device=anchors.device))
-
-    @torch.no_grad()
     def places_told(self, clip: Tensor, generator: torch.Generator) -> float:
-        """Return how often the place of an object decides, where nothing else does.
-
-        A square of one colour is put into frame t, and into frame t+k once at the same place and once at another. It is
-        told apart where the first is nearer to frame t.
-
-        Args:
-            clip: (B, 2 or more, H, W, 3) uint8.
-            generator: draws places and colours.
-        """
-        frames = squares(clip[:, 0], clip[:, 1], generator)
-        now, same, moved = self.directions(self.encoder.embedding.cut(torch.cat(frames))).chunk(3)
-        return float(((now * same).sum(1) > (now * moved).sum(1)).float().mean())
+        """Return how often the place of an object decides, as of `places_told`."""
+        return places_told(self.directions, self.encoder.embedding.cut, clip, generator)
 
     @torch.no_grad()
     def visualise(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -147,16 +122,78 @@ class Contrast(Objective):
 
     def headline(self, metrics: Mapping[str, float]) -> str:
         """Say how often the right frame is chosen, and whether the place of an object decides."""
-        among = round(math.exp(metrics["loss_guessing"]))
-        return (
-            f"the next frame is chosen among {among} in {metrics['found']:.0%} of cases, among those of its own "
-            f"video in {metrics['found_in_own']:.0%}; an object's place alone decides in {metrics['places_told']:.0%}"
-        )
+        return chosen(metrics)
 
     def alarms(self, metrics: Mapping[str, float]) -> tuple[Alarm, ...]:
         """Warn when frames that differ in an object's place alone are not told apart."""
-        told = metrics["places_told"]
-        if told >= TOLD:
-            return ()
-        words = f"of frames that differ in an object's place alone {told:.0%} are told apart, where 50% is chance"
-        return (Alarm("placeless", words),)
+        return placeless(metrics)
+
+
+def choose(now: Tensor, later: Tensor, rest: Sequence[Tensor], temperature: float) -> tuple[Tensor, dict[str, float]]:
+    """Compare frames.
+
+    Args:
+        now: directions of frames t, (B, D).
+        later: those of frames t+k.
+        rest: those of later frames of the same videos.
+        temperature: by which similarities are divided.
+
+    Returns:
+        the cross-entropy of choosing frame t+k from frame t and frame t from frame t+k, mean of both [nats]; and it,
+        that of guessing, the share of frames t+k that are the first choice, and the share that lie nearer than any
+        later frame of their own video.
+    """
+
+    def cost(anchors: Tensor, first: Tensor) -> Tensor:
+        alike = anchors @ torch.cat([first, *rest]).T / temperature
+        return cross_entropy(alike, torch.arange(len(anchors), device=anchors.device))
+
+    loss = (cost(now, later) + cost(later, now)) / 2
+    with torch.no_grad():
+        alike = now @ torch.cat([later, *rest]).T
+        own = torch.stack([(now * other).sum(1) for other in (later, *rest)])  # (1 + later frames, B)
+        parts = {
+            "loss": float(loss),
+            "loss_guessing": math.log(alike.shape[1]),
+            "found": float((alike.argmax(1) == torch.arange(len(now), device=now.device)).float().mean()),
+            "found_in_own": float((own[0] > own[1:].amax(0)).float().mean()),
+        }
+    return loss, parts
+
+
+@torch.no_grad()
+def places_told(
+    directions: Callable[[Tensor], Tensor], cut: Callable[[Tensor], Tensor], clip: Tensor, generator: torch.Generator
+) -> float:
+    """Return how often the place of an object decides, where nothing else does.
+
+    A square of one colour is put into frame t, and into frame t+k once at the same place and once at another. It is
+    told apart where the first is nearer to frame t.
+
+    Args:
+        directions: pieces (B, tokens, P) -> (B, D), each of length 1.
+        cut: frames (B, H, W, 3) -> pieces.
+        clip: (B, 2 or more, H, W, 3) uint8.
+        generator: draws places and colours.
+    """
+    frames = squares(clip[:, 0], clip[:, 1], generator)
+    now, same, moved = directions(cut(torch.cat(frames))).chunk(3)
+    return float(((now * same).sum(1) > (now * moved).sum(1)).float().mean())
+
+
+def chosen(metrics: Mapping[str, float]) -> str:
+    """Say how often the right frame is chosen, and whether the place of an object decides."""
+    among = round(math.exp(metrics["loss_guessing"]))
+    return (
+        f"the next frame is chosen among {among} in {metrics['found']:.0%} of cases, among those of its own "
+        f"video in {metrics['found_in_own']:.0%}; an object's place alone decides in {metrics['places_told']:.0%}"
+    )
+
+
+def placeless(metrics: Mapping[str, float]) -> tuple[Alarm, ...]:
+    """Warn when frames that differ in an object's place alone are not told apart."""
+    told = metrics["places_told"]
+    if told >= TOLD:
+        return ()
+    words = f"of frames that differ in an object's place alone {told:.0%} are told apart, where 50% is chance"
+    return (Alarm("placeless", words),)

@@ -61,8 +61,9 @@ class MaskedPrediction(SiamesePrediction):
             parts["pretrain/psnr_self"] = psnr(error_now)
         return loss, parts
 
-    def _decode(self, tokens: Tensor, memory: Tensor) -> Tensor:
-        return super()._decode(tokens, memory) + self.saying.first
+    def decode(self, tokens: Tensor, memory: Tensor) -> Tensor:
+        """Say what each token is, starting from grey, or from all codes alike."""
+        return super().decode(tokens, memory) + self.saying.first
 
     @torch.no_grad()
     def visualise(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:

@@ -44,12 +44,16 @@ class Summary(nn.Module):
             generator: draws which.
         """
         if generator is None or not hide:
-            seen = self.narrow(encoder.encode(pieces))
-        else:
-            visible = hide_tokens(len(pieces), self._shape[0], hide, generator).visible
-            looked = self.narrow(encoder.encode(pieces, visible))
-            seen = looked.new_zeros(len(pieces), *self._shape)
-            seen = seen.scatter(1, visible.unsqueeze(2).expand_as(looked), looked)
+            return self.of(encoder.encode(pieces))
+        visible = hide_tokens(len(pieces), self._shape[0], hide, generator).visible
+        return self.of(encoder.encode(pieces, visible), visible)
+
+    def of(self, looked: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Return the vectors of what an encoder saw: tokens (B, K, width), of the `visible` (B, K) -> (B, features)."""
+        seen = self.narrow(looked)
+        if visible is not None:
+            everywhere = seen.new_zeros(len(seen), *self._shape)
+            seen = everywhere.scatter(1, visible.unsqueeze(2).expand_as(seen), seen)
         with torch.autocast(seen.device.type, enabled=False):
             found: Tensor = self.read(seen.float().flatten(1))
         return found

@@ -3,8 +3,8 @@
 A small network turns a patch into a few numbers, each of which is rounded to one of its levels; another, and a table
 with a row for each code, turn those back into pixels. All are learnt beside the objective, by the error of the patch
 that comes back, so that what it costs to learn the code book is charged to the same budget. Patches that look alike to
-the bit count once, or the bare table would leave no codes for a small object. A patch is looked at alone: no code tells
-of its neighbours.
+the bit count by the root of their number, or the bare table would leave no codes for a small object. A patch is looked
+at alone: no code tells of its neighbours.
 """
 
 from dataclasses import dataclass
@@ -81,10 +81,10 @@ class CodeTokeniser(Tokeniser):
         return self.patches.frames(self._patches(self.quantiser.levels_of(targets), targets))
 
     def loss(self, frames: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Return the mean squared error of the patches that come back, each look once, on the scale of [0, 1] pixels.
+        """Return the mean squared error of the patches that come back, on the scale of [0, 1] pixels.
 
         Args:
-            frames: (B, H, W, 3) uint8.
+            frames: (B, H, W, 3) uint8; n patches of them that are alike count as the root of n.
 
         Returns:
             the loss; and metrics: the PSNR of all patches [dB], and how many codes the frames use, as the exponential
@@ -95,7 +95,8 @@ class CodeTokeniser(Tokeniser):
         levels = self.quantiser(self._numbers(patches))
         codes = self.quantiser.index(levels)
         errors = (self._patches(levels, codes) - self.patches.targets(patches)).square().mean(1)
-        loss = (errors / times[look]).sum() / len(times)
+        weight = times[look].float().rsqrt()
+        loss = (weight * errors).sum() / weight.sum()
         with torch.no_grad():
             used = torch.bincount(codes, minlength=self.vocabulary or 0)
             entropy = torch.special.entr(used / used.sum()).sum()
