@@ -1,16 +1,17 @@
-"""Gradients of an objective: a batch is cut into shards, which are worked out side by side."""
+"""Gradients of an objective: a batch is cut into shards, which threads and processes work out side by side."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from goalsight.base.distributed import gather_json, group, sum_gradients
 from goalsight.base.machine import usable_cores
 from goalsight.base.precision import autocast
 from goalsight.base.shards import SHARD, Shards
-from goalsight.base.training_state import State
 from goalsight.pretrain.data.clips import Batch
 from goalsight.pretrain.objectives.base import Objective
 
@@ -19,7 +20,8 @@ class Gradients:
     """The gradients of an objective. A context manager: its threads end with it.
 
     How a batch is cut does not depend on the number of threads, so neither does a bit of the result. A batch that must
-    stay whole is one shard, and the threads share its operations.
+    stay whole is one shard, and the threads share its operations. What is drawn for a shard depends on the seed, the
+    step and where in the batch it lies, and on nothing that came before.
     """
 
     def __init__(self, objective: Objective, *, batch: int, device: torch.device, threads: int, seed: int) -> None:
@@ -27,23 +29,27 @@ class Gradients:
 
         Args:
             objective: what is minimised, with the weights.
-            batch: clips at a time.
+            batch: clips at a time, in all processes.
             device: where the weights are; anything but a CPU takes a batch as one shard.
-            threads: CPU threads; 0 for one per CPU.
-            seed: of what the objective draws, in each shard from a generator of its own.
+            threads: CPU threads; 0 for one per CPU, shared out among the processes on this machine.
+            seed: of what the objective draws.
+
+        Raises:
+            UserError: when the batch cannot be shared out among the processes.
         """
-        self.threads = threads or usable_cores()
+        members = group()
+        self._rows = members.rows(batch)
+        self.threads = threads or max(1, usable_cores() // members.local_size)
         self._objective = objective
         self._device = device
-        self._whole = objective.whole_batch or device.type != "cpu"
-        self._shard = batch if self._whole else SHARD
-        seeds = np.random.SeedSequence(seed).generate_state(-(-batch // self._shard))
-        self._generators = [torch.Generator(device).manual_seed(int(one)) for one in seeds]
-        self._shards = Shards(
-            [weight for weight in objective.parameters() if weight.requires_grad],
-            threads=min(self.threads, len(seeds)),
-            inside=self.threads if self._whole else 1,
-        )
+        self._batch, self._seed = batch, seed
+        share = self._rows.stop - self._rows.start
+        whole = objective.whole_batch or device.type != "cpu"
+        self._shard = share if whole else SHARD
+        self._weights = [weight for weight in objective.parameters() if weight.requires_grad]
+        shards = -(-share // self._shard)
+        inside = self.threads if whole else 1
+        self._shards = Shards(self._weights, threads=min(self.threads, shards), inside=inside)
 
     def __enter__(self) -> "Gradients":
         """Start the threads; inside an operation there is only one from now on, unless the batch stays whole."""
@@ -54,30 +60,31 @@ class Gradients:
         """End the threads, and give torch back those it had."""
         self._shards.__exit__(*exception)
 
-    def __call__(self, batch: Batch) -> dict[str, float]:
+    def __call__(self, batch: Batch, step: int) -> dict[str, float]:
         """Set the weights' gradients to those of the mean loss.
 
         Args:
-            batch: what the objective reads, (B, T, ...) each.
+            batch: what the objective reads, (B, T, ...) each, of this process's rows.
+            step: of training.
 
         Returns:
-            the objective's metrics, means over the shards.
+            the objective's metrics, means over the shards of all processes.
         """
         columns = {name: values.to(self._device).split(self._shard) for name, values in batch.items()}
         shards = [dict(zip(columns, parts, strict=True)) for parts in zip(*columns.values(), strict=True)]
-        count = len(next(iter(batch.values())))
-        shares = [len(next(iter(shard.values()))) / count for shard in shards]
-        work = zip(shards, shares, self._generators, strict=True)
-        return _mean(self._shards.backward([partial(self._of_shard, *one) for one in work]), shares)
+        shares = [len(next(iter(shard.values()))) / self._batch for shard in shards]
+        draws = [self._generator(step, self._rows.start + number * self._shard) for number in range(len(shards))]
+        work = zip(shards, shares, draws, strict=True)
+        found = self._shards.backward([partial(self._of_shard, *one) for one in work])
+        sum_gradients(self._weights)
+        everywhere = gather_json([list(one) for one in zip(found, shares, strict=True)], self._device)
+        metrics, weights = zip(*(one for of_process in everywhere for one in of_process), strict=True)
+        return _mean(metrics, weights)
 
-    def state(self) -> State:
-        """Return what decides what is drawn next, shard by shard."""
-        return {"generators": [generator.get_state() for generator in self._generators]}
-
-    def load(self, state: State) -> None:
-        """Go on from a state."""
-        for generator, kept in zip(self._generators, state["generators"], strict=True):
-            generator.set_state(kept)
+    def _generator(self, step: int, row: int) -> torch.Generator:
+        """Return what the shard that begins at this row of the batch draws from in this step."""
+        drawn = np.random.SeedSequence(self._seed, spawn_key=(step, row)).generate_state(1, np.uint64)
+        return torch.Generator(self._device).manual_seed(int(drawn[0]) >> 1)
 
     def _of_shard(self, shard: Batch, share: float, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         with autocast(self._device):
@@ -85,7 +92,7 @@ class Gradients:
         return loss * share, metrics
 
 
-def _mean(metrics: list[dict[str, float]], shares: list[float]) -> dict[str, float]:
+def _mean(metrics: Sequence[dict[str, float]], shares: Sequence[float]) -> dict[str, float]:
     """Return the weighted mean of each metric over the shards that know it."""
     known: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for share, of_shard in zip(shares, metrics, strict=True):

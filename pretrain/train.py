@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from goalsight.base.distributed import group
 from goalsight.base.errors import UserError
 from goalsight.base.parts import settled, with_every_option
 from goalsight.base.trackers import check_trackers
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 class Pretrain:
     """Train an encoder on video.
 
-    Budgets may be combined; the first that is spent ends the training.
+    Budgets may be combined; the first that is spent ends the training. Several processes that `torchrun` starts train
+    as one: torchrun --nproc-per-node 2 -m goalsight pretrain ...
     """
 
     data: tuple[Path, ...]
@@ -46,7 +48,7 @@ class Pretrain:
     max_gap: int = 8
     """Frame t+k is at most this far after frame t [frames]."""
     batch: int = 32
-    """Clips per training step; on a CPU they are split into shards of 16."""
+    """Clips per training step, in all processes together; on a CPU they are split into shards of 16."""
     lr: float | None = None
     """Largest learning rate; 0.24 / the encoder's width unless given."""
     seconds: float | None = None
@@ -107,7 +109,8 @@ def pretrain(config: Pretrain) -> Path:
         config: what was asked for.
 
     Returns:
-        the run's folder: `load_encoder` reads it, also when the training was interrupted.
+        the run's folder: `load_encoder` reads it, also when the training was interrupted. Nothing in a process that
+        does not lead.
 
     Raises:
         UserError: for data that cannot be read, names that do not exist, a disk that refuses, or a loss that is
@@ -119,6 +122,9 @@ def pretrain(config: Pretrain) -> Path:
     with Trainer(config) as trainer:  # first, because mistakes in the options should not wait for the decoding
         config = trainer.config
         store = _read(config)
+        if not trainer.group.leads:
+            trainer.train(store, None)
+            return Path()
         sources = {"data": store.content_hash}
         with Run.start("pretrain", config, out=config.out, seed=config.seed, sources=sources, name=config.size) as run:
             return _train(trainer, store, run)
@@ -160,7 +166,7 @@ def _read(config: Pretrain) -> "FrameStore":
     from goalsight.pretrain.data.ingest import cached_ingest
 
     store = cached_ingest(config.data, config.cache, config.image_size, fps=config.fps)
-    if not config.json:
+    if not config.json and group().leads:
         print(f"{store.num_frames} frames in {store.num_episodes} episodes: {store.path}", file=sys.stderr)
     return store
 

@@ -3,6 +3,7 @@
 import math
 import time
 from collections import defaultdict, deque
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from torch import nn
 from tqdm import tqdm
 
 from goalsight.base.budgets import Budget, learning_rate
+from goalsight.base.distributed import Group, agree, group, together
 from goalsight.base.errors import UserError, choose
 from goalsight.base.flops import count_flops
 from goalsight.base.precision import autocast, fast_dtype
@@ -51,7 +53,8 @@ class Trainer:
         self.config = config = config.settled()
         unlimited = config.seconds is None and config.steps is None and config.flops is None
         self.budget = Budget(SECONDS if unlimited else config.seconds, config.steps, config.flops)
-        self.device = _device(config.device)
+        self.group = group()
+        self.device = _device(config.device, self.group)
         self.encoder = random_encoder(
             *(config.size, config.image_size, config.seed),
             tokeniser=config.tokeniser,
@@ -70,20 +73,23 @@ class Trainer:
         self._kept: State | None = None  # of a sampler that is yet to be made
 
     def __enter__(self) -> "Trainer":
-        """Start the threads."""
-        self.gradients.__enter__()
+        """Start the threads, and speak with the other processes that train."""
+        self._open = ExitStack()
+        self._open.enter_context(together(self.device))
+        self._open.enter_context(self.gradients)
         return self
 
     def __exit__(self, *exception: object) -> None:
         """End the threads."""
-        self.gradients.__exit__()
+        self._open.close()
 
-    def train(self, store: FrameStore, run: Run) -> dict[str, Any]:
+    def train(self, store: FrameStore, run: Run | None) -> dict[str, Any]:
         """Train until the budget is spent or a stop is requested; the last step is published either way.
 
         Args:
             store: what to learn from.
-            run: takes metrics, pictures and checkpoints; its `stop` is looked at after every step.
+            run: takes metrics, pictures and checkpoints; its `stop` is looked at after every step. None in a process
+                that does not lead.
 
         Returns:
             the summary: steps, seconds, pairs_per_s, flops, precision, alarms, and the last metrics.
@@ -93,24 +99,28 @@ class Trainer:
                 published before stays.
         """
         config, clips = self.config, self.objective.reads(self.config.max_gap)
-        self.sampler: Sampler = ClipSampler(store, clips, batch=config.batch, seed=config.seed)
+        rows = self.group.rows(config.batch)
+        self.sampler: Sampler = ClipSampler(store, clips, batch=config.batch, seed=config.seed, rows=rows)
         if self._kept is not None:
             self.sampler.load(self._kept)
         shown = ClipSampler(store, clips, batch=PICTURED, seed=config.seed + 1).sample()
-        flops_per_step = self.flops_per_step(_next_of(self.sampler))
-        journal = Journal(self, run, shown)
+        flops_per_step = self.flops_per_step(_next_of(self.sampler)) * self.group.size
+        journal = None if run is None else Journal(self, run, shown)
         began = time.perf_counter() - self.seconds
-        with tqdm(total=100, desc="pretrain", bar_format=BAR, disable=None) as bar:
-            while not run.stop.requested:
+        with tqdm(total=100, desc="pretrain", bar_format=BAR, disable=None if self.group.leads else True) as bar:
+            while True:
                 self.seconds = time.perf_counter() - began
                 spent = self.budget.spent(seconds=self.seconds, steps=self.steps, flops=self.steps * flops_per_step)
+                spent, stop = agree([spent, float(run is not None and run.stop.requested)], self.device)
                 bar.update(min(100.0, 100 * spent) - bar.n)
-                if spent >= 1:
+                if spent >= 1 or stop:
                     break
                 self.recent.append(self.step(self.sampler.sample(), spent))
-                bar.set_postfix_str(journal.keep(), refresh=False)
+                if journal is not None:
+                    bar.set_postfix_str(journal.keep(), refresh=False)
         self.seconds = time.perf_counter() - began
-        journal.close()
+        if journal is not None:
+            journal.close()
         return {
             "steps": self.steps,
             "seconds": round(self.seconds, 2),
@@ -119,6 +129,7 @@ class Trainer:
             "flops_per_pair": flops_per_step / config.batch,
             "precision": str(fast_dtype(str(self.device))).removeprefix("torch."),
             "threads": self.gradients.threads,
+            "processes": self.group.size,
             "encoder": self.encoder.content_hash(),
             "alarms": {alarm.name: alarm.sentence for alarm in self.alarms()},
             **self.means(),
@@ -138,9 +149,9 @@ class Trainer:
             UserError: when the loss or its gradient is no number any more; the weights are then as they were.
         """
         rate = learning_rate(spent, self.lr)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        parts = self.gradients(batch)
+        for weights in self.optimiser.param_groups:
+            weights["lr"] = rate
+        parts = self.gradients(batch, self.steps)
         norm = float(nn.utils.clip_grad_norm_(self.objective.parameters(), CLIP_NORM))
         for name, value in (("loss", parts["pretrain/loss"]), ("gradient", norm)):
             if not math.isfinite(value):  # before the weights are touched: what is saved stays good
@@ -183,7 +194,6 @@ class Trainer:
         return {
             "objective": self.objective.state_dict(),
             "optimiser": optimiser_state(self.optimiser),
-            "gradients": self.gradients.state(),
             "sampler": self.sampler.state(),
             "steps": self.steps,
             "seconds": self.seconds,
@@ -194,7 +204,6 @@ class Trainer:
         """Go on from a state, once `train` is called with the same data."""
         self.objective.load_state_dict(state["objective"])
         load_optimiser(self.optimiser, state["optimiser"])
-        self.gradients.load(state["gradients"])
         self._kept = state["sampler"]
         self.steps, self.seconds = int(state["steps"]), float(state["seconds"])
         self.recent.extend(state["recent"])
@@ -266,11 +275,15 @@ def _next_of(sampler: Sampler) -> Batch:
     return batch
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str, members: Group) -> torch.device:
     choose("device", name, ("auto", "cpu", "cuda"))
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError('no CUDA device here; choices for device: "auto", "cpu"')
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", members.local_rank % torch.cuda.device_count() if members.size > 1 else 0)
+    torch.cuda.set_device(device)
+    return device
 
 
 def _decay_groups(module: nn.Module) -> list[dict[str, Any]]:

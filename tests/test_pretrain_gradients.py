@@ -67,7 +67,7 @@ def test_shards_make_up_the_gradient_of_the_whole_batch(batch):
     objective, seen = Distance(), clips(batch)
     means = seen["pixels"].float().mean((1, 2, 3, 4))
     with Gradients(objective, batch=batch, device=CPU, threads=2, seed=0) as gradients:
-        metrics = gradients(seen)
+        metrics = gradients(seen, 0)
     # d/dw mean (w - m)^2 = -2 mean m at w = 0
     assert objective.weight.grad.item() == pytest.approx(-2 * means.mean().item(), rel=1e-5)
     assert metrics["loss"] == pytest.approx(means.square().mean().item(), rel=1e-5)
@@ -78,7 +78,7 @@ def test_threads_do_not_change_a_bit():
     def after(threads):
         objective = MaskedPrediction(encoder())
         with Gradients(objective, batch=40, device=CPU, threads=threads, seed=3) as gradients:
-            metrics = [gradients(clips(40)) for _ in range(3)][-1]
+            metrics = [gradients(clips(40), step) for step in range(3)][-1]
         return metrics, [weight.grad for weight in objective.parameters()]
 
     (metrics, ours), (others_metrics, others) = after(1), after(3)
@@ -103,7 +103,7 @@ def test_each_shard_hides_something_else_and_the_seed_decides_what(monkeypatch):
         monkeypatch.setattr(objective, "loss", noted)
         nn.init.normal_(objective.out.weight, generator=torch.Generator().manual_seed(0))
         with Gradients(objective, batch=8, device=CPU, threads=1, seed=seed) as gradients:
-            gradients(same)
+            gradients(same, 0)
         return losses
 
     first = drawn(0)
@@ -117,7 +117,7 @@ def test_torch_gets_its_threads_back_and_mistakes_are_told():
     with Gradients(MaskedPrediction(encoder()), batch=4, device=CPU, threads=2, seed=0) as gradients:
         assert torch.get_num_threads() == 1
         with pytest.raises(UserError, match="this encoder takes frames of"):
-            gradients({"pixels": torch.zeros(4, 2, 8, 8, 3, dtype=torch.uint8)})
+            gradients({"pixels": torch.zeros(4, 2, 8, 8, 3, dtype=torch.uint8)}, 0)
     assert torch.get_num_threads() == before
 
 
@@ -127,21 +127,18 @@ def test_a_batch_that_must_stay_whole_is_not_cut_whatever_the_threads():
     objective = Spread()
     with Gradients(objective, batch=3 * SHARD, device=CPU, threads=2, seed=0) as gradients:
         assert torch.get_num_threads() == 2
-        metrics = gradients(batch)
+        metrics = gradients(batch, 0)
     assert metrics["loss"] == pytest.approx(float(means.max() - means.min()))
     assert objective.weight.grad.item() == pytest.approx(metrics["loss"])
 
 
-def test_what_is_drawn_next_comes_back_with_the_state():
+def test_what_is_drawn_depends_on_the_step_and_on_nothing_before():
     objective = MaskedPrediction(encoder())
     nn.init.normal_(objective.out.weight, generator=torch.Generator().manual_seed(0))
     with Gradients(objective, batch=40, device=CPU, threads=2, seed=3) as gradients:
-        first = gradients(clips(40))
-        kept = gradients.state()
-        second = gradients(clips(40))
-    with Gradients(objective, batch=40, device=CPU, threads=2, seed=8) as others:
-        others.load(kept)
-        assert others(clips(40)) == second != first
+        first, second = gradients(clips(40), 0), gradients(clips(40), 1)
+    with Gradients(objective, batch=40, device=CPU, threads=2, seed=3) as others:
+        assert others(clips(40), 1) == second != first
 
 
 @pytest.mark.parametrize("tokeniser", ["conv", "patches", "local"])

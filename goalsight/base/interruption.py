@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from goalsight.base.distributed import group
 from goalsight.base.leaving import ending_signals, leave
 
 
@@ -39,8 +40,8 @@ def forget_stop() -> None:
 def interrupted() -> Iterator[Stop]:
     """Let a loop end cleanly on SIGINT, SIGTERM or SIGHUP, which `nohup` keeps away.
 
-    The first signal sets `stop.requested`; a second one raises KeyboardInterrupt at once. Outside the main
-    thread, where Python delivers no signals, nothing is changed.
+    The first signal sets `stop.requested`; a second one raises KeyboardInterrupt at once, but for the one that
+    `torchrun` adds to Ctrl-C. Outside the main thread, where Python delivers no signals, nothing is changed.
 
     Yields:
         the record to look at after every step.
@@ -57,10 +58,15 @@ def interrupted() -> Iterator[Stop]:
         return
 
     def request(number: int, frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
         if stop.requested:
+            if group().size > 1 and name != stop.signal_name:
+                return
             raise KeyboardInterrupt
         stop.requested = True
-        stop.signal_name = signal.Signals(number).name
+        stop.signal_name = name
+        if not group().leads:
+            return
         print("stopping after this step, then saving; once more stops at once", file=sys.stderr)
 
     before = {number: signal.signal(number, request) for number in ending_signals()}

@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, get_args
 
 import goalsight
+from goalsight.base.distributed import group
 from goalsight.base.errors import UserError, choose
 from goalsight.base.interruption import asked_to_leave, forget_stop, interrupting, stopped_by
 from goalsight.base.workers.job import prepare
@@ -38,6 +39,7 @@ REFUSALS = (
     *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
 )
 MOST_SEED = 2**31
+TOGETHER = ("pretrain",)  # what several processes of torchrun do as one
 
 COMMANDS = {
     "demo": Command("goalsight.commands.demo", "Demo", "demo", "all in one: play, encoder, agent, evaluation, video"),
@@ -104,6 +106,8 @@ def _run(arguments: list[str]) -> int:
 
 
 def _complain(message: str, code: int) -> int:
+    if not group().leads:
+        return code
     with contextlib.suppress(BrokenPipeError):
         print(f"goalsight: {' '.join(message.split())}", file=sys.stderr)
     return code
@@ -118,6 +122,8 @@ def _dispatch(arguments: list[str]) -> int:
         print(f"goalsight {goalsight.__version__}")
         return 0
     name = choose("command", arguments[0], COMMANDS)
+    if group().size > 1 and name not in TOGETHER:
+        raise UserError(f"{name} works in one process; torchrun is for {', '.join(TOGETHER)}")
     command = COMMANDS[name]
     module = importlib.import_module(command.module)
     kind = getattr(module, command.config)

@@ -17,7 +17,7 @@ class ClipSampler:
     The same store and seed give the same clips, bit for bit.
     """
 
-    def __init__(self, store: FrameStore, clips: Clips, *, batch: int, seed: int) -> None:
+    def __init__(self, store: FrameStore, clips: Clips, *, batch: int, seed: int, rows: slice = slice(None)) -> None:
         """Index the frames that a clip can begin with.
 
         Args:
@@ -25,6 +25,7 @@ class ClipSampler:
             clips: what is read of them.
             batch: clips at a time.
             seed: of all draws.
+            rows: those of each batch that are read; all are drawn.
 
         Raises:
             UserError: when no episode is long enough, or the store has no such column.
@@ -36,6 +37,7 @@ class ClipSampler:
         self._store = store
         self._clips = clips
         self._batch = batch
+        self._rows = rows
         self._rng = np.random.default_rng(seed)
         episode = store.episode_of_frame
         ends = (store.episode_starts + store.episode_lengths)[episode]
@@ -60,8 +62,8 @@ class ClipSampler:
         return np.stack(frames, 1)
 
     def sample(self) -> Batch:
-        """Return the declared columns, (batch, frames, ...) each; "pixels" are (batch, frames, H, W, 3) uint8."""
-        drawn = self.draw()
+        """Return the declared columns, (rows, frames, ...) each; "pixels" are (rows, frames, H, W, 3) uint8."""
+        drawn = self.draw()[self._rows]
         rows = drawn.ravel()
         columns = {
             name: self._store.frames(rows) if name == PIXELS else self._store.columns[name][rows]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
+from goalsight.base.distributed import gather_rows, group
 from goalsight.base.errors import UserError
 from goalsight.base.options import check_positive
 from goalsight.pretrain.data.clips import Batch, Clips
@@ -130,7 +131,7 @@ class Contrast(Objective):
 
 
 def choose(now: Tensor, later: Tensor, rest: Sequence[Tensor], temperature: float) -> tuple[Tensor, dict[str, float]]:
-    """Compare frames.
+    """Compare frames, those of all processes with each other.
 
     Args:
         now: directions of frames t, (B, D).
@@ -143,6 +144,7 @@ def choose(now: Tensor, later: Tensor, rest: Sequence[Tensor], temperature: floa
         that of guessing, the share of frames t+k that are the first choice, and the share that lie nearer than any
         later frame of their own video.
     """
+    now, later, *rest = map(gather_rows, (now, later, *rest))
 
     def cost(anchors: Tensor, first: Tensor) -> Tensor:
         alike = anchors @ torch.cat([first, *rest]).T / temperature
@@ -158,7 +160,8 @@ def choose(now: Tensor, later: Tensor, rest: Sequence[Tensor], temperature: floa
             "found": float((alike.argmax(1) == torch.arange(len(now), device=now.device)).float().mean()),
             "found_in_own": float((own[0] > own[1:].amax(0)).float().mean()),
         }
-    return loss, parts
+    # Gradients reach the rows of this process alone, and its share of the batch is what they will be weighed by.
+    return loss + (group().size - 1) * (loss - loss.detach()), parts
 
 
 @torch.no_grad()
