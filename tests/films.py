@@ -18,13 +18,18 @@ CODECS = {
 
 def film(path, count=12, fps=10, width=48, height=32):
     """A grey film that brightens from frame to frame."""
+    return filmed(path, np.broadcast_to(brightness(count)[:, None, None, None], (count, height, width, 3)), fps)
+
+
+def filmed(path, frames, fps=10):
+    """A film of frames (T, H, W, 3) uint8."""
+    height, width = frames.shape[1:3]
     with av.open(str(path), "w") as container:
         stream = container.add_stream(CODECS[path.suffix], rate=fps)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.bit_rate = 500_000
-        for value in brightness(count):
-            pixels = np.full((height, width, 3), value, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        for pixels in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")))
         container.mux(stream.encode())
     return path
 

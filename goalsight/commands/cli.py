@@ -47,6 +47,7 @@ COMMANDS = {
     "collect": Command(
         "goalsight.agents.collecting.collect", "Collect", "collect", "record play: frames, actions, a video"
     ),
+    "data": Command("goalsight.pretrain.data_command", "Data", "data", "look at video and recordings: info, show"),
     "export": Command("goalsight.commands.export", "Export", "export", "write a recording as a LeRobot data set"),
     "pretrain": Command("goalsight.pretrain.train", "Pretrain", "pretrain", "train an encoder on video"),
     "train": Command("goalsight.agents.many", "TrainSeeds", "command", "train agents to reach goals they are shown"),

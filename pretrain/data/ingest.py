@@ -17,7 +17,7 @@ from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter, find_sto
 from goalsight.pretrain.data.writer import TakenError
 
 FPS = 10.0  # frames a second that real video is brought down to
-DECODING = 2  # raised when the same files are decoded to other frames than before
+DECODING = 3  # raised when the same files are decoded to other frames than before
 
 
 @dataclass(frozen=True)

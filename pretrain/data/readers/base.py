@@ -49,6 +49,13 @@ class Reader(Protocol):
             UnreadableError: if it is damaged.
         """
 
+    def size(self, path: Path) -> tuple[int, int] | None:
+        """Height and width of the pictures as they were recorded [pixels]; None where nobody knows.
+
+        Raises:
+            UnreadableError: if it is damaged.
+        """
+
     def columns(self, path: Path) -> dict[str, Column]:
         """The columns that every episode has besides its pixels.
 

@@ -1,6 +1,7 @@
 """A folder of images in natural order is one episode."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -31,6 +32,13 @@ class ImagesReader:
     def rate(self, path: Path, how: Reading) -> float:
         """Unknown: images do not say when they were taken."""
         return 0.0
+
+    def size(self, path: Path) -> tuple[int, int] | None:
+        """Of the first image that can be read."""
+        for file in self.files(path):
+            with suppress(Exception), Image.open(file) as image:  # said when it is read
+                return image.height, image.width
+        return None
 
     def columns(self, path: Path) -> dict[str, Column]:
         """None: images say nothing else."""

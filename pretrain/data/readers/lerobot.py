@@ -52,6 +52,14 @@ class LeRobotReader:
         with _damage(path):
             return float(_info(path)["fps"])
 
+    def size(self, path: Path) -> tuple[int, int] | None:
+        """Of the first camera's pictures."""
+        with _damage(path):
+            info = _info(path)
+            kind = info["features"][_camera(path, info)]
+            sides = dict(zip(kind.get("names") or ("height", "width", "channels"), kind["shape"], strict=True))
+            return int(sides["height"]), int(sides["width"])
+
     def columns(self, path: Path) -> dict[str, Column]:
         """The features that are vectors of numbers, by our names."""
         with _damage(path):

@@ -28,6 +28,11 @@ class StoreReader:
         """That at which it was recorded."""
         return self.open(path).fps
 
+    def size(self, path: Path) -> tuple[int, int] | None:
+        """That in which it was recorded."""
+        side = self.open(path).image_size
+        return side, side
+
     def columns(self, path: Path) -> dict[str, Column]:
         """All that the store holds."""
         return {name: Column.of(values) for name, values in self.open(path).columns.items()}

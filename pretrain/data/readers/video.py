@@ -1,13 +1,15 @@
 """Video files and GIFs, thinned by the time of each frame. Never more than one full-size frame is in memory."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from PIL import Image
 
+from goalsight.pretrain.data.cuts import scenes
 from goalsight.pretrain.data.format import Column
 from goalsight.pretrain.data.pictures import Frame, UnreadableError, check_pixels, reason, square, warn
 from goalsight.pretrain.data.readers.base import Reading, Recorded, at_least_two
@@ -17,9 +19,11 @@ VIDEOS = (".mp4", ".mkv", ".webm", ".gif", ".avi", ".mov", ".m4v")
 ROUNDING = 0.0015  # containers round the times of frames to this [s]
 WHOLE = 0.9  # share of its duration that a whole file lasts at least: headers round, and lose a frame at the ends
 
+Found = TypeVar("Found")
+
 
 class VideoReader:
-    """One file is one episode."""
+    """A file is an episode for each of its scenes, which cuts part."""
 
     KIND: ClassVar = f"a video ({', '.join(VIDEOS)}), a folder of videos"
     OWNS_FOLDERS: ClassVar = False
@@ -34,16 +38,24 @@ class VideoReader:
 
     def rate(self, path: Path, how: Reading) -> float:
         """The average of the whole file, thinned."""
-        rate = _average_rate(path)
+        rate = _header(path, lambda stream: float(stream.average_rate or 0)) or 0.0
         return rate / _thinning(rate, how.fps) if rate > 0 and how.fps > 0 else rate
 
     def columns(self, path: Path) -> dict[str, Column]:
         """None: video is silent about all but the picture."""
         return {}
 
+    def size(self, path: Path) -> tuple[int, int] | None:
+        """Of the coded picture; it may be shown turned."""
+        return _header(path, lambda stream: (stream.codec_context.height, stream.codec_context.width))
+
     def episodes(self, path: Path, how: Reading) -> Iterator[Recorded]:
-        """The one episode, thinned."""
-        yield Recorded(at_least_two(path, read_video(path, how.image_size, how.fps)), str(path))
+        """Scene by scene, thinned; a scene of one frame only is left out, where there are others."""
+        frames = at_least_two(path, read_video(path, how.image_size, how.fps))
+        for number, scene in enumerate(scenes(frames)):
+            first = list(islice(scene, 2))
+            if len(first) == 2:
+                yield Recorded(chain(first, scene), f"{path} scene {number}" if number else str(path))
 
 
 def read_video(file: Path, size: int, fps: float) -> Iterator[Frame]:
@@ -93,8 +105,8 @@ def _thinning(rate: float, fps: float) -> int:
     return max(1, math.ceil(rate * (1 / fps - ROUNDING) - 0.5))
 
 
-def _average_rate(file: Path) -> float:
-    """Frames a second of a file, by its header; 0 where that does not say.
+def _header(file: Path, ask: Callable[[Any], Found]) -> Found | None:
+    """What a file's header says of its pictures; None where it has none.
 
     Raises:
         UnreadableError: if it cannot be opened as video.
@@ -104,7 +116,7 @@ def _average_rate(file: Path) -> float:
     try:
         with av.open(str(file)) as container:
             streams = container.streams.video
-            return float(streams[0].average_rate or 0) if streams else 0.0
+            return ask(streams[0]) if streams else None
     except Exception as error:  # whatever a decoder raises on a damaged file
         raise UnreadableError(f"{file} cannot be read as video: {reason(error)}") from error
 
