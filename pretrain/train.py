@@ -122,8 +122,9 @@ def pretrain(config: Pretrain) -> Path:
     with Trainer(config) as trainer:  # first, because mistakes in the options should not wait for the decoding
         config = trainer.config
         store = _read(config)
+        _open(trainer, store)
         if not trainer.group.leads:
-            trainer.train(store, None)
+            trainer.train(None)
             return Path()
         sources = {"data": store.content_hash}
         with Run.start("pretrain", config, out=config.out, seed=config.seed, sources=sources, name=config.size) as run:
@@ -152,6 +153,7 @@ def resume(run: "Run") -> Path:
         state = run.load_state()
         if state is not None:
             trainer.load(state)
+        _open(trainer, store)
         return _train(trainer, store, run)
 
 
@@ -171,8 +173,17 @@ def _read(config: Pretrain) -> "FrameStore":
     return store
 
 
+def _open(trainer: "Trainer", store: "FrameStore") -> None:
+    """Let a trainer take the data; what it lacks is said of the data as it was given, wherever it was decoded to."""
+    try:
+        trainer.open(store)
+    except UserError as error:
+        given = " ".join(str(path) for path in trainer.config.data)
+        raise UserError(str(error).replace(str(store.path), given)) from None
+
+
 def _train(trainer: "Trainer", store: "FrameStore", run: "Run") -> Path:
-    summary = trainer.train(store, run)
+    summary = trainer.train(run)
     summary = {"run": str(run.path), "data": str(store.path), "frames": store.num_frames, **summary}
     run.finish(summary)
     for alarm in summary["alarms"].values():

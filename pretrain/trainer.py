@@ -83,11 +83,23 @@ class Trainer:
         """End the threads."""
         self._open.close()
 
-    def train(self, store: FrameStore, run: Run | None) -> dict[str, Any]:
+    def open(self, store: FrameStore) -> None:
+        """Take the data that is to be learnt from.
+
+        Raises:
+            UserError: when the store lacks what the objective reads.
+        """
+        config, clips = self.config, self.objective.reads(self.config.max_gap)
+        rows = self.group.rows(config.batch)
+        self.sampler: Sampler = ClipSampler(store, clips, batch=config.batch, seed=config.seed, rows=rows)
+        self._shown = ClipSampler(store, clips, batch=PICTURED, seed=config.seed + 1).sample()
+        if self._kept is not None:
+            self.sampler.load(self._kept)
+
+    def train(self, run: Run | None) -> dict[str, Any]:
         """Train until the budget is spent or a stop is requested; the last step is published either way.
 
         Args:
-            store: what to learn from.
             run: takes metrics, pictures and checkpoints; its `stop` is looked at after every step. None in a process
                 that does not lead.
 
@@ -95,17 +107,11 @@ class Trainer:
             the summary: steps, seconds, pairs_per_s, flops, precision, alarms, and the last metrics.
 
         Raises:
-            UserError: when the store lacks what the objective reads, or the loss is no number any more; what was
-                published before stays.
+            UserError: when the loss is no number any more; what was published before stays.
         """
-        config, clips = self.config, self.objective.reads(self.config.max_gap)
-        rows = self.group.rows(config.batch)
-        self.sampler: Sampler = ClipSampler(store, clips, batch=config.batch, seed=config.seed, rows=rows)
-        if self._kept is not None:
-            self.sampler.load(self._kept)
-        shown = ClipSampler(store, clips, batch=PICTURED, seed=config.seed + 1).sample()
+        config = self.config
         flops_per_step = self.flops_per_step(_next_of(self.sampler)) * self.group.size
-        journal = None if run is None else Journal(self, run, shown)
+        journal = None if run is None else Journal(self, run, self._shown)
         began = time.perf_counter() - self.seconds
         with tqdm(total=100, desc="pretrain", bar_format=BAR, disable=None if self.group.leads else True) as bar:
             while True:
@@ -201,7 +207,7 @@ class Trainer:
         }
 
     def load(self, state: State) -> None:
-        """Go on from a state, once `train` is called with the same data."""
+        """Go on from a state, once the same data is opened."""
         self.objective.load_state_dict(state["objective"])
         load_optimiser(self.optimiser, state["optimiser"])
         self._kept = state["sampler"]

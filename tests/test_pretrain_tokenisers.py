@@ -8,6 +8,8 @@ import torch
 
 from goalsight.base.errors import UserError
 from goalsight.base.runs import Run
+from goalsight.pretrain.data.clips import INSTRUCTION, MEANING, UNHEARD
+from goalsight.pretrain.data.wordings import LONGEST
 from goalsight.pretrain.encoders.features import EncoderFeatures
 from goalsight.pretrain.encoders.transformer import grid_positions
 from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder, load_encoder, random_encoder
@@ -104,6 +106,10 @@ def test_any_objective_on_any_grid(tokeniser, objective):
     module = OBJECTIVES.load(objective)(encoder, None, seed=0)
     several = module.reads(2).frames
     clip = {"pixels": frames(3 * several, 32).view(3, several, 32, 32, 3)}
+    clip |= {name: torch.zeros(3, several, 8).byte() for name in module.reads(2).columns if name != "pixels"}
+    if MEANING in clip:
+        clip |= {name: torch.zeros(3, several, LONGEST).byte() for name in (INSTRUCTION, UNHEARD)}
+        clip[MEANING] = torch.arange(3)[:, None].expand(3, several)
     loss, _ = module(clip, torch.Generator().manual_seed(0))
     loss.backward()
     assert any(weight.grad is not None for weight in encoder.embedding.stem.parameters())

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from goalsight.agents.collecting.narration import narrate, was_moved
 from goalsight.agents.collecting.play import BEHAVIOURS, Play
 from goalsight.agents.rollout import Episodes, Moment, Outcome
+from goalsight.pretrain.data.format import PLACE
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -68,8 +69,10 @@ class Recorder:
             self._keep(self._columns, name, moment.time, values)
         for name, points in self._env.object_positions().items():
             self._keep(self._points, name, moment.time, points)
-            shown = self._env.pictures.within(points, self._env.config.cameras[0])
-            self._keep(self._in_picture, name, moment.time, shown)
+            camera = self._env.config.cameras[0]
+            places = self._env.pictures.places(points, camera).astype(np.float32)
+            self._keep(self._columns, f"{PLACE}{name}", moment.time, places)
+            self._keep(self._in_picture, name, moment.time, self._env.pictures.within(points, camera))
         self._bar.update(int(moment.active.sum()))
 
     def answer(self, moment: Moment, outcome: Outcome) -> None:

@@ -8,6 +8,9 @@ from torch import Tensor
 from goalsight.base.training_state import State
 from goalsight.pretrain.data.format import PIXELS
 
+INSTRUCTION, UNHEARD, MEANING = "instruction", "instruction.unheard", "instruction.meaning"
+TOLD = (INSTRUCTION, UNHEARD, MEANING)
+
 Batch = dict[str, Tensor]  # column -> (B, T, ...), row i of every column from the same frames
 
 
@@ -20,14 +23,21 @@ class Clips:
     a frame, the next one, and one at some time after that.
 
     The first frame is drawn uniformly among all that leave room for the smallest gaps. Then one gap after the other
-    is drawn uniformly between its bounds, or up to what is left of the episode where that is less.
+    is drawn uniformly between its bounds, or up to what is left of the episode where that is less. With `ends` a clip
+    is an episode's first frame and its last.
+
+    Besides the store's columns an episode's instruction can be read, the same at all frames of a clip: `INSTRUCTION`,
+    in words that are drawn anew each time, `UNHEARD`, in words that `INSTRUCTION` never has, both as bytes, and
+    `MEANING`, a number that is the same for what means the same. Episodes without an instruction are then left out.
 
     Raises:
-        ValueError: when no column is named, or gaps have no order.
+        ValueError: when no column is named, gaps have no order, or clips of ends are no pairs.
     """
 
     columns: tuple[str, ...] = (PIXELS,)  # names of the store's columns
     gaps: tuple[tuple[int, int], ...] = ((1, 8),)  # smallest and largest step to each next frame [frames]
+    ends: bool = False  # of episodes, instead of frames so far apart
+    also: str = ""  # columns whose names begin so are read too, where the store has them
 
     def __post_init__(self) -> None:
         """Refuse what cannot be read."""
@@ -35,6 +45,8 @@ class Clips:
             raise ValueError(f"name each column once, and at least one, got {self.columns}")
         if any(not 1 <= least <= most for least, most in self.gaps):
             raise ValueError(f"gaps must be pairs (smallest, largest) of at least 1, got {self.gaps}")
+        if self.ends and len(self.gaps) != 1:
+            raise ValueError(f"an episode has two ends, got gaps {self.gaps}")
 
     @property
     def frames(self) -> int:

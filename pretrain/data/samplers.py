@@ -1,14 +1,17 @@
 """Seeded sampling of clips of frames that lie in one episode."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from goalsight.base.errors import UserError
 from goalsight.base.training_state import State, load_rng, rng_state
-from goalsight.pretrain.data.clips import Batch, Clips
+from goalsight.pretrain.data.clips import INSTRUCTION, MEANING, TOLD, UNHEARD, Batch, Clips
 from goalsight.pretrain.data.format import PIXELS
 from goalsight.pretrain.data.store import FrameStore
+from goalsight.pretrain.data.wordings import as_bytes, wordings
 
 
 class ClipSampler:
@@ -32,8 +35,11 @@ class ClipSampler:
         """
         if batch < 1:
             raise UserError(f"batch must be at least 1, got {batch}")
-        for name in clips.columns:
+        self._read = [name for name in clips.columns if name not in TOLD]
+        for name in self._read:
             store.column(name)
+        self._read += [name for name in store.columns if clips.also and name.startswith(clips.also)]
+        self._told = Told(store) if set(TOLD) & set(clips.columns) else None
         self._store = store
         self._clips = clips
         self._batch = batch
@@ -42,7 +48,12 @@ class ClipSampler:
         episode = store.episode_of_frame
         ends = (store.episode_starts + store.episode_lengths)[episode]
         left = ends - 1 - np.arange(store.num_frames)  # (num_frames,) later frames in the same episode
-        self._starts = np.flatnonzero(left >= clips.shortest - 1)
+        fits = left >= clips.shortest - 1
+        if self._told is not None:
+            fits &= self._told.known[episode]
+        if clips.ends:
+            fits &= np.isin(np.arange(store.num_frames), store.episode_starts)
+        self._starts = np.flatnonzero(fits)
         self._left = left[self._starts]
         if not len(self._starts):
             raise UserError(
@@ -53,6 +64,8 @@ class ClipSampler:
         """Return the frames of clips by their index in the store, (batch, frames)."""
         rows = self._rng.integers(len(self._starts), size=self._batch)
         frames, left = [self._starts[rows]], self._left[rows]
+        if self._clips.ends:
+            return np.stack([frames[0], frames[0] + left], 1)
         later = self._clips.shortest - 1  # steps that the gaps still to come need at least
         for least, most in self._clips.gaps:
             later -= least
@@ -63,13 +76,18 @@ class ClipSampler:
 
     def sample(self) -> Batch:
         """Return the declared columns, (rows, frames, ...) each; "pixels" are (rows, frames, H, W, 3) uint8."""
-        drawn = self.draw()[self._rows]
+        everyone = self.draw()
+        told = {} if self._told is None else self._told.of(self._store.episode_of_frame[everyone[:, 0]], self._rng)
+        drawn = everyone[self._rows]
         rows = drawn.ravel()
         columns = {
-            name: self._store.frames(rows) if name == PIXELS else self._store.columns[name][rows]
-            for name in self._clips.columns
+            name: self._store.frames(rows) if name == PIXELS else self._store.columns[name][rows] for name in self._read
         }
-        return {name: torch.from_numpy(values).unflatten(0, drawn.shape) for name, values in columns.items()}
+        batch = {name: torch.from_numpy(values).unflatten(0, drawn.shape) for name, values in columns.items()}
+        for name in set(told) & set(self._clips.columns):
+            values = torch.from_numpy(told[name][self._rows])
+            batch[name] = values.unsqueeze(1).expand(-1, drawn.shape[1], *values.shape[1:])
+        return batch
 
     def state(self) -> State:
         """Return what decides the clips that come next."""
@@ -78,3 +96,40 @@ class ClipSampler:
     def load(self, state: State) -> None:
         """Go on from a state."""
         load_rng(self._rng, state["rng"])
+
+
+class Told:
+    """What is said of a store's episodes.
+
+    Attributes:
+        known: (num_episodes,) whether an instruction is known.
+    """
+
+    def __init__(self, store: FrameStore) -> None:
+        """Word every instruction in every way.
+
+        Raises:
+            UserError: when no episode has one.
+        """
+        self.known = np.array([bool(sentence) for sentence in store.instructions])
+        if not self.known.any():
+            raise UserError(f"{store.path} has no instructions; record play with `goalsight collect`, which knows them")
+        different = sorted(set(store.instructions) - {""})
+        meanings = {sentence: number for number, sentence in enumerate(different)}
+        self._meaning = np.array([meanings.get(sentence, -1) for sentence in store.instructions])  # (num_episodes,)
+        self._heard, self._kept = (
+            [np.stack([as_bytes(words) for words in wordings(sentence)[kept]]) for sentence in different]
+            for kept in (False, True)
+        )
+
+    def of(self, episodes: NDArray[np.int64], rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+        """Return what is said of episodes (n,): bytes (n, LONGEST) uint8, and what they mean, (n,) int64."""
+        meaning = self._meaning[episodes]
+        draws = rng.random((2, len(episodes)))
+        heard, kept = (
+            np.stack(
+                [of_one[number][int(draw * len(of_one[number]))] for number, draw in zip(meaning, row, strict=True)]
+            )
+            for of_one, row in zip((self._heard, self._kept), draws, strict=True)
+        )
+        return {INSTRUCTION: heard, UNHEARD: kept, MEANING: meaning}

@@ -12,6 +12,7 @@ OBJECTIVES = Registry(
         "replaced": "goalsight.pretrain.objectives.replaced:ReplacedDetection",
         "joint": "goalsight.pretrain.objectives.joint:JointPrediction",
         "contrastive": "goalsight.pretrain.objectives.contrastive:Contrast",
+        "paired": "goalsight.pretrain.objectives.paired:PairedComparison",
         "temporal": "goalsight.pretrain.objectives.temporal:TemporalDistance",
     },
 )
