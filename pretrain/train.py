@@ -195,7 +195,7 @@ def _train(trainer: "Trainer", store: "FrameStore", run: "Run") -> Path:
 def _about_training(summary: dict[str, Any], trainer: "Trainer") -> str:
     done = (
         f"{summary['steps']} steps in {summary['seconds']:.0f} s, {summary['pairs_per_s']:.0f} pairs/s, "
-        f"{summary['flops']:.2g} operations"
+        f"{summary['flops']:.2g} operations ({summary['share_of_peak']:.0%} of the matrix peak)"
     )
     learnt = trainer.objective.headline(trainer.means()) if trainer.recent else "stopped before the first step"
     return f"{done}; {learnt}: {summary['run']}"

@@ -14,11 +14,12 @@ from tqdm import tqdm
 from goalsight.base.budgets import Budget, learning_rate
 from goalsight.base.distributed import Group, agree, group, together
 from goalsight.base.errors import UserError, choose
-from goalsight.base.flops import count_flops
+from goalsight.base.flops import count_flops, matmul_peak
 from goalsight.base.precision import autocast, fast_dtype
 from goalsight.base.runs import Run
 from goalsight.base.training_state import State, load_optimiser, optimiser_state
 from goalsight.pretrain.data.clips import Batch, Sampler
+from goalsight.pretrain.data.integrity import stamps
 from goalsight.pretrain.data.samplers import ClipSampler
 from goalsight.pretrain.data.store import FrameStore
 from goalsight.pretrain.encoders.vit import PREFIX, random_encoder
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
 SECONDS = 120.0  # of training where no budget is given
 LOG_EVERY = 10  # steps; what is logged is their mean
 SUMMARISED = 50  # steps that the summary's means are taken over, and that alarms wait for
+NAMED = 4  # clips of a batch that gave no number
 PICTURED = 6  # clips in a picture, the same ones each time
 FIRST_SAVE = 5.0  # after the training began [s]; later ones come every `save_every`
+PEAK_SIDE, PEAK_SECONDS = 1024, 0.3  # of the matrices whose product is the peak, and for how long that is measured
 LR_TIMES_WIDTH = 0.24  # wider encoders want smaller steps (Yang et al. 2022); 2.5e-3 for nano
 WEIGHT_DECAY = 0.05
 CLIP_NORM = 1.0
@@ -84,17 +87,32 @@ class Trainer:
         self._open.close()
 
     def open(self, store: FrameStore) -> None:
-        """Take the data that is to be learnt from.
+        """Take the data that is to be learnt from, and count what a step costs.
 
         Raises:
-            UserError: when the store lacks what the objective reads.
+            UserError: when the store lacks what the objective reads, or the budget is too small for one step.
         """
+        self._store, self._as_opened = store, stamps(store.path)
         config, clips = self.config, self.objective.reads(self.config.max_gap)
         rows = self.group.rows(config.batch)
         self.sampler: Sampler = ClipSampler(store, clips, batch=config.batch, seed=config.seed, rows=rows)
         self._shown = ClipSampler(store, clips, batch=PICTURED, seed=config.seed + 1).sample()
         if self._kept is not None:
             self.sampler.load(self._kept)
+        self._flops = self.flops_per_step(_next_of(self.sampler)) * self.group.size
+        if self.budget.flops is not None and self.budget.flops < self._flops:
+            raise UserError(
+                f"one step takes {self._flops:.3g} operations, and the budget is {self.budget.flops:.3g}; give more"
+            )
+
+    def check_data(self) -> None:
+        """See to it that what is learnt from is still what was opened; a recording that is still made may grow.
+
+        Raises:
+            UserError: it is not.
+        """
+        if self._store.complete and stamps(self._store.path) != self._as_opened:
+            raise UserError(f"{self._store.path} was changed while it was learnt from; train anew")
 
     def train(self, run: Run | None) -> dict[str, Any]:
         """Train until the budget is spent or a stop is requested; the last step is published either way.
@@ -104,13 +122,13 @@ class Trainer:
                 that does not lead.
 
         Returns:
-            the summary: steps, seconds, pairs_per_s, flops, precision, alarms, and the last metrics.
+            the summary: steps, seconds, pairs_per_s, flops, the share of this machine's fastest matrix product that
+            they came to, precision, alarms, and the last metrics.
 
         Raises:
-            UserError: when the loss is no number any more; what was published before stays.
+            UserError: when the loss is no number any more, or the data was changed; what was published before stays.
         """
-        config = self.config
-        flops_per_step = self.flops_per_step(_next_of(self.sampler)) * self.group.size
+        config, flops_per_step = self.config, self._flops
         journal = None if run is None else Journal(self, run, self._shown)
         began = time.perf_counter() - self.seconds
         with tqdm(total=100, desc="pretrain", bar_format=BAR, disable=None if self.group.leads else True) as bar:
@@ -127,12 +145,15 @@ class Trainer:
         self.seconds = time.perf_counter() - began
         if journal is not None:
             journal.close()
+        peak = self._peak()
         return {
             "steps": self.steps,
             "seconds": round(self.seconds, 2),
             "pairs_per_s": round(self.steps * config.batch / self.seconds, 1),
             "flops": self.steps * flops_per_step,
             "flops_per_pair": flops_per_step / config.batch,
+            "matmul_peak": peak,
+            "share_of_peak": round(self.steps * flops_per_step / self.seconds / peak, 4),
             "precision": str(fast_dtype(str(self.device))).removeprefix("torch."),
             "threads": self.gradients.threads,
             "processes": self.group.size,
@@ -161,8 +182,11 @@ class Trainer:
         norm = float(nn.utils.clip_grad_norm_(self.objective.parameters(), CLIP_NORM))
         for name, value in (("loss", parts["pretrain/loss"]), ("gradient", norm)):
             if not math.isfinite(value):  # before the weights are touched: what is saved stays good
+                begins = self.sampler.drawn[:, 0].tolist()
+                clips = ", ".join(map(str, begins[:NAMED])) + (", ..." if len(begins) > NAMED else "")
                 raise UserError(
-                    f"the {name} became {value} at step {self.steps} with --lr {self.lr:g}; try a smaller one"
+                    f"the {name} became {value} at step {self.steps} with --lr {self.lr:g}, in clips that begin at "
+                    f"frames {clips}; try a smaller one"
                 )
         self.optimiser.step()
         self.optimiser.zero_grad()
@@ -182,6 +206,17 @@ class Trainer:
         operations = count_flops(step)
         self.optimiser.zero_grad()
         return operations
+
+    def _peak(self) -> float:
+        """Measure the fastest matrix product [operations/s] of all processes, in this precision, by these threads."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.gradients.threads)
+        try:
+            kind = fast_dtype(str(self.device))
+            peak = matmul_peak(kind, device=str(self.device), size=PEAK_SIDE, seconds=PEAK_SECONDS)
+        finally:
+            torch.set_num_threads(before)
+        return peak * self.group.size
 
     def means(self, steps: int = SUMMARISED) -> dict[str, float]:
         """Return the metrics' means over the last steps, without their prefix; empty before the first step."""
@@ -266,6 +301,7 @@ class Journal:
 
     def _save(self) -> None:
         trainer = self._trainer
+        trainer.check_data()
         weights = {f"{PREFIX}{name}": value for name, value in trainer.encoder.state_dict().items()}
         meta = {"encoder": asdict(trainer.encoder.config), "objective": trainer.config.objective}
         options = {"objective_options": asdict(trainer.config.objective_options)}

@@ -159,13 +159,13 @@ def test_a_clip_in_which_nothing_changes_ends_in_a_sentence(tmp_path, small, cap
 
 @pytest.mark.parametrize("objective", ["masked", "latent"])
 def test_a_stop_before_the_first_step_ends_in_a_sentence(tmp_path, squares, small, monkeypatch, capsys, objective):
-    count = trainers.Trainer.flops_per_step
+    begin = trainers.Journal.__init__
 
     def interrupted(self, *arguments):
         os.kill(os.getpid(), signal.SIGINT)
-        return count(self, *arguments)
+        begin(self, *arguments)
 
-    monkeypatch.setattr(trainers.Trainer, "flops_per_step", interrupted)
+    monkeypatch.setattr(trainers.Journal, "__init__", interrupted)
     path = pretrain(config(squares, tmp_path / "run", objective=objective))
     assert Run.open(path).manifest["status"] == "interrupted"
     assert Run.open(path).summary["steps"] == 0
@@ -241,7 +241,7 @@ def test_a_loss_that_is_no_number_is_one_line_and_costs_no_checkpoint(tmp_path, 
         return step(self, *arguments)
 
     monkeypatch.setattr(trainers.Trainer, "step", spoilt_after_two)
-    with pytest.raises(UserError, match="the loss became nan at step 2") as caught:
+    with pytest.raises(UserError, match=r"the loss became nan at step 2 .* clips that begin at frames .*, ") as caught:
         pretrain(config(squares, tmp_path / "run", save_every=0.0))
     assert "\n" not in str(caught.value)
     assert Run.open(tmp_path / "run").manifest["status"] == "failed"
@@ -289,3 +289,25 @@ def test_the_budget_nearest_its_end_counts():
     assert budget.spent(seconds=9, steps=50, flops=1e8) == 0.9
     with pytest.raises(UserError, match="give a budget"):
         Budget()
+
+
+def test_a_budget_too_small_for_one_step_is_refused_before_a_run_is_made(squares, tmp_path, small):
+    with pytest.raises(UserError, match=r"one step takes .* operations, and the budget is 1e\+03; give more"):
+        pretrain(config(squares, tmp_path / "run", steps=None, flops=1e3))
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_that_changes_under_a_training_ends_it_and_what_was_published_stays(squares, tmp_path, small, monkeypatch):
+    step, path = trainers.Trainer.step, tmp_path / "run"
+
+    def stepped(self, *arguments):
+        if self.steps == 3:
+            os.utime(squares / "pixels.raw", (1, 1))
+        return step(self, *arguments)
+
+    monkeypatch.setattr(trainers.Trainer, "step", stepped)
+    with pytest.raises(UserError, match=f"{squares} was changed while it was learnt from; train anew"):
+        pretrain(config(squares, path, save_every=0.0))
+    assert Run.open(path).manifest["status"] == "failed"
+    assert Run.open(path).checkpoint("last").name == "000003"
+    assert load_encoder(path).config.image_size == SIZE

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from goalsight.base.training_state import State
@@ -60,7 +62,13 @@ class Clips:
 
 
 class Sampler(Protocol):
-    """Draws clips; the same source and seed give the same clips, bit for bit."""
+    """Draws clips; the same source and seed give the same clips, bit for bit.
+
+    Attributes:
+        drawn: which frames of its source the last clips were, (B, T).
+    """
+
+    drawn: NDArray[np.int64]
 
     def sample(self) -> Batch:
         """Return the declared columns: "pixels" (B, T, H, W, 3) uint8, and others (B, T, ...)."""

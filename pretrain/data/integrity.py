@@ -37,7 +37,7 @@ def hash_columns(digest: "hashlib._Hash", columns: Mapping[str, NDArray[Any]]) -
 def is_checked(folder: Path) -> bool:
     """Whether the files are those that were checked last."""
     try:
-        return json.loads((folder / CHECKED).read_text()) == _stamps(folder)
+        return json.loads((folder / CHECKED).read_text()) == stamps(folder)
     except (OSError, ValueError):
         return False
 
@@ -45,9 +45,10 @@ def is_checked(folder: Path) -> bool:
 def mark_checked(folder: Path) -> None:
     """Remember that the files are as they should be; where the folder cannot be written they are checked again."""
     with contextlib.suppress(OSError):
-        (folder / CHECKED).write_text(json.dumps(_stamps(folder)))
+        (folder / CHECKED).write_text(json.dumps(stamps(folder)))
 
 
-def _stamps(folder: Path) -> list[list[Any]]:
+def stamps(folder: Path) -> list[list[Any]]:
+    """Return the names, sizes and times of a store's files, which tell whether it was changed."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     return [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]

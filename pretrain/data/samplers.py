@@ -18,7 +18,12 @@ class ClipSampler:
     """Draws clips uniformly: every frame that leaves room for a clip is equally likely to be its first.
 
     The same store and seed give the same clips, bit for bit.
+
+    Attributes:
+        drawn: the frames of the last clips by their index in the store, (batch, frames).
     """
+
+    drawn: NDArray[np.int64]
 
     def __init__(self, store: FrameStore, clips: Clips, *, batch: int, seed: int, rows: slice = slice(None)) -> None:
         """Index the frames that a clip can begin with.
@@ -76,7 +81,7 @@ class ClipSampler:
 
     def sample(self) -> Batch:
         """Return the declared columns, (rows, frames, ...) each; "pixels" are (rows, frames, H, W, 3) uint8."""
-        everyone = self.draw()
+        self.drawn = everyone = self.draw()
         told = {} if self._told is None else self._told.of(self._store.episode_of_frame[everyone[:, 0]], self._rng)
         drawn = everyone[self._rows]
         rows = drawn.ravel()
