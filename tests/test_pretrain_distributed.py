@@ -48,7 +48,7 @@ def test_two_processes_learn_what_one_does_to_the_bit(data, tmp_path):
         "--image-size",
         "16",
         "--steps",
-        "30",
+        "20",
         "--threads",
         "1",
     ]
