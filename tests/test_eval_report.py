@@ -126,7 +126,7 @@ def test_pretraining_shows_its_curves(tmp_path):
     assert ">next</text>" in text
     assert ">self</text>" in text
     assert "No probe yet" in text
-    assert "the objective masked: Predict the pixels of hidden patches" in text
+    assert "the objective masked: Predict the pixels or codes of hidden patches" in text
     assert "<p class=alarm>" not in text
 
 
