@@ -26,7 +26,9 @@ def doses(rows: list[dict[str, Any]]) -> dict[str, dict[int, dict[int, float]]]:
     for row in rows:
         if row["arm"] in DOSES:
             before = [one for one in row["evaluations"] if one["env_steps"] <= row["watching"][-1]["env_steps"]]
-            success = before[-1]["success"], row["evaluations"][-1]["success"]
+            # A video that is refused at once leaves nothing to imitate: what comes first is an agent that has not.
+            imitated = (before or row["evaluations"][:1])[-1]
+            success = imitated["success"], row["evaluations"][-1]["success"]
             for stage, value in zip(STAGES, success, strict=True):
                 found[stage].setdefault(row["seed"], {})[DOSES[row["arm"]]] = value
     return found

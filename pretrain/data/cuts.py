@@ -8,7 +8,7 @@ import numpy as np
 
 from goalsight.pretrain.data.pictures import Frame
 
-# Thirteen real videos of arms, at 64 pixels and 10 frames/s, differ by at most 52 from frame to frame, and by at most
+# Sixteen real videos of arms, at 64 pixels and 10 frames/s, differ by at most 52 from frame to frame, and by at most
 # 3.3 times as much as around it.
 LEAST = 20.0  # mean difference of the pixels, of 255
 RATIO = 5.0  # to that around it
