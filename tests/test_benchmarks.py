@@ -89,4 +89,8 @@ def test_doses_are_told_by_what_came_before_trial_and_at_its_end(
     assert "| 100 | imitation alone | 50% | 50% |" in text
     assert "| 500 | and then trial | 100% | 100% |" in text
     assert "and 90% came" in text
+    refused = row("points-500", 1, 0.0, 0.02, 0.15)  # at once, before any evaluation
+    refused["watching"], refused["evaluations"] = [{"env_steps": 500}], refused["evaluations"][1:]
+    found = watching_doses.doses([refused])
+    assert found == {"imitation alone": {1: {500: 0.02}}, "and then trial": {1: {500: 0.15}}}
     assert (tmp_path / "doses.svg").read_text().startswith("<svg")
