@@ -27,8 +27,8 @@ PLACED = 16  # clips of a batch in which it is tried whether places are told apa
 
 
 @dataclass(frozen=True)
-class Contrastive:
-    """Find the frame that comes shortly after this one, among those of other clips and later ones of the same.
+class Comparing:
+    """What is compared with what.
 
     Raises:
         UserError: when a number is not positive, or `hide` does not lie in (0, 1).
@@ -53,6 +53,15 @@ class Contrastive:
         if not 0 < self.hide < 1:
             raise UserError(f"hide must lie in (0, 1), got {self.hide}")
 
+    def clips(self, max_gap: int) -> Clips:
+        """Return frames (t, t+k) with k at most `near`, and later ones, each at least `max_gap` further on."""
+        return Clips(gaps=((1, self.near), *((max_gap, 2 * max_gap),) * self.negatives))
+
+
+@dataclass(frozen=True)
+class Contrastive(Comparing):
+    """Find the frame that comes shortly after this one, among those of other clips and later ones of the same."""
+
 
 class Contrast(Objective):
     """The encoder with what turns its tokens into one direction for each frame."""
@@ -74,7 +83,7 @@ class Contrast(Objective):
 
     def reads(self, max_gap: int) -> Clips:
         """Return frames (t, t+k) with k at most `near`, and later ones, each at least `max_gap` further on."""
-        return Clips(gaps=((1, self.options.near), *((max_gap, 2 * max_gap),) * self.options.negatives))
+        return self.options.clips(max_gap)
 
     def directions(self, pieces: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return what frames are compared by.

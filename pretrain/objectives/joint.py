@@ -13,14 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from goalsight.base.errors import UserError
 from goalsight.base.options import check_positive
 from goalsight.pretrain.data.clips import Batch, Clips
 from goalsight.pretrain.data.format import PIXELS
 from goalsight.pretrain.encoders.vit import VideoEncoder
 from goalsight.pretrain.masking import Hidden, hide_tokens
 from goalsight.pretrain.objectives.base import Alarm
-from goalsight.pretrain.objectives.contrastive import PLACED, choose, chosen, placeless, places_told
+from goalsight.pretrain.objectives.contrastive import PLACED, Comparing, choose, chosen, placeless, places_told
 from goalsight.pretrain.objectives.decoding import Decoding, DecodingObjective, put
 from goalsight.pretrain.objectives.placed import Summary
 from goalsight.pretrain.objectives.saying import saying
@@ -29,34 +28,21 @@ LEAST = 0.01  # of one part's gradient, that of the other
 
 
 @dataclass(frozen=True)
-class Joint(Decoding):
+class Joint(Comparing, Decoding):
     """Fill in half of two frames, and find the one that comes shortly after the other.
 
     Raises:
         UserError: when a number is not positive, or `hide` does not lie in (0, 1).
     """
 
-    hide: float = 0.5
-    """Share of the tokens hidden from each look."""
     weight: float = 0.001
     """Of the contrast; that of filling in is 1."""
-    near: int = 3
-    """The frame to be found comes at most so many frames later."""
-    negatives: int = 2
-    """Frames of the same video that are not to be taken for it, each at least `--max-gap` frames further on."""
-    temperature: float = 0.1
-    """By which similarities, in [-1, 1], are divided."""
-    features: int = 128
-    """Numbers that are compared."""
-    token_features: int = 16
-    """Numbers of each token that they are made from."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be filled in or compared."""
-        check_positive(self, "weight", "near", "negatives", "temperature", "features", "token_features")
-        if not 0 < self.hide < 1:
-            raise UserError(f"hide must lie in (0, 1), got {self.hide}")
-        super().__post_init__()
+        check_positive(self, "weight")
+        Comparing.__post_init__(self)
+        Decoding.__post_init__(self)
 
 
 class JointPrediction(DecodingObjective):
@@ -81,7 +67,7 @@ class JointPrediction(DecodingObjective):
 
     def reads(self, max_gap: int) -> Clips:
         """Return frames (t, t+k) with k at most `near`, and later ones, each at least `max_gap` further on."""
-        return Clips(gaps=((1, self.options.near), *((max_gap, 2 * max_gap),) * self.options.negatives))
+        return self.options.clips(max_gap)
 
     def fill_in(self, looked: list[Tensor], hidden: list[Hidden]) -> list[Tensor]:
         """Say what frames t and t+k are, all over.
