@@ -3,11 +3,16 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+import torch
 
 from goalsight.agents.collecting.collect import Collect, collect
 from goalsight.base.errors import UserError
 from goalsight.base.runs import Run
-from goalsight.eval.probes.probe import SHARES, Probe, averaged, out_of_sight, probe, split_episodes
+from goalsight.eval.probes.asking import SHARES, split_episodes
+from goalsight.eval.probes.factors import Factor, factors, moments, out_of_sight, rank_correlation, told
+from goalsight.eval.probes.page import dot_plot
+from goalsight.eval.probes.probe import Probe, probe
+from goalsight.eval.probes.subjects import averaged
 from goalsight.pretrain.data.store import FrameStore
 from goalsight.pretrain.data.writer import FrameStoreWriter
 from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder
@@ -28,8 +33,9 @@ def a_store(path, *, episodes=20, length=10, labels=True, fallen=0, beyond=0):
             positions = np.column_stack([places / 100, np.full(length, 0.02)]).astype(np.float32)
             positions[:fallen, 2] = -0.7
             positions[length - beyond :] = np.nan
-            still = np.full((length, 3), 0.3, np.float32)
-            writer.add_episode(frames, {"object": positions, "gripper": still} if labels else None)
+            hand = np.full((length, 3), 0.3, np.float32)
+            hand[:, 0] = np.arange(length) / 100
+            writer.add_episode(frames, {"object": positions, "gripper": hand} if labels else None)
     return FrameStore.open(path)
 
 
@@ -62,19 +68,141 @@ def test_averaging_worked_by_hand():
         averaged(frames, 3)
 
 
+def a_recording(path, positions, **columns):
+    """One episode with things where they are said to be, and other columns."""
+    count = len(next(iter(positions.values())))
+    with FrameStoreWriter(path, image_size=16) as writer:
+        labels = {name: np.float32(values) for name, values in positions.items()}
+        writer.add_episode(np.zeros((count, 16, 16, 3), np.uint8), labels, columns=columns)
+    return FrameStore.open(path)
+
+
+def test_factors_worked_by_hand(tmp_path):
+    hand = [[0, 0, 0.1], [0, 0, 0.05], [0, 0, 0.1]]
+    cube = [[0.1, 0, 0.02], [0, 0, 0.02], [0, 0, 0.09]]  # lifted in the last frame, right below the hand
+    turned = np.float32([[1, 0, 0], [0, 1, 0], [np.sqrt(0.5), np.sqrt(0.5), 0]])  # by 0, 90 and 45 degrees
+    store = a_recording(
+        tmp_path / "store",
+        {"gripper": hand, "object": cube},
+        state=np.concatenate([np.float32([[0.01], [0.02], [0.04]]), turned, np.zeros((3, 3), np.float32)], 1),
+        action=np.float32([[1, 0], [0, 1], [0, 0]]),
+        achieved_goal=np.float32([[1], [2], [5]]),
+    )
+    store.notes["state"] = {"opening": [0, 1], "cube_rotation": [1, 7]}
+    rows, none = np.arange(3), np.zeros(3, bool)
+    seen = {one: moments(store, rows, one, leave_out=none, seed=0) for one in ("frame", "next", "later")}
+    assert seen["frame"].tolist() == [[0], [1], [2]]
+    assert seen["next"].tolist() == [[0, 1], [1, 2]], "nothing comes after the last frame"
+    assert (seen["later"][:, 1] > seen["later"][:, 0]).all()
+    values = {factor.name: factor.values for one, at in seen.items() for factor in factors(store, at, one)}
+    assert values["object - gripper"].tolist() == pytest.approx(np.float32(cube) - np.float32(hand))
+    assert values["object held"].ravel().tolist() == [0, 0, 1]
+    assert values["opening"].ravel().tolist() == pytest.approx([0.01, 0.02, 0.04])
+    assert values["cube yaw"] == pytest.approx(np.array([[1, 0], [1, 0], [-1, 0]]), abs=1e-6), "quarter turns are alike"
+    assert values["object motion"] == pytest.approx(np.array([[-0.1, 0, 0], [0, 0, 0.07]]))
+    assert values["action"].tolist() == [[1, 0], [0, 1]]
+    assert values["goal - achieved"].ravel().tolist() == [{1: 1, 2: 4}[seen["later"][0, 1]], 3]
+    assert "gripper moving" not in values
+    assert "object moving" not in values, "in each step it moves: nothing to tell"
+
+
+def test_what_is_told_worked_by_hand():
+    truth = np.float32([[0], [2]])  # a variance of 1
+    share = Factor("a", "frame", truth)
+    assert told(share, truth, np.array([[1.0], [1.0]])) == 0
+    assert told(share, truth, np.array([[0.0], [1.0]])) == 0.5
+    assert told(share, truth, np.array([[2.0], [0.0]])) == -3
+    order = Factor("b", "later", np.float32([[1], [2], [3]]), ranked=True)
+    assert told(order, order.values, np.array([[1.0], [10.0], [100.0]])) == pytest.approx(1)
+    # Ranks 1, 2, 3 and 2, 1, 3: 1 - 6 (1 + 1 + 0) / (3 (9 - 1)) = 0.5.
+    assert rank_correlation(np.array([1, 2, 3]), np.array([5, 4, 6])) == pytest.approx(0.5)
+    # Equal ones share a rank of 1.5; the covariance is 1 and the variances 2/3 and 1/2 in shares: 0.866.
+    assert rank_correlation(np.array([1, 2, 3]), np.array([4, 4, 6])) == pytest.approx(np.sqrt(0.75))
+    assert rank_correlation(np.array([1, 2, 3]), np.array([4, 4, 4])) == 0
+
+
 def test_probe_of_a_run(tmp_path, capsys):
-    store, run = a_store(tmp_path / "play" / "frames", episodes=40), an_encoder(tmp_path / "run")
-    found = probe(Probe(run.path, data=tmp_path / "play", frames=400))
+    store, run = a_store(tmp_path / "play" / "frames", episodes=100), an_encoder(tmp_path / "run")
+    found = probe(Probe(run.path, data=tmp_path / "play", frames=1000))
     errors = found["errors_cm"]
     assert set(errors) == {"encoder", "random encoder", "pixels 16x16", "pixels 8x8", "mean position"}
     # Rows and columns are even in 1 to 14: the mean is about 5.7 cm away; pixels show where the square is.
     assert 5.0 < errors["mean position"]["object"] < 6.5
     assert errors["pixels 16x16"]["object"] < 0.6 * errors["mean position"]["object"]
-    assert errors["encoder"]["gripper"] == 0.0
-    assert found["worst"]["factor"] == "object"
+    told = {(row["factor"], row["features"], row["labels"], row["judged_on"]): row["told"] for row in found["answers"]}
+    all_of_it, little = (600, "held-out episodes"), (100, "held-out episodes")
+    assert told["object", "pixels 16x16", *all_of_it] > 0.9
+    assert told["object", "pixels 8x8", *all_of_it] > told["object", "pixels 8x8", *little]
+    assert told["object", "shuffled labels", *all_of_it] < 0.1, "labels that say nothing tell nothing"
+    assert told["gripper", "pixels 16x16", *all_of_it] < 0.1, "it is not in the picture"
+    beyond = [key for key in told if key[0] == "object" and key[3] == "held-out region"]
+    assert {key[1] for key in beyond} == {"encoder", "random encoder", "pixels 16x16", "pixels 8x8"}
+    assert all(400 < key[2] < 500 for key in beyond), "about a quarter of the table was left out"
+    assert found["worst"]["factor"] != "object"
     assert found["data"]["hash"] == store.content_hash
-    assert json.loads((run.path / "probe.json").read_text())["errors_cm"] == errors
-    assert capsys.readouterr().out.startswith("worst factor: object")
+    kept = json.loads((run.path / "probe.json").read_text())
+    assert kept["answers"] == found["answers"]
+    page = (run.path / "probe.html").read_text()
+    assert "What can be read" in page
+    assert "object - gripper" in page
+    assert capsys.readouterr().out.startswith("worst factor: ")
+
+
+def test_another_recording_and_a_module_of_others(tmp_path):
+    a_store(tmp_path / "play", episodes=40)
+    a_store(tmp_path / "others", episodes=60)
+    torch.manual_seed(0)
+
+    class Flat(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(16 * 16 * 3, 64)
+
+        def forward(self, frames):
+            return self.layer(frames.flatten(1).float() / 255)
+
+    batch = torch.export.Dim("batch", min=2)
+    example = (torch.zeros(4, 16, 16, 3, dtype=torch.uint8),)
+    module = torch.export.export(Flat(), example, dynamic_shapes={"frames": {0: batch}})
+    torch.export.save(module, tmp_path / "flat.pt2")
+    found = probe(Probe(tmp_path / "flat.pt2", data=tmp_path / "play", frames=400, unseen=(tmp_path / "others",)))
+    told = {
+        (row["features"], row["judged_on"]): row["told"]
+        for row in found["answers"]
+        if row["factor"] == "object" and row["labels"] == 240
+    }
+    assert told["encoder", "held-out episodes"] > 0.3, "random projections of pixels still hold places"
+    assert told["encoder", "others"] == pytest.approx(told["encoder", "held-out episodes"], abs=0.3)
+    assert (tmp_path / "flat.probe.json").exists()
+    (tmp_path / "broken.pt2").write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"broken.pt2 holds no module"):
+        probe(Probe(tmp_path / "broken.pt2", data=tmp_path / "play"))
+
+
+def test_all_there_is_to_ask(tmp_path, monkeypatch):
+    from goalsight.eval.probes import heads
+
+    monkeypatch.setattr(heads, "UPDATES", 40)
+    monkeypatch.setattr(heads.fit, "__kwdefaults__", {"updates": 40})
+    a_store(tmp_path / "play", episodes=40)
+    run = an_encoder(tmp_path / "run")
+    found = probe(Probe(run.path, data=tmp_path / "play", frames=400, complete=True))
+    asked = {(row["features"], row["head"]) for row in found["answers"]}
+    assert asked >= {
+        ("encoder", "mlp"),
+        ("random encoder", "attentive"),
+        ("trained with labels", "labelled"),
+        ("encoder, stem", "ridge"),
+        ("encoder, block 1", "ridge"),
+    }
+    page = (run.path / "probe.html").read_text()
+    assert "Layer by layer" in page
+
+
+def test_dots_lie_where_their_shares_are():
+    plot = dot_plot({"place": {"encoder": 0.5, "random": -2.0}}, width=394)  # 200 pixels from 0 to 1, from 170 on
+    assert 'cx="270.0"' in plot
+    assert 'cx="170.0"' in plot, "below 0 is drawn at 0"
 
 
 def test_what_cannot_be_probed_is_one_line(tmp_path):

@@ -58,8 +58,9 @@ def test_a_whole_run(tmp_path):
     errors = {name: {"gripper": 0.4, "object": cm} for name, cm in (("encoder", 0.9), ("random encoder", 1.8))}
     atomic_write_json(
         encoder.path / "probe.json",
-        {"errors_cm": errors, "worst": {"factor": "object", "encoder": 0.9, "random encoder": 1.8}},
+        {"errors_cm": errors, "worst": {"factor": "object", "told": {"encoder": 0.61, "random encoder": 0.4}}},
     )
+    assert "0.61" in read(report(Report(encoder.path)))
     run = a_training(tmp_path / "agent", encoder.path, obs="pixels", note="<script>")
     a_video(run.videos / "agent.mp4")
     atomic_write_json(run.path / "eval.json", result(85))
@@ -72,6 +73,14 @@ def test_a_whole_run(tmp_path):
     assert "<td class=number>0.90</td>" in text
     assert "<script>" not in text
     assert "2,500" in text
+
+
+def test_a_probe_of_an_earlier_version_is_still_shown(tmp_path):
+    encoder = a_pretraining(tmp_path / "encoder")
+    errors = {name: {"object": cm} for name, cm in (("encoder", 0.9), ("random encoder", 1.8))}
+    old = {"errors_cm": errors, "worst": {"factor": "object", "encoder": 0.9, "random encoder": 1.8}}
+    atomic_write_json(encoder.path / "probe.json", old)
+    assert "0.90 cm" in read(report(Report(encoder.path)))
 
 
 def test_a_judgement_of_an_earlier_version_is_still_shown(tmp_path):

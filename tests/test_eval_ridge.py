@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goalsight.eval.probes.ridge import Ridge, Split, distances, position_errors
+from goalsight.eval.probes.ridge import Ridge, Split, distances, read_out
 
 
 def test_worked_by_hand():
@@ -31,10 +31,14 @@ def test_both_forms_agree(seed, strength):
     assert np.allclose(first, second, atol=1e-3)
 
 
-def test_errors_are_mean_distances_of_each_point():
-    truth = np.zeros((2, 6), np.float32)
-    predicted = np.array([[3.0, 4, 0, 0, 0, 1], [0, 0, 0, 0, 0, 3]])
-    assert distances(predicted, truth).tolist() == [2.5, 2.0]
+def test_errors_are_mean_distances_of_each_factor():
+    truth = np.zeros((2, 5), np.float32)
+    predicted = np.array([[3.0, 4, 0, 0, 1], [0, 0, 0, 0, -3]])
+    assert distances(predicted, truth, (3, 1, 1)).tolist() == [2.5, 0.0, 2.0]
+
+
+def errors(train, validation, test, sizes):
+    return distances(read_out(train, validation, sizes)(test.x), test.y, sizes)
 
 
 def test_a_linear_map_is_found_and_noise_is_not():
@@ -46,13 +50,13 @@ def test_a_linear_map_is_found_and_noise_is_not():
         y = np.concatenate([x @ weights, rng.normal(size=(count, 3))], axis=1)
         return Split(x.astype(np.float32), y.astype(np.float32))
 
-    linear, noise = position_errors(part(200), part(100), part(100))
+    linear, noise = errors(part(200), part(100), part(100), (3, 3))
     assert linear < 0.01
-    # The mean distance of a normal point in space from its centre is 2 sqrt(2 / pi) = 1.596; each point has its own
+    # The mean distance of a normal point in space from its centre is 2 sqrt(2 / pi) = 1.596; each factor has its own
     # strength, so the noise is predicted by little more than its mean.
     assert noise == pytest.approx(1.596, rel=0.15)
 
 
 def test_constant_features_do_no_harm():
     x, y = np.ones((10, 4), np.float32), np.ones((10, 3), np.float32)
-    assert position_errors(Split(x, y), Split(x, y), Split(x, y)).tolist() == [0.0]
+    assert errors(Split(x, y), Split(x, y), Split(x, y), (3,)).tolist() == [0.0]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goalsight.agents.watching.inverse import InverseModel, bounds, explained, windows
-from goalsight.agents.watching.reading import read_actions
+from goalsight.agents.watching.reading import read_actions, typically_explained
 
 
 def test_windows_hold_the_frame_and_its_changes_and_stop_at_the_episodes_ends():
@@ -65,6 +65,17 @@ def test_what_shows_only_later_is_read_off_frames_further_away():
     assert reading.believed[0]
     sure = read_actions(shown[:, :1], lengths, own[..., :1], actions[..., :1], held, least=0.5, fit=fit)
     assert sure.unread == ()
+
+
+def test_two_episodes_of_five_that_cannot_be_read_do_not_condemn_a_video():
+    truth = np.zeros((5, 2, 1), np.float32)
+    truth[:, 0], truth[:, 1] = 1, -1  # a variance of 1
+    read = truth.copy()
+    read[0], read[3] = 9, -9  # misread by far
+    read[1] = [[0.5], [-0.5]]  # an error of 0.25, the middle one of 0, 0, 0.25, and two large ones
+    assert typically_explained(truth, read).tolist() == [0.75]
+    read[1] = -9
+    assert typically_explained(truth, read)[0] < 0
 
 
 def test_an_action_that_nothing_tells_of_is_not_believed():

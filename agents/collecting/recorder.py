@@ -54,6 +54,7 @@ class Recorder:
         for name in BOOKS:
             self.books.setdefault(name, 0)
         self.books.setdefault("behaviours", dict.fromkeys(BEHAVIOURS, 0))
+        self.books["state"] = {name: [part.start, part.stop] for name, part in env.state_layout().items()}
 
     def take(self, moment: Moment) -> None:
         """Keep what the camera and the simulation show at this moment, and what is about to be done."""

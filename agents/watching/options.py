@@ -38,7 +38,7 @@ class Watching:
     """Environment steps at the start of trial in which the actor only imitates, while the critics learn its values."""
     least_explained: float = 0.5
     """Labels are believed where the inverse model explains at least this share of the variance of the arm's own
-    actions, in held-out play (R2)."""
+    actions, in the middle one of the episodes of play held out."""
     most_doubt: float = 2.0
     """Labels are believed where the members of the inverse model disagree on the video at most so many times as much
     as on held-out play."""

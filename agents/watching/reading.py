@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from goalsight.agents.watching.inverse import OFFSETS, InverseModel, bounds, explained, windows
+from goalsight.agents.watching.inverse import OFFSETS, InverseModel, bounds, windows
 
 LATER = (-4, -2, -1, 0, 1, 2, 4, 8)  # frames that are looked at where the nearest do not tell
 Floats = NDArray[np.float32]
@@ -23,7 +23,8 @@ class Reading:
 
     Attributes:
         labels: the actions, (F, A).
-        explained: share of the variance of each of an action's numbers that is explained in own play held out, (A,).
+        explained: share of the variance of each of an action's numbers that is explained in the middle one of the
+            episodes of own play held out, (A,). A few in which the hand is out of view do not condemn a video.
         believed: whether that is enough, (A,).
         doubt: disagreement of the members about the video over that about own play held out, of numbers believed.
     """
@@ -60,7 +61,6 @@ def read_actions(
         least: share of the variance that must be explained for a number to be believed.
         fit: learns from windows (E, T, W) and actions (E, T, A).
     """
-    truth = actions[held].reshape(-1, actions.shape[-1])
 
     def read(offsets: tuple[int, ...]) -> tuple[Floats, Floats, Floats, Floats]:
         """Labels, their doubt, doubt about own play, and what is explained of that."""
@@ -70,7 +70,12 @@ def read_actions(
         model = fit(around[~held], actions[~held])
         mine, my_doubt = model.label(around[held].reshape(-1, around.shape[-1]))
         labels, doubt = model.label(windows(watched, *bounds(lengths), offsets))
-        return labels, doubt.mean(0), my_doubt.mean(0), explained(truth, mine)
+        return (
+            labels,
+            doubt.mean(0),
+            my_doubt.mean(0),
+            typically_explained(actions[held], mine.reshape(actions[held].shape)),
+        )
 
     labels, doubt, my_doubt, share = read(OFFSETS)
     if (share < least).any():
@@ -81,3 +86,14 @@ def read_actions(
     believed = share >= least
     counted = believed if believed.any() else np.ones_like(believed)
     return Reading(labels, share, believed, float(doubt[counted].mean() / max(float(my_doubt[counted].mean()), 1e-6)))
+
+
+def typically_explained(truth: Floats, read: Floats) -> Floats:
+    """Share of the variance over all episodes that is explained in the middle one of them, of each number: (A,).
+
+    Args:
+        truth: (E, T, A).
+        read: likewise.
+    """
+    errors = np.square(truth - read).mean(1)
+    return np.asarray(1 - np.median(errors, 0) / np.maximum(truth.var((0, 1)), 1e-12), np.float32)

@@ -1,42 +1,65 @@
-"""What an encoder's features know: where gripper and object are, read out by ridge regression, in cm.
+"""How complete is what an encoder has learnt: what can be read off its features, factor by factor.
 
-Beside the trained encoder stand the same architecture with random weights, the pixels averaged down, and the mean
-position. All get the same regression on the same frames; episodes are held out whole.
+Where things are, how they move, whether one is held, what was done, how far one frame is from another: whatever a
+recording knows is asked of the features, by ridge regression and, for all there is to know, by small networks, of
+every layer. Beside the encoder stand the same architecture with random weights, the pixels averaged down, what the arm
+feels, and labels dealt out anew. All get the same frames; episodes are held out whole. The headline is the factor that
+is read worst.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import tyro
-from numpy.typing import NDArray
 
 from goalsight.base.errors import UserError
-from goalsight.eval.probes.ridge import Split, distances, position_errors
+from goalsight.eval.probes import asking
+from goalsight.eval.probes.answers import (
+    ENCODER,
+    FELT,
+    LABELLED,
+    NETWORKS,
+    RANDOM,
+    REGION,
+    SHUFFLED,
+    Answer,
+    Head,
+    main_answers,
+    worst,
+)
+from goalsight.eval.probes.asking import BUDGETS, Look, Part, Parts
+from goalsight.eval.probes.factors import SEEN, Seen, out_of_sight
+from goalsight.eval.probes.ridge import distances
+from goalsight.eval.probes.subjects import See, Subject
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from goalsight.pretrain.data.store import FrameStore
-    from goalsight.pretrain.encoders.vit import VideoEncoder
 
-Frames = NDArray[np.uint8]  # (n, H, W, 3)
-
-RESULT = "probe.json"  # in the encoder's run
-SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}  # of the episodes
-TABLE = -0.01  # what lies lower has fallen off the table, whose top is at 0 [m]
+RESULT, PAGE = "probe.json", "probe.html"  # in the encoder's run
+MEAN = "mean position"
+LEARNERS = (ENCODER, RANDOM)  # that small networks read, too
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Measure what an encoder knows, in cm."""
+    """Measure what an encoder knows: every factor of a recording, the worst one first."""
 
     encoder: Annotated[Path, tyro.conf.Positional]
-    """A pretraining run."""
+    """A pretraining run, or a module that torch.export.save wrote (NAME.pt2)."""
     data: Path
     """Recorded play: a collect run, or a frame store with positions."""
-    frames: int = 10_000
+    frames: int = 5_000
     """Maximum number of frames to use."""
+    complete: bool = False
+    """Ask small networks and every layer too, and train a network with labels beside them; takes ten times as long."""
+    unseen: tuple[Path, ...] = ()
+    """Recordings of other looks, in which what was learnt on `--data` is judged too."""
     seed: int = 0
     """Seed of the split into episodes and of the random encoder."""
     json: bool = False
@@ -48,46 +71,41 @@ class Probe:
 
 
 def probe(config: Probe) -> dict[str, Any]:
-    """Regress positions on features.
+    """Ask for all factors.
 
     Args:
         config: which encoder, on which frames.
 
     Returns:
-        the result, also kept as `probe.json` in the encoder's run; errors are mean Euclidean distances [cm].
+        the result, also kept as `probe.json`, with a page, in the encoder's run or beside the module; `answers` are all
+        that was read, `errors_cm` mean Euclidean distances by ridge regression from all labels.
 
     Raises:
         UserError: if there is no encoder, no store, no positions in it, or too few episodes.
     """
-    from goalsight.base.files import atomic_write_json
-    from goalsight.pretrain.encoders.vit import VideoEncoder, load_encoder
+    from tqdm import tqdm
 
-    encoder = load_encoder(config.encoder)
-    store = _open_store(config.data)
-    fallen = out_of_sight(store)
-    parts = split_episodes(store, config.frames, config.seed, leave_out=fallen)
-    frames = {name: store.frames(rows) for name, rows in parts.items()}
-    targets = {
-        name: np.concatenate([label[rows] for label in store.labels.values()], 1) for name, rows in parts.items()
-    }
-    untrained = VideoEncoder(encoder.config, seed=config.seed)
-    readers = {
-        "encoder": lambda images: learnt_features(encoder, images),
-        "random encoder": lambda images: learnt_features(untrained, images),
-        "pixels 16x16": lambda images: averaged(images, 16),
-        "pixels 8x8": lambda images: averaged(images, 8),
-    }
-    errors = {}
-    for name, read in readers.items():
-        errors[name] = position_errors(*(Split(read(frames[part]), targets[part]) for part in SHARES))
-    truth = targets["test"]
-    errors["mean position"] = distances(np.broadcast_to(targets["train"].mean(axis=0), truth.shape), truth)
-    counts = {name: len(rows) for name, rows in parts.items()} | {"left out": int(fallen.sum())}
-    result = _result(config, encoder, store, counts, errors)
+    from goalsight.base.files import atomic_write_json, atomic_write_text
+    from goalsight.eval.probes.page import render
+
+    store, others = _open_store(config.data), {path.name: _open_store(path) for path in config.unseen}
+    subject = Subject(config.encoder, seed=config.seed)
+    with tqdm(desc="probe", unit="answer", disable=None) as bar:
+        answers = list(_ask(config, subject, store, others, bar))
+    parts = asking.parted(store, config.frames, config.seed, "frame")
+    result = _result(config, subject, store, answers, parts)
     print(json.dumps(result, default=str) if config.json else table(result))
-    if (config.encoder / "manifest.json").exists():
-        atomic_write_json(config.encoder / RESULT, result)
+    for name, text in ((RESULT, None), (PAGE, render(result))):
+        if (path := _beside(config.encoder, name)) is not None:
+            atomic_write_json(path, result) if text is None else atomic_write_text(path, text)
     return result
+
+
+def _beside(encoder: Path, name: str) -> Path | None:
+    """Where a result is kept: in a run, or beside a module; None in what is neither."""
+    if encoder.is_file():
+        return encoder.with_suffix(f".{name}")
+    return encoder / name if (encoder / "manifest.json").exists() else None
 
 
 def _open_store(path: Path) -> "FrameStore":
@@ -100,93 +118,153 @@ def _open_store(path: Path) -> "FrameStore":
     return store
 
 
-def out_of_sight(store: "FrameStore") -> NDArray[np.bool_]:
-    """Frames (num_frames,) in which something lies beyond the picture's edge (NaN) or has fallen off the table."""
-    return ~np.all([label[:, 2] >= TABLE for label in store.labels.values()], axis=0)
+def _ask(
+    config: Probe, subject: Subject, store: "FrameStore", others: dict[str, "FrameStore"], bar: "tqdm[Any]"
+) -> Iterator[Answer]:
+    """Ask whatever is asked for, and yield what was answered."""
+    for seen in SEEN:
+        parts = asking.parted(store, config.frames, config.seed, seen)
+        elsewhere = {
+            name: _asked_alike(name, asking.parted(other, config.frames, config.seed, seen)["test"], parts)
+            for name, other in others.items()
+        }
+        looks: dict[str, Look] = {name: _seen_by(see) for name, see in subject.sees.items()}
+        if FELT in store.columns:
+            looks[FELT] = lambda part: part.column(FELT)
+        for name, look in looks.items():
+            known = asking.remembered(look, parts)
+            for answers in (
+                *_by_ridge(known, name, parts, {} if name == FELT else elsewhere, config, seen),
+                *(_completely(known, name, parts, config, seen) if config.complete and name in LEARNERS else ()),
+            ):
+                bar.update(len(answers))
+                yield from answers
+        for answers in _of_layers_and_labels(subject, parts, config, seen) if config.complete else ():
+            bar.update(len(answers))
+            yield from answers
 
 
-def split_episodes(
-    store: "FrameStore", frames: int, seed: int, *, leave_out: NDArray[np.bool_]
-) -> dict[str, NDArray[np.int64]]:
-    """Frames of the training, validation and test episodes.
+def _by_ridge(
+    look: Look, name: str, parts: Parts, elsewhere: dict[str, Part], config: Probe, seen: Seen
+) -> Iterator[list[Answer]]:
+    """Ask by ridge regression, from few labels and from all; a region that was left out; labels that say nothing."""
+    whole = len(parts["train"].at)
+    for size, some in asking.budgets(parts, BUDGETS):
+        yield asking.by_ridge(look, some, elsewhere if size == whole else {}, name=name, seen=seen)
+    if seen == "frame":
+        beyond = asking.by_ridge(look, asking.beyond_region(parts), {}, name=name, seen=seen)
+        yield [replace(answer, judged_on=REGION) for answer in beyond]
+    if name == ENCODER:
+        few = asking.confused(dict(asking.budgets(parts, BUDGETS))[min(BUDGETS[-1], whole)], config.seed)
+        yield asking.by_ridge(look, few, {}, name=SHUFFLED, seen=seen)
 
-    Args:
-        store: episodes are shuffled and dealt out whole.
-        frames: as many at most, evenly spread over each part's episodes.
-        seed: of the shuffle.
-        leave_out: frames not to use, (num_frames,).
 
-    Returns:
-        indices into the store, ascending, for each of `SHARES`.
+def _completely(look: Look, name: str, parts: Parts, config: Probe, seen: Seen) -> Iterator[list[Answer]]:
+    """Ask by small networks."""
+    from goalsight.eval.probes.heads import Attentive, Mlp
+
+    how: dict[str, Any] = {"name": name, "seen": seen, "seed": config.seed}
+    tokens = look(parts["test"].few(2)).ndim == 3
+    for _, some in asking.budgets(parts, BUDGETS):
+        yield asking.by_head(lambda shape, part: Mlp(shape, sum(part.sizes)), look, some, head="mlp", **how)
+        if tokens:
+            yield asking.by_head(lambda shape, part: Attentive(shape, part.sizes), look, some, head="attentive", **how)
+
+
+def _of_layers_and_labels(subject: Subject, parts: Parts, config: Probe, seen: Seen) -> Iterator[list[Answer]]:
+    """Ask every layer of the encoder, and train a network with labels from its first layer on."""
+    from goalsight.eval.probes.heads import Labelled
+
+    if seen == "frame":
+        few = dict(asking.budgets(parts, BUDGETS))[min(BUDGETS[-1], len(parts["train"].at))]
+        for layer, see in subject.layers():
+            yield asking.by_ridge(_seen_by(see), few, {}, name=f"{ENCODER}, {layer}", seen=seen)
+    size = parts["train"].store.image_size
+    for _, some in asking.budgets(parts, BUDGETS):
+        yield asking.by_head(
+            lambda shape, part: Labelled(size, shape[0], sum(part.sizes), config.seed),
+            Part.frames,
+            some,
+            name=LABELLED,
+            head="labelled",
+            seen=seen,
+            seed=config.seed,
+        )
+
+
+def _asked_alike(name: str, part: Part, parts: Parts) -> Part:
+    """The same factors of another recording.
 
     Raises:
-        UserError: if a part would have no episode.
+        UserError: if it does not know them all.
     """
-    if store.num_episodes < 8:
-        raise UserError(f"a probe needs at least 8 episodes to hold some out, {store.path} has {store.num_episodes}")
-    order = np.random.default_rng(seed).permutation(store.num_episodes)
-    ends = np.round(np.cumsum(list(SHARES.values())) * store.num_episodes).astype(int)
-    parts = {}
-    for name, members in zip(SHARES, np.split(order, ends[:-1]), strict=True):
-        rows = np.flatnonzero(np.isin(store.episode_of_frame, members) & ~leave_out)
-        wanted = min(len(rows), round(frames * SHARES[name]))
-        parts[name] = rows[np.linspace(0, len(rows) - 1, wanted).round().astype(int)]
-    return parts
+    wanted = [factor.name for factor in parts["train"].factors]
+    known = [factor.name for factor in part.factors]
+    if missing := [factor for factor in wanted if factor not in known]:
+        raise UserError(f"{name} does not know {', '.join(missing)}, of what is asked for; it knows {', '.join(known)}")
+    return part.named(wanted)
 
 
-def learnt_features(encoder: "VideoEncoder", frames: Frames) -> NDArray[np.float32]:
-    """What an encoder has learnt to say of each frame, flat: where its points lie, (n, 2 points), or all its tokens."""
-    import torch
-
-    from goalsight.pretrain.encoders.features import EncoderFeatures, in_batches
-
-    if encoder.points is None:
-        return EncoderFeatures(encoder)(frames).reshape(len(frames), -1)
-    return torch.cat([places.float() for places in in_batches(encoder.places, frames)]).numpy()
-
-
-def averaged(frames: Frames, side: int) -> NDArray[np.float32]:
-    """Frames averaged down to side x side pixels, flat, in [0, 1]: (n, side * side * 3)."""
-    count, size = frames.shape[:2]
-    if size % side:
-        raise UserError(f"frames of {size} pixels cannot be averaged down to {side}")
-    blocks = frames.reshape(count, side, size // side, side, size // side, 3)
-    return blocks.mean(axis=(2, 4), dtype=np.float32).reshape(count, -1) / np.float32(255)
+def _seen_by(see: See) -> Look:
+    return lambda part: part.seen_by(see)
 
 
 def _result(
-    config: Probe,
-    encoder: "VideoEncoder",
-    store: "FrameStore",
-    frames: dict[str, int],
-    errors: dict[str, NDArray[np.float64]],
+    config: Probe, subject: Subject, store: "FrameStore", answers: list[Answer], parts: Parts
 ) -> dict[str, Any]:
-    factors = list(store.labels)
-    table_cm = {
-        name: {factor: round(100 * float(error), 3) for factor, error in zip(factors, row, strict=True)}
-        for name, row in errors.items()
-    }
-    worst = max(table_cm["encoder"], key=lambda factor: table_cm["encoder"][factor])
+    counts = {name: len(part.at) for name, part in parts.items()} | {"left out": int(out_of_sight(store).sum())}
     return {
-        "worst": {"factor": worst, **{name: row[worst] for name, row in table_cm.items()}},
-        "errors_cm": table_cm,
-        "frames": frames,
-        "encoder": {"path": config.encoder, "hash": encoder.content_hash(), **asdict(encoder.config)},
+        "worst": worst(answers),
+        "errors_cm": _errors_cm(answers, store, parts),
+        "answers": [asdict(answer) for answer in answers],
+        "frames": counts,
+        "encoder": subject.facts,
         "data": {"path": store.path, "hash": store.content_hash},
         "seed": config.seed,
     }
 
 
+def _errors_cm(answers: list[Answer], store: "FrameStore", parts: Parts) -> dict[str, dict[str, float]]:
+    """Errors of places by ridge regression from all labels, beside that of saying the mean place each time."""
+    names = (ENCODER, RANDOM, "pixels 16x16", "pixels 8x8")
+    found = {name: main_answers(answers, name) for name in names}
+    table = {
+        name: {factor: rows[factor].error_cm for factor in store.labels if factor in rows}
+        for name, rows in found.items()
+    }
+    table[MEAN] = {}
+    train, test = (parts[name].values for name in ("train", "test"))
+    sizes = parts["test"].sizes
+    errors = distances(np.broadcast_to(train.mean(0), test.shape), test, sizes)
+    for factor, error in zip(parts["test"].factors, errors, strict=True):
+        if factor.name in store.labels:
+            table[MEAN][factor.name] = round(100 * float(error), 3)
+    return table  # type: ignore[return-value]
+
+
 def table(result: dict[str, Any]) -> str:
     """The result as text for people."""
+    answers = [Answer(**row) for row in result["answers"]]
     worst, rows = result["worst"], result["errors_cm"]
-    factors = list(rows["encoder"])
+    counts = result["frames"]
+    columns = [ENCODER, RANDOM, *(name for name in ("pixels 16x16", FELT, SHUFFLED) if name in worst["told"])]
+    heads: list[Head] = [head for head in NETWORKS if main_answers(answers, ENCODER, head)]
+    told = {name: main_answers(answers, name) for name in columns}
+    told |= {f"by {head}": main_answers(answers, ENCODER, head) for head in heads}
+    if heads:
+        told[LABELLED] = main_answers(answers, LABELLED, "labelled")
     lines = [
-        f"worst factor: {worst['factor']}, {worst['encoder']:.2f} cm "
-        f"(random encoder {worst['random encoder']:.2f} cm, mean position {worst['mean position']:.2f} cm)",
-        f"mean error on held-out episodes, {result['frames']['test']} frames; ridge on {result['frames']['train']}",
-        f"  {'features':15}" + "".join(f"{factor:>12}" for factor in factors),
+        f"worst factor: {worst['factor']}, {worst['told'][ENCODER]:.2f} of 1 is told "
+        f"(random encoder {worst['told'][RANDOM]:.2f})",
+        f"share of the variance that is told (of steps: rank correlation), held-out episodes, {counts['test']} frames; "
+        f"ridge on {counts['train']}",
+        f"  {'factor':22}" + "".join(f"{name:>20}" for name in told),
     ]
+    for factor in main_answers(answers, ENCODER):
+        cells = (f"{row[factor].told:>20.2f}" if factor in row else f"{'':20}" for row in told.values())
+        lines.append(f"  {factor:22}" + "".join(cells))
+    factors = list(rows[ENCODER])
+    lines += ["mean error of places", f"  {'features':15}" + "".join(f"{factor:>12}" for factor in factors)]
     for name, row in rows.items():
         lines.append(f"  {name:15}" + "".join(f"{row[factor]:>9.2f} cm" for factor in factors))
     return "\n".join(lines)

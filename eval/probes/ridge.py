@@ -1,5 +1,6 @@
 """Ridge regression with its strength chosen on a validation split, in whichever form is the smaller."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,34 +69,34 @@ def _product(a: Floats, b: Floats) -> NDArray[np.float64]:
     return total
 
 
-def position_errors(train: Split, validation: Split, test: Split) -> NDArray[np.float64]:
-    """Mean Euclidean error on `test` of each target point, its strength chosen on `validation`.
+def read_out(train: Split, validation: Split, sizes: Sequence[int]) -> Callable[[Floats], NDArray[np.float64]]:
+    """Fit factors by ridge regression, and return what reads them off new inputs, (m, D) -> (m, K).
 
     Args:
-        train: fitted; targets are K / 3 points side by side [m].
-        validation: chooses the strength, for each point by itself.
-        test: measured.
-
-    Returns:
-        shape (K / 3,) [m].
+        train: fitted; targets are factors side by side.
+        validation: chooses the strength, for each factor by itself: that of the smallest mean distance.
+        sizes: how many of the targets each factor takes.
     """
     ridge = Ridge(train)
-    on_validation, on_test = ridge.design(validation.x), ridge.design(test.x)
-    tried = []  # of each strength: errors on validation and on test, (2, K / 3)
-    for strength in STRENGTHS:
-        weights = ridge.solve(strength)
-        tried.append(
-            [
-                distances(ridge.predict(on_validation, weights), validation.y),
-                distances(ridge.predict(on_test, weights), test.y),
-            ]
-        )
-    errors = np.array(tried)  # (S, 2, K / 3)
-    best = errors[:, 0].argmin(axis=0)
-    return errors[best, 1, np.arange(errors.shape[2])]
+    ends = np.cumsum(sizes)
+    on_validation = ridge.design(validation.x)
+    tried = [ridge.solve(strength) for strength in STRENGTHS]
+    errors = [distances(ridge.predict(on_validation, weights), validation.y, sizes) for weights in tried]
+    best = np.argmin(errors, axis=0)
+    weights = np.concatenate(
+        [tried[choice][:, end - size : end] for choice, size, end in zip(best, sizes, ends, strict=True)], 1
+    )
+    return lambda x: ridge.predict(ridge.design(x), weights)
 
 
-def distances(predicted: NDArray[np.float64], truth: Floats) -> NDArray[np.float64]:
-    """Mean Euclidean distance of K / 3 points from (n, K) predictions, shape (K / 3,)."""
-    apart = (predicted - truth).reshape(len(truth), -1, 3)
-    return np.linalg.norm(apart, axis=-1).mean(axis=0)
+def distances(predicted: NDArray[np.float64], truth: Floats, sizes: Sequence[int]) -> NDArray[np.float64]:
+    """Mean Euclidean distance of (n, K) predictions from the truth, of each factor: shape (len(sizes),).
+
+    Args:
+        predicted: of each sample.
+        truth: likewise.
+        sizes: how many of the K numbers each factor takes.
+    """
+    apart = np.square(np.asarray(predicted, np.float64) - truth)
+    parts = np.split(apart, np.cumsum(sizes)[:-1], axis=1)
+    return np.array([np.sqrt(part.sum(1)).mean() for part in parts])

@@ -62,8 +62,13 @@ def headline(run: "Run") -> list[tuple[str, str]]:
     probed = _read(run.path / probe.RESULT)
     if probed:
         worst = probed["worst"]
-        against = f"random encoder {worst['random encoder']:.2f} cm"
-        cards.append((f"{worst['encoder']:.2f} cm", f"error of the worst factor, {worst['factor']}; {against}"))
+        told, factor = worst.get("told"), worst["factor"]
+        if told:
+            against = f"random encoder {told['random encoder']:.2f}"
+            cards.append((f"{told['encoder']:.2f}", f"of 1 is told of the worst factor, {factor}; {against}"))
+        else:  # of an earlier version, which asked for places alone
+            against = f"random encoder {worst['random encoder']:.2f} cm"
+            cards.append((f"{worst['encoder']:.2f} cm", f"error of the worst factor, {factor}; {against}"))
     if metrics:
         label = "environment steps" if run.kind == "train" else "training steps"
         cards += [(f"{metrics[-1]['step']:,.0f}", label), (duration(metrics[-1]["wall_s"]), "of wall-clock time")]

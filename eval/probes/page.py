@@ -1,0 +1,173 @@
+"""What an encoder knows, as one page that needs nothing but itself."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib import resources
+from string import Template
+from typing import Any
+
+import goalsight
+from goalsight.base.provenance import now
+from goalsight.eval.probes.answers import (
+    ENCODER,
+    HELD_OUT,
+    LABELLED,
+    NETWORKS,
+    RANDOM,
+    REGION,
+    Answer,
+    main_answers,
+)
+from goalsight.eval.reports import page
+from goalsight.eval.reports.plots import COLOURS, GRID, INK, Series, line_plot, svg, text
+
+MEAN_OF_ALL = "mean of all factors"
+
+
+def render(result: Mapping[str, Any]) -> str:
+    """The page as HTML text."""
+    answers = [Answer(**row) for row in result["answers"]]
+    told, factor = result["worst"]["told"], result["worst"]["factor"]
+    cards = [
+        (f"{told[ENCODER]:.2f}", f"of 1 is told of the worst factor, {factor}; random encoder {told[RANDOM]:.2f}"),
+        *((f"{error:.2f} cm", f"error of {name}") for name, error in result["errors_cm"][ENCODER].items()),
+    ]
+    sections = [_all(answers), _by_labels(answers, factor), _by_layer(answers), _elsewhere(answers), _places(result)]
+    return Template(resources.files("goalsight.assets").joinpath("report.html").read_text()).substitute(
+        title="What the encoder knows",
+        subtitle=escape(f"{result['encoder']['path']}, asked on {result['data']['path']}, {now()}"),
+        cards="\n".join(page.card(*card) for card in cards),
+        sections="\n".join(filter(None, sections)),
+        footer=f"goalsight {goalsight.__version__}; everything on this page is inside this one file.",
+    )
+
+
+def _all(answers: Sequence[Answer]) -> str:
+    """Every factor, the one told least first."""
+    known = main_answers(answers, ENCODER)
+    order = sorted(known, key=lambda name: known[name].told)
+    names = [name for name in dict.fromkeys(one.features for one in answers if one.head == "ridge") if "," not in name]
+    columns = {name: main_answers(answers, name) for name in names}
+    for network in NETWORKS:
+        if read := main_answers(answers, ENCODER, network):
+            columns[f"encoder, {network}"] = read
+    if read := main_answers(answers, LABELLED, "labelled"):
+        columns[LABELLED] = read
+    drawn = {factor: {name: rows[factor].told for name, rows in columns.items() if factor in rows} for factor in order}
+    head = ["factor", *columns]
+    rows = [
+        [factor, *(f"{rows[factor].told:.2f}" if factor in rows else "" for rows in columns.values())]
+        for factor in order
+    ]
+    few = {"encoder", RANDOM, "pixels 16x16", "proprioception", LABELLED, "encoder, attentive"}
+    return page.section(
+        "What can be read, factor by factor",
+        "Share of a factor's variance that is explained on held-out episodes, from all labels, by ridge regression "
+        "unless another head is named; of steps between two frames, their rank correlation. 1 is everything, 0 is no "
+        "better than the mean.",
+        page.figure(
+            dot_plot({name: {k: v for k, v in row.items() if k in few} for name, row in drawn.items()}),
+            "What is told of each factor; below 0 is drawn at 0.",
+        ),
+        page.grid(head, rows),
+    )
+
+
+def _by_labels(answers: Sequence[Answer], factor: str) -> str:
+    """What more labels bring, of the worst factor and of all."""
+    plots = []
+    for title, factors in ((factor, {factor}), (MEAN_OF_ALL, {one.factor for one in answers})):
+        lines: dict[str, dict[int, list[float]]] = {}
+        for one in answers:
+            if (
+                one.judged_on != HELD_OUT
+                or one.factor not in factors
+                or one.features not in (ENCODER, RANDOM, LABELLED)
+            ):
+                continue
+            name = one.features if one.head == "labelled" else f"{one.features}, {one.head}"
+            lines.setdefault(name, {}).setdefault(one.labels, []).append(max(one.told, 0.0))
+        series = [
+            Series(name, sorted(points), [sum(points[x]) / len(points[x]) for x in sorted(points)])
+            for name, points in lines.items()
+        ]
+        plots.append(
+            page.figure(line_plot(series, x_label="labels", y_label="told", percent=True, logarithmic=True), title)
+        )
+    return page.section(
+        "How many labels it takes", "The same factors read from fewer labelled moments.", page.pair(*plots)
+    )
+
+
+def _by_layer(answers: Sequence[Answer]) -> str:
+    layers = [one for one in answers if one.features.startswith(f"{ENCODER}, ")]
+    if not layers:
+        return ""
+    names = list(dict.fromkeys(one.features for one in layers))
+    factors = list(dict.fromkeys(one.factor for one in layers))
+    told = {(one.features, one.factor): one.told for one in layers}
+    head = ["layer", *factors]
+    rows = [[name.removeprefix(f"{ENCODER}, "), *(f"{told[name, factor]:.2f}" for factor in factors)] for name in names]
+    words = f"What ridge regression reads off each layer's tokens, from {layers[0].labels:,} labels."
+    return page.section("Layer by layer", words, page.grid(head, rows))
+
+
+def _elsewhere(answers: Sequence[Answer]) -> str:
+    """What is still read where nothing was learnt."""
+    places = list(dict.fromkeys(one.judged_on for one in answers if one.judged_on != HELD_OUT))
+    tables = []
+    for place in places:
+        of = [one for one in answers if one.judged_on == place]
+        names, factors = (list(dict.fromkeys(getattr(one, key) for one in of)) for key in ("features", "factor"))
+        told = {(one.features, one.factor): one.told for one in of}
+        rows = [
+            [factor, *(f"{told[name, factor]:.2f}" if (name, factor) in told else "" for name in names)]
+            for factor in factors
+        ]
+        title = "a quarter of the table that was left out" if place == REGION else place
+        tables.append(f"<h3>Judged on {escape(title)}</h3>" + page.grid(["factor", *names], rows))
+    words = "The same regressions, judged where they have learnt nothing. Below 0 a guess would have been better."
+    return page.section("Where it has not been", words, *tables) if tables else ""
+
+
+def _places(result: Mapping[str, Any]) -> str:
+    factors = list(result["errors_cm"][ENCODER])
+    rows = [[name, *(f"{row[factor]:.2f}" for factor in factors)] for name, row in result["errors_cm"].items()]
+    return page.section(
+        "Places, in cm",
+        "Mean distance from the truth by ridge regression from all labels.",
+        page.grid(["features", *factors], rows),
+    )
+
+
+def dot_plot(rows: Mapping[str, Mapping[str, float]], *, width: int = 760) -> str:
+    """Shares as dots, a row for each factor and a colour for each of whom it is asked.
+
+    Args:
+        rows: by factor, by name; below 0 is drawn at 0.
+        width: of the picture [pixels].
+    """
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    colours = dict(zip(names, COLOURS * len(names), strict=False))
+    left, right, top, pitch = 170, 24, 34, 24
+    bottom = top + pitch * len(rows)
+
+    def at(share: float) -> float:
+        return left + min(max(share, 0.0), 1.0) * (width - left - right)
+
+    parts = []
+    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        parts.append(f'<line x1="{at(tick):.1f}" y1="{top}" x2="{at(tick):.1f}" y2="{bottom}" stroke="{GRID}"/>')
+        parts.append(text(at(tick), bottom + 18, f"{tick:g}", "middle"))
+    across = left
+    for name in names:
+        parts.append(f'<circle cx="{across}" cy="14" r="5" fill="{colours[name]}"/>')
+        parts.append(text(across + 9, 18, name, "start"))
+        across += 30 + round(7.2 * len(name))
+    for number, (factor, row) in enumerate(rows.items()):
+        middle = top + pitch * (number + 0.5)
+        parts.append(text(left - 12, middle + 4, factor, "end", INK))
+        parts.append(f'<line x1="{left}" y1="{middle:.1f}" x2="{width - right}" y2="{middle:.1f}" stroke="{GRID}"/>')
+        for name, share in reversed(list(row.items())):
+            parts.append(f'<circle cx="{at(share):.1f}" cy="{middle:.1f}" r="5" fill="{colours[name]}"/>')
+    return svg(width, bottom + 30, parts, "what is told of each factor")
