@@ -182,8 +182,7 @@ def test_another_recording_and_a_module_of_others(tmp_path):
 def test_all_there_is_to_ask(tmp_path, monkeypatch):
     from goalsight.eval.probes import heads
 
-    monkeypatch.setattr(heads, "UPDATES", 40)
-    monkeypatch.setattr(heads.fit, "__kwdefaults__", {"updates": 40})
+    monkeypatch.setattr(heads, "UPDATES", 10)
     a_store(tmp_path / "play", episodes=40)
     run = an_encoder(tmp_path / "run")
     found = probe(Probe(run.path, data=tmp_path / "play", frames=400, complete=True))

@@ -218,15 +218,18 @@ def by_head(
     """
     import torch
 
-    from goalsight.eval.probes.heads import Lesson, fit, read
+    from goalsight.eval.probes import heads
 
     values = parts["train"].values
     mean, spread = values.mean(0), np.maximum(values.std(0), 1e-6)
-    lessons = [Lesson(look(parts[part]), (parts[part].values - mean) / spread) for part in ("train", "validation")]
+    train, validation = (
+        heads.Lesson(look(parts[part]), (parts[part].values - mean) / spread) for part in ("train", "validation")
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = make(lessons[0].x.shape[1:], parts["train"])
-    said = read(fit(network, *lessons, seed=seed), look(parts["test"])) * spread + mean
+        network = make(train.x.shape[1:], parts["train"])
+    heads.fit(network, train, validation, seed=seed, updates=heads.UPDATES)
+    said = heads.read(network, look(parts["test"])) * spread + mean
     return judge(parts["test"], said, (name, head, len(values), HELD_OUT), seen)
 
 

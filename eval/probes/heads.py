@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from goalsight.agents.networks.policy import Stacked
 from goalsight.pretrain.encoders.points import Points
 from goalsight.pretrain.encoders.vit import check_map, random_encoder
 
-UPDATES, BATCH, RATE, DECAY = 1000, 256, 1e-3, 1e-2
+UPDATES, BATCH, RATE, DECAY = 1000, 128, 1e-3, 1e-2
 LOOKS = 20  # at what is held out, the best of which is kept
-HIDDEN, HEADS, POINTS = 128, 4, 32
-LABELLED_BATCH = 64
+HIDDEN, POINTS = 128, 32
+QUERIES = 4  # of each factor
 
 
 @dataclass(frozen=True)
@@ -45,28 +46,39 @@ class Mlp(nn.Module):
 
 
 class Attentive(nn.Module):
-    """Tokens to numbers: for each factor a query asks all tokens, and a small network reads what they answer.
+    """Tokens to numbers: for each factor some queries ask all tokens, and a small network reads what they answer.
 
-    Source: the attentive probe of Bardes et al. 2024 (V-JEPA), with a query to a factor.
+    What is answered is the mean of the tokens that were listened to, and where they lie on their grid, which is finer
+    than a token. Keys need no weights of their own where queries are the same for all frames.
+
+    Source: after the attentive probe of Bardes et al. 2024 (V-JEPA).
     """
+
+    places: Tensor
 
     def __init__(self, shape: Sequence[int], sizes: Sequence[int]) -> None:
         super().__init__()
         tokens, features = shape
-        self.sizes = list(sizes)
-        self.embed = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, HIDDEN))
-        self.place = nn.Parameter(0.02 * torch.randn(tokens, HIDDEN))
-        self.query = nn.Parameter(torch.randn(len(sizes), HIDDEN))
-        self.attend = nn.MultiheadAttention(HIDDEN, HEADS, batch_first=True)
-        self.read = nn.Sequential(nn.LayerNorm(HIDDEN), nn.Linear(HIDDEN, HIDDEN), nn.GELU())
+        self.heads = len(sizes)
+        self.norm = nn.LayerNorm(features)
+        self.ask = nn.Linear(features, len(sizes) * QUERIES)
+        self.bias = nn.Parameter(torch.zeros(tokens, len(sizes) * QUERIES))
+        size = QUERIES * (features + 2)
+        self.read = Stacked(len(sizes), size, HIDDEN)
         self.last = nn.ModuleList(nn.Linear(HIDDEN, size) for size in sizes)
+        side = -(-tokens // max(int(tokens**0.5), 1))
+        rows, columns = np.divmod(np.arange(tokens), side)
+        places = np.stack([rows, columns], 1) / max(side - 1, 1) * 2 - 1
+        self.register_buffer("places", torch.from_numpy(places.astype(np.float32)), persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, T, D) -> (B, targets)."""
-        seen = self.embed(tokens) + self.place
-        said, _ = self.attend(self.query.expand(len(tokens), -1, -1), seen, seen, need_weights=False)
-        read = self.read(said)
-        return torch.cat([last(read[:, number]) for number, last in enumerate(self.last)], 1)
+        seen = self.norm(tokens)
+        heard = (self.ask(seen) + self.bias).softmax(1).transpose(1, 2)  # (B, factors * QUERIES, T)
+        said = torch.cat([heard @ seen, heard @ self.places], 2)
+        answers = said.unflatten(1, (self.heads, QUERIES)).flatten(2).transpose(0, 1)  # (factors, B, QUERIES (D + 2))
+        read = F.gelu(self.read(answers))
+        return torch.cat([last(one) for last, one in zip(self.last, read, strict=True)], 1)
 
 
 class Labelled(nn.Module):
@@ -85,7 +97,7 @@ class Labelled(nn.Module):
         return read
 
 
-def fit(head: nn.Module, train: Lesson, validation: Lesson, *, seed: int, updates: int = UPDATES) -> nn.Module:
+def fit(head: nn.Module, train: Lesson, validation: Lesson, *, seed: int, updates: int) -> None:
     """Train a head, and keep it as it was when it read best what is held out.
 
     Args:
@@ -99,9 +111,8 @@ def fit(head: nn.Module, train: Lesson, validation: Lesson, *, seed: int, update
     optimiser = torch.optim.AdamW(head.parameters(), lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, updates)
     best, kept = float("inf"), {name: value.clone() for name, value in head.state_dict().items()}
-    batch = LABELLED_BATCH if isinstance(head, Labelled) else BATCH
     for update in range(1, updates + 1):
-        rows = rng.integers(len(train.x), size=batch)
+        rows = rng.integers(len(train.x), size=BATCH)
         loss = F.mse_loss(head(torch.from_numpy(train.x[rows])), torch.from_numpy(train.y[rows]))
         optimiser.zero_grad()
         loss.backward()
@@ -112,10 +123,9 @@ def fit(head: nn.Module, train: Lesson, validation: Lesson, *, seed: int, update
             if error < best:
                 best, kept = error, {name: value.clone() for name, value in head.state_dict().items()}
     head.load_state_dict(kept)
-    return head
 
 
 @torch.inference_mode()
 def read(head: nn.Module, x: NDArray[Any]) -> NDArray[np.float32]:
     """Inputs (n, ...) -> what a head reads, (n, K)."""
-    return torch.cat([head(torch.from_numpy(part)) for part in np.array_split(x, -(-len(x) // BATCH))]).numpy()
+    return torch.cat([head(torch.from_numpy(part)) for part in np.array_split(x, -(-len(x) // (2 * BATCH)))]).numpy()
