@@ -142,6 +142,11 @@ def budgets(parts: Parts, sizes: Sequence[int]) -> Iterator[tuple[int, Parts]]:
         yield size, parts | {"train": parts["train"].few(size), "validation": parts["validation"].few(chosen)}
 
 
+def seen_by(see: See) -> Look:
+    """Return what looks at moments by seeing their frames."""
+    return lambda part: part.seen_by(see)
+
+
 def remembered(look: Look, parts: Parts) -> Look:
     """Return the same look, which has looked at all of these moments once and knows them again."""
     store = parts["train"].store

@@ -34,7 +34,7 @@ from goalsight.eval.probes.answers import (
 from goalsight.eval.probes.asking import BUDGETS, Look, Part, Parts
 from goalsight.eval.probes.factors import SEEN, Seen, out_of_sight
 from goalsight.eval.probes.ridge import distances
-from goalsight.eval.probes.subjects import See, Subject
+from goalsight.eval.probes.subjects import Subject
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -88,7 +88,7 @@ def probe(config: Probe) -> dict[str, Any]:
     from goalsight.base.files import atomic_write_json, atomic_write_text
     from goalsight.eval.probes.page import render
 
-    store, others = _open_store(config.data), {path.name: _open_store(path) for path in config.unseen}
+    store, others = open_labelled(config.data), {path.name: open_labelled(path) for path in config.unseen}
     subject = Subject(config.encoder, seed=config.seed)
     with tqdm(desc="probe", unit="answer", disable=None) as bar:
         answers = list(_ask(config, subject, store, others, bar))
@@ -108,7 +108,12 @@ def _beside(encoder: Path, name: str) -> Path | None:
     return encoder / name if (encoder / "manifest.json").exists() else None
 
 
-def _open_store(path: Path) -> "FrameStore":
+def open_labelled(path: Path) -> "FrameStore":
+    """Open a recording whose positions are known.
+
+    Raises:
+        UserError: there is no store, or it knows no positions.
+    """
     from goalsight.pretrain.data.store import FrameStore, is_store
 
     nested = path / "frames"
@@ -128,7 +133,7 @@ def _ask(
             name: _asked_alike(name, asking.parted(other, config.frames, config.seed, seen)["test"], parts)
             for name, other in others.items()
         }
-        looks: dict[str, Look] = {name: _seen_by(see) for name, see in subject.sees.items()}
+        looks: dict[str, Look] = {name: asking.seen_by(see) for name, see in subject.sees.items()}
         if FELT in store.columns:
             looks[FELT] = lambda part: part.column(FELT)
         for name, look in looks.items():
@@ -178,7 +183,7 @@ def _of_layers_and_labels(subject: Subject, parts: Parts, config: Probe, seen: S
     if seen == "frame":
         few = dict(asking.budgets(parts, BUDGETS))[min(BUDGETS[-1], len(parts["train"].at))]
         for layer, see in subject.layers():
-            yield asking.by_ridge(_seen_by(see), few, {}, name=f"{ENCODER}, {layer}", seen=seen)
+            yield asking.by_ridge(asking.seen_by(see), few, {}, name=f"{ENCODER}, {layer}", seen=seen)
     size = parts["train"].store.image_size
     for _, some in asking.budgets(parts, BUDGETS):
         yield asking.by_head(
@@ -203,10 +208,6 @@ def _asked_alike(name: str, part: Part, parts: Parts) -> Part:
     if missing := [factor for factor in wanted if factor not in known]:
         raise UserError(f"{name} does not know {', '.join(missing)}, of what is asked for; it knows {', '.join(known)}")
     return part.named(wanted)
-
-
-def _seen_by(see: See) -> Look:
-    return lambda part: part.seen_by(see)
 
 
 def _result(

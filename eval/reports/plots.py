@@ -5,7 +5,10 @@ from dataclasses import dataclass, replace
 from html import escape
 from math import ceil, floor, isfinite, log10
 
-COLOURS = ("#2563a8", "#c2571a", "#3f7d4e", "#7a4ea3", "#8a6d1d", "#4f5b66")
+COLOURS = (
+    *("#2563a8", "#c2571a", "#3f7d4e", "#7a4ea3", "#8a6d1d", "#4f5b66"),
+    *("#c2185b", "#00838f", "#6d8f1f", "#222222"),
+)
 Place = Callable[[float, float], tuple[float, float]]  # from the numbers of a plot to its pixels
 GREYS = ("#4f5b66", "#9aa5b1")
 INK, FAINT, GRID = "#1f2730", "#66717f", "#e1e5ea"

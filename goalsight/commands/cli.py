@@ -57,6 +57,12 @@ COMMANDS = {
     "compare": Command(
         "goalsight.eval.comparing.compare", "Compare", "compare", "compare training runs, with intervals over seeds"
     ),
+    "compare objectives": Command(
+        "goalsight.eval.objectives.compare",
+        "CompareObjectives",
+        "compare_objectives",
+        "pretrain by each objective, and compare what encoders know at equal operations",
+    ),
     "record": Command("goalsight.eval.films.record", "Record", "record", "record a video of an agent and its goal"),
     "probe": Command("goalsight.eval.probes.probe", "Probe", "probe", "measure what an encoder knows, in cm"),
     "new-task": Command(
@@ -123,14 +129,17 @@ def _dispatch(arguments: list[str]) -> int:
         print(f"goalsight {goalsight.__version__}")
         return 0
     name = choose("command", arguments[0], COMMANDS)
+    words = 1
+    if (longer := " ".join(arguments[:2])) in COMMANDS:
+        name, words = longer, 2
     if group().size > 1 and name not in TOGETHER:
         raise UserError(f"{name} works in one process; torchrun is for {', '.join(TOGETHER)}")
     command = COMMANDS[name]
     module = importlib.import_module(command.module)
     kind = getattr(module, command.config)
     if hasattr(kind, "for_command_line"):  # its options depend on what is chosen
-        kind = kind.for_command_line(arguments[1:])
-    config = _parse(kind, f"goalsight {name}", arguments[1:])
+        kind = kind.for_command_line(arguments[words:])
+    config = _parse(kind, f"goalsight {name}", arguments[words:])
     if config is None:
         return 0
     _check_numbers(config)

@@ -1,0 +1,133 @@
+"""A comparison of objectives as one page that needs nothing but itself."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib import resources
+from string import Template
+from typing import Any
+
+import numpy as np
+
+import goalsight
+from goalsight.base.provenance import now
+from goalsight.eval.objectives.analysis import DEFAULT, SCORE, said_ratio, scores, span
+from goalsight.eval.reports import page
+from goalsight.eval.reports.plots import Series, line_plot
+
+ACROSS = "floating-point operations"
+
+
+def render(result: Mapping[str, Any]) -> str:
+    """The page as HTML text."""
+    curves = result["curves"]
+    best = max(curves, key=lambda name: curves[name][-1]["value"])
+    cards = [(f"{curves[best][-1]['value']:.2f}", f"of 1 is told after {best}, {SCORE}")]
+    cards += [(f"{row['mean_told']:.2f}", name) for name, row in result["references"].items()]
+    sections = [_over_operations(result), _each_factor(result), _halves(result), _runs(result["rows"])]
+    return Template(resources.files("goalsight.assets").joinpath("report.html").read_text()).substitute(
+        title="Objectives at equal operations",
+        subtitle=escape(f"{result['asked']['size']} encoders that watched {result['asked']['data']}, {now()}"),
+        cards="\n".join(page.card(*card) for card in cards),
+        sections="\n".join(filter(None, sections)),
+        footer=f"goalsight {goalsight.__version__}; everything on this page is inside this one file.",
+    )
+
+
+def _over_operations(result: Mapping[str, Any]) -> str:
+    curves = result["curves"]
+    series = [
+        Series(
+            name,
+            [point["flops"] for point in curve],
+            [point["value"] for point in curve],
+            band=([point["low"] for point in curve], [point["high"] for point in curve]),
+        )
+        for name, curve in curves.items()
+    ]
+    lowest, highest = (function(p["flops"] for c in curves.values() for p in c) for function in (min, max))
+    for name, row in result["references"].items():
+        series.append(Series(name, [lowest, highest], [row["mean_told"]] * 2, dashed=True))
+    rows = [
+        [name, f"{curve[-1]['flops']:.2g}", span(curve[-1]), said_ratio(result["compute_ratios"].get(name))]
+        for name, curve in sorted(curves.items(), key=lambda item: -item[1][-1]["value"])
+    ]
+    head = ["objective", "operations", "told", f"times the operations that {DEFAULT} takes to the same score"]
+    return page.section(
+        "What encoders know, over operations",
+        "The mean over all factors of the share of variance that ridge regression reads off the encoder on held-out "
+        "episodes, and of the rank correlation for steps between frames; below 0 counts as 0. All operations of an "
+        "objective count, its teacher's, generator's and tokeniser's too. Bands are 95% intervals over seeds.",
+        page.figure(
+            line_plot(
+                series, x_label="floating-point operations", y_label="told", logarithmic=True, width=860, height=460
+            ),
+            SCORE,
+        ),
+        page.grid(head, rows),
+    )
+
+
+def _each_factor(result: Mapping[str, Any]) -> str:
+    rows: Sequence[Mapping[str, Any]] = result["rows"]
+    factors = list(rows[0]["told"])
+    names = list(result["curves"])
+    table = []
+    for factor in factors:
+        found = scores(rows, factor)
+        cells = [f"{found[name][1][-1].mean():.2f}" if name in found else "" for name in names]
+        cells += [
+            f"{row['told'][factor]:.2f}" if factor in row["told"] else "" for row in result["references"].values()
+        ]
+        table.append([factor, *cells])
+    worst = [
+        Series(name, list(flops), [float(line) for line in _worst(rows, name, flops)])
+        for name, (flops, _) in scores(rows).items()
+    ]
+    return page.section(
+        "Factor by factor",
+        "What is told of each factor at each objective's largest budget, the mean over seeds.",
+        page.grid(["factor", *names, *result["references"]], table),
+        page.figure(
+            line_plot(
+                worst,
+                x_label="floating-point operations",
+                y_label="told of the worst factor",
+                logarithmic=True,
+                width=860,
+            ),
+            "The worst factor of each encoder, the mean over seeds; below 0 counts as 0.",
+        ),
+    )
+
+
+def _worst(rows: Sequence[Mapping[str, Any]], name: str, flops: Any) -> list[float]:
+    found = []
+    for budget in flops:
+        of = [row for row in rows if row["objective"] == name and row["asked_flops"] == budget]
+        found.append(float(np.mean([max(min(row["told"].values()), 0.0) for row in of])))
+    return found
+
+
+def _halves(result: Mapping[str, Any]) -> str:
+    lines = []
+    for name, halves in result["best_of_both"].items():
+        for half, found in halves.items():
+            if found:
+                words = f"{found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
+                lines.append([f"{name} - {half}", f"{found['flops']:.2g}", words])
+    if not lines:
+        return ""
+    words = "The difference in score at equal operations, seeds paired, with 95% intervals."
+    return page.section("The best of both?", words, page.grid(["pair", "operations", "difference"], lines))
+
+
+def _runs(rows: Sequence[Mapping[str, Any]]) -> str:
+    head = ["objective", "operations", "seed", "learning rate", "steps", "seconds", "told", "worst factor", "alarms"]
+    lines = [
+        [
+            *(row["objective"], f"{row['flops']:.3g}", str(row["seed"]), f"{row['rate']:g}", str(row["steps"])),
+            *(f"{row['seconds']:.0f}", f"{row['mean_told']:.3f}", row["worst"], ", ".join(row["alarms"])),
+        ]
+        for row in rows
+    ]
+    return page.section("Every run", "Learning rates were chosen on another seed.", page.grid(head, lines))
