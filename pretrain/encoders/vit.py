@@ -189,11 +189,16 @@ class VideoEncoder(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """(B, H, W, 3), uint8 or floats in [0, 1], -> tokens (B, tokens, width)."""
-        return self.norm(_through(self.blocks, self.embedding(frames)))
+        return self.think(self.embedding(frames))
 
     def encode(self, pieces: Tensor, visible: Tensor | None = None) -> Tensor:
         """Like `forward`, from pieces (B, tokens, P) of which only the `visible` (B, K) are looked at."""
-        return self.norm(_through(self.blocks, self.embedding.embed(pieces, visible)))
+        return self.think(self.embedding.embed(pieces, visible))
+
+    def think(self, tokens: Tensor) -> Tensor:
+        """Tokens of any kind through all blocks and the norm: (B, N, width) -> (B, N, width)."""
+        thought: Tensor = self.norm(_through(self.blocks, tokens))
+        return thought
 
     @property
     def tokeniser(self) -> Tokeniser:

@@ -13,6 +13,8 @@ OBJECTIVES = Registry(
         "joint": "goalsight.pretrain.objectives.joint:JointPrediction",
         "contrastive": "goalsight.pretrain.objectives.contrastive:Contrast",
         "paired": "goalsight.pretrain.objectives.paired:PairedComparison",
+        "fused": "goalsight.pretrain.objectives.fused:FusedPrediction",
+        "universal": "goalsight.pretrain.objectives.universal:UniversalPrediction",
         "temporal": "goalsight.pretrain.objectives.temporal:TemporalDistance",
     },
 )

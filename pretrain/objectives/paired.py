@@ -20,15 +20,14 @@ from goalsight.base.errors import UserError, choose
 from goalsight.base.options import check_positive
 from goalsight.pretrain.data.clips import INSTRUCTION, MEANING, UNHEARD, Batch, Clips
 from goalsight.pretrain.data.format import PIXELS, PLACE
-from goalsight.pretrain.data.wordings import LONGEST
-from goalsight.pretrain.encoders.transformer import Block, grid_positions, initialise, mlp
+from goalsight.pretrain.encoders.transformer import Block, initialise, mlp
 from goalsight.pretrain.encoders.vit import VideoEncoder
 from goalsight.pretrain.objectives.base import Alarm, Objective
 from goalsight.pretrain.objectives.placed import SQUARE, Summary
+from goalsight.pretrain.objectives.syllables import Syllables, scaled, spoken
 
 PROPRIOCEPTION = "proprioception"
 NUMBERS = 64  # of proprioception, at most
-SYLLABLE = 4  # bytes to a token of text
 TEMPERATURE, BIAS = 10.0, -2.0  # that similarities are multiplied by and moved by at first; SigLIP has more negatives
 AS_GOOD = 0.9  # share of the pairs found that may still be found with the object painted out
 ENOUGH = (
@@ -66,24 +65,20 @@ class Paired:
 class Reader(nn.Module):
     """Sentences as bytes to vectors: four bytes are a token, and a small transformer reads those."""
 
-    positions: Tensor
-
     def __init__(self, width: int, depth: int, features: int) -> None:
         super().__init__()
-        self.byte = nn.Embedding(256, width)
-        self.token = nn.Linear(SYLLABLE * width, width)
+        self.syllables = Syllables(width, width)
         self.blocks = nn.ModuleList(Block(width, 2) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, features)
-        self.register_buffer("positions", grid_positions(width, (1, LONGEST // SYLLABLE)), persistent=False)
 
     def forward(self, text: Tensor) -> Tensor:
         """(B, LONGEST) uint8, zeros where it has ended, -> (B, features)."""
-        tokens = self.token(self.byte(text.long()).unflatten(1, (-1, SYLLABLE)).flatten(2)) + self.positions
+        tokens = self.syllables(text)
         for block in self.blocks:
             tokens = block(tokens)
-        spoken = (text > 0).unflatten(1, (-1, SYLLABLE)).any(2).unsqueeze(2).to(tokens.dtype)
-        mean = (self.norm(tokens) * spoken).sum(1) / spoken.sum(1).clamp_min(1)
+        heard = spoken(text).unsqueeze(2).to(tokens.dtype)
+        mean = (self.norm(tokens) * heard).sum(1) / heard.sum(1).clamp_min(1)
         said: Tensor = self.out(mean)
         return said
 
@@ -142,9 +137,7 @@ class PairedComparison(Objective):
         if not self.told:
             if values.shape[1] > NUMBERS:
                 raise UserError(f"proprioception has {values.shape[1]} numbers, paired takes at most {NUMBERS}")
-            everyone = gather_rows(values.float())
-            values = (values - everyone.mean(0)) / everyone.std(0).clamp_min(1e-6)
-            values = pad(values, (0, NUMBERS - values.shape[1]))
+            values = pad(scaled(values, gather_rows(values.float())), (0, NUMBERS - values.shape[1]))
         return normalize(self.partner(values).float(), dim=1)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:

@@ -1,0 +1,286 @@
+"""One rule for every kind of data: say what an averaged teacher makes of what is hidden.
+
+After data2vec 2.0 (Baevski et al. 2022): the teacher sees everything, its last blocks' features, normalised and
+averaged, are what is to be said, and several parts of the same data are hidden from the encoder for one look of the
+teacher's. Pixels, what the arm feels over time, what it does over time, and words go through the same blocks, each by
+itself, with the same options. Nobody says that all kinds gain by that (DABS, Tamkin et al. 2021): beside each stands
+what a linear layer reads off an encoder that has learnt nothing.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm, pad
+
+from goalsight.base.distributed import gather_rows
+from goalsight.base.errors import UserError, choose
+from goalsight.base.options import check_positive
+from goalsight.pretrain.data.clips import INSTRUCTION, MEANING, Batch, Clips
+from goalsight.pretrain.data.format import PIXELS
+from goalsight.pretrain.encoders.transformer import grid_positions, initialise
+from goalsight.pretrain.encoders.vit import VideoEncoder
+from goalsight.pretrain.masking import hide_tokens, take
+from goalsight.pretrain.objectives.base import Alarm
+from goalsight.pretrain.objectives.decoding import Decoding, DecodingObjective
+from goalsight.pretrain.objectives.syllables import SYLLABLES, Syllables, scaled
+
+FELT, DONE, WORDS = "proprioception", "action", INSTRUCTION
+MODALITIES = (PIXELS, FELT, DONE, WORDS)
+LENGTH = 16  # frames of a series
+NUMBERS = 64  # of what is felt or done, at most
+BYTES = 32  # features of a byte
+TRIED = 16  # clips of a batch that linear layers learn to read
+CHUNKS = 4  # of a sequence, each of which they read the mean of
+SIGNS = 16  # that stand for what a sentence means
+
+
+@dataclass(frozen=True)
+class Universal(Decoding):
+    """Say what an averaged copy of the encoder makes of what is hidden, of any kind of data by the same rule.
+
+    Raises:
+        UserError: when there is no such kind of data, a number is out of range, or the decoder has no such size.
+    """
+
+    modalities: tuple[str, ...] = MODALITIES
+    """Kinds of data: pixels, proprioception, action, instruction."""
+    hide: float = 0.6
+    """Share of the tokens that is hidden."""
+    masks: int = 2
+    """Parts hidden, one after another, for one look of the teacher's."""
+    averaged: int = 2
+    """Last blocks whose features are averaged."""
+    momentum: float = 0.99
+    """Share of the teacher that each step leaves as it is, at the start."""
+    last_momentum: float = 0.9995
+    """The same at the end."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be learnt."""
+        for name in self.modalities:
+            choose("kind of data", name, MODALITIES)
+        if not self.modalities or len(set(self.modalities)) < len(self.modalities):
+            raise UserError(f"name each kind of data once, and at least one, got {' '.join(self.modalities) or 'none'}")
+        check_positive(self, "masks", "averaged")
+        if not 0 < self.hide < 1:
+            raise UserError(f"hide must lie in (0, 1), got {self.hide}")
+        for name in ("momentum", "last_momentum"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        super().__post_init__()
+
+
+class Senses(nn.Module):
+    """An encoder, and what makes tokens for it of every kind of data."""
+
+    series: Tensor
+
+    def __init__(self, encoder: VideoEncoder, seed: int) -> None:
+        super().__init__()
+        width = encoder.config.width
+        with torch.random.fork_rng(devices=[]):
+            self.felt, self.done = nn.Linear(NUMBERS, width), nn.Linear(NUMBERS, width)
+            self.words = Syllables(BYTES, width)
+        draws = torch.Generator().manual_seed(seed)
+        for part in (self.felt, self.done, self.words):
+            initialise(part, draws)
+        self.encoder = encoder
+        self.register_buffer("series", grid_positions(width, (1, LENGTH)), persistent=False)
+
+    def tokens(self, name: str, values: Tensor) -> Tensor:
+        """Make tokens (B, T, width) of pieces, of a series (B, LENGTH, NUMBERS), or of bytes (B, LONGEST)."""
+        if name == PIXELS:
+            return self.encoder.embedding.embed(values)
+        if name == WORDS:
+            spelt: Tensor = self.words(values)
+            return spelt
+        made: Tensor = (self.felt if name == FELT else self.done)(values) + self.series
+        return made
+
+    def layers(self, tokens: Tensor, last: int) -> Tensor:
+        """Return the mean of the last blocks' features, each normalised: (B, T, width) -> the same, float32."""
+        found = []
+        for block in self.encoder.blocks:
+            tokens = block(tokens)
+            found.append(layer_norm(tokens.float(), tokens.shape[-1:]))
+        return torch.stack(found[-last:]).mean(0)
+
+
+class UniversalPrediction(DecodingObjective):
+    """The encoder with its teacher, and what stands beside them having learnt nothing."""
+
+    codes: Tensor
+
+    Options = Universal
+    whole_batch = True  # numbers are scaled over the batch
+
+    def __init__(self, encoder: VideoEncoder, options: Universal | None = None, *, seed: int = 0) -> None:
+        """Wrap an encoder.
+
+        Args:
+            encoder: trained in place.
+            options: which kinds of data, what is hidden, and the teacher's pace.
+            seed: of the weights that are its own.
+        """
+        self.options = options = options or Universal()
+        super().__init__(encoder, options, size=encoder.config.width, marks=len(MODALITIES), seed=seed)
+        self.senses = Senses(encoder, seed + 2)
+        self.teacher = copy.deepcopy(self.senses).requires_grad_(False)
+        self.untrained = copy.deepcopy(self.teacher)
+        width = CHUNKS * encoder.config.width
+        with torch.random.fork_rng(devices=[]):
+            self.readers = nn.ModuleDict(
+                {f"{name}_{who}": nn.Linear(width, NUMBERS) for name in MODALITIES for who in ("learnt", "untrained")}
+            )
+        for reader in self.readers.values():
+            nn.init.zeros_(reader.weight)  # type: ignore[arg-type]
+        lengths = {FELT: LENGTH, DONE: LENGTH, WORDS: SYLLABLES}
+        for name, length in lengths.items():
+            places = grid_positions(options.decoder_width, (1, length))
+            self.register_buffer(f"places_{name}", places, persistent=False)
+        codes = torch.randn(256, SIGNS, generator=torch.Generator().manual_seed(0)).sign()
+        self.register_buffer("codes", codes, persistent=False)
+
+    def reads(self, max_gap: int) -> Clips:
+        """Return frames in a row, what is felt and done in them, and what was told."""
+        told = (INSTRUCTION, MEANING) if WORDS in self.options.modalities else ()
+        numbers = set(self.options.modalities) & {FELT, DONE}
+        # What is felt is what linear layers read off pixels and actions, and what is done is what they read off that.
+        wanted = {FELT, DONE} if numbers or PIXELS in self.options.modalities else set()
+        return Clips(columns=(PIXELS, *sorted(wanted), *told), gaps=((1, 1),) * (LENGTH - 1))
+
+    def values(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what tokens are made of, by kind."""
+        found: dict[str, Tensor] = {}
+        for name in self.options.modalities:
+            if name == PIXELS:
+                found[name] = self.encoder.embedding.cut(batch[PIXELS][:, 0])
+            elif name == WORDS:
+                found[name] = batch[INSTRUCTION][:, 0]
+            else:
+                found[name] = _filled(_scaled(batch[name], name))
+        return found
+
+    def targets_of_readers(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what linear layers read off each kind: (B, K), scaled; something that another kind tells of it."""
+        found = {}
+        if FELT in batch:
+            felt, done = (_scaled(batch[name], name) for name in (FELT, DONE))
+            found = {PIXELS: felt[:, 0], FELT: done.mean(1), DONE: felt[:, -1] - felt[:, 0]}
+        if MEANING in batch:
+            found[WORDS] = self.codes[batch[MEANING][:, 0] % len(self.codes)]
+        return {
+            name: scaled(found[name], gather_rows(found[name])) for name in self.options.modalities if name in found
+        }
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss and what it is made of.
+
+        Args:
+            batch: what `reads` declares.
+            generator: draws what is hidden.
+
+        Returns:
+            the mean over the kinds of data of the squared errors where something is hidden, each over the variance of
+            what is to be said (1 is that of saying the mean), and the errors of the linear layers, of which the encoder
+            learns nothing; and metrics: both by kind.
+        """
+        values, wanted = self.values(batch), self.targets_of_readers(batch)
+        losses, parts = [], {}
+        reading = torch.zeros(())
+        for number, (name, value) in enumerate(values.items()):
+            with torch.no_grad():
+                whole = self.teacher.layers(self.teacher.tokens(name, value), self.options.averaged)
+                targets = layer_norm(whole, whole.shape[-1:])
+            tokens = self.senses.tokens(name, value)
+            errors = [self._say_hidden(name, number, tokens, targets, generator) for _ in range(self.options.masks)]
+            spread = (targets - targets.mean((0, 1))).square().mean().clamp_min(1e-6)
+            losses.append(torch.stack(errors).mean() / spread)
+            parts[f"error_{name}"] = float(losses[-1].detach())
+            if name in wanted:
+                for who, features in self._summaries(name, value, whole).items():
+                    read = self.readers[f"{name}_{who}"](features)[:, : wanted[name].shape[1]]
+                    error = (read.float() - wanted[name][:TRIED]).square().mean()
+                    reading = reading + error
+                    parts[f"read_{name}_{who}"] = float(error.detach())
+        loss = torch.stack(losses).mean()
+        parts = {"loss": float(loss.detach())} | parts
+        return loss + reading, {f"pretrain/{name}": value for name, value in parts.items()}
+
+    def _say_hidden(
+        self, name: str, number: int, tokens: Tensor, targets: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Hide a part of the tokens, look at the rest, and return the mean squared error of what is said of it."""
+        hidden = hide_tokens(len(tokens), tokens.shape[1], self.options.hide, generator)
+        seen = self.encoder.think(take(tokens, hidden.visible))
+        places = self.positions if name == PIXELS else getattr(self, f"places_{name}")
+        memory = self.narrow(seen) + places[hidden.visible] + self.frame_mark[number]
+        blank = (self.blank + places + self.frame_mark[number]).expand(len(tokens), -1, -1)
+        return (self.decode(blank, memory) - targets).square().mean(2)[hidden.mask].mean()
+
+    @torch.no_grad()
+    def _summaries(self, name: str, value: Tensor, whole: Tensor) -> dict[str, Tensor]:
+        """What the linear layers read, (TRIED, CHUNKS * width): of the teacher, and of what has learnt nothing."""
+        few = value[:TRIED]
+        start = self.untrained.layers(self.untrained.tokens(name, few), self.options.averaged)
+        return {"learnt": _summary(whole[:TRIED]), "untrained": _summary(start)}
+
+    @torch.no_grad()
+    def after_step(self, spent: float) -> None:
+        """Move the teacher towards the encoder: teacher <- m teacher + (1 - m) encoder."""
+        first, last = self.options.momentum, self.options.last_momentum
+        momentum = first + (last - first) * min(spent, 1.0)
+        torch._foreach_lerp_(list(self.teacher.parameters()), list(self.senses.parameters()), 1 - momentum)
+
+    @torch.no_grad()
+    def visualise(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the frames at which clips begin, and what is shown of them."""
+        frames = batch[PIXELS][:, 0]
+        hidden = hide_tokens(len(frames), self.encoder.tokens, self.options.hide, generator)
+        return {"frame": frames, "visible": self.greyed(self.encoder.embedding.cut(frames), hidden)}
+
+    def headline(self, metrics: Mapping[str, float]) -> str:
+        """Say how well what is hidden is said, and what a linear layer reads, of each kind."""
+        said = []
+        for name in self.options.modalities:
+            words = f"{name} {1 - metrics[f'error_{name}']:.2f}"
+            if f"read_{name}_learnt" in metrics:
+                learnt, untrained = (metrics[f"read_{name}_{who}"] for who in ("learnt", "untrained"))
+                words += f" (a linear layer's error {learnt:.2f}, untrained {untrained:.2f})"
+            said.append(words)
+        return f"of hidden features is explained: {', '.join(said)}"
+
+    def alarms(self, metrics: Mapping[str, float]) -> tuple[Alarm, ...]:
+        """Warn where less can be read than off an encoder that has learnt nothing."""
+        worse = [
+            name
+            for name in self.options.modalities
+            if metrics.get(f"read_{name}_learnt", 0.0) > metrics.get(f"read_{name}_untrained", 0.0)
+        ]
+        if not worse:
+            return ()
+        return (Alarm("unlearnt", f"less can be read than off an untrained encoder of {', '.join(worse)}"),)
+
+
+def _scaled(values: Tensor, name: str) -> Tensor:
+    """Scale a series (B, T, K) over the batch.
+
+    Raises:
+        UserError: it has more numbers than can be taken.
+    """
+    if values.shape[2] > NUMBERS:
+        raise UserError(f"{name} has {values.shape[2]} numbers, universal takes at most {NUMBERS}")
+    flat = values.float().flatten(0, 1)
+    return scaled(flat, gather_rows(flat)).unflatten(0, values.shape[:2])
+
+
+def _filled(series: Tensor) -> Tensor:
+    return pad(series, (0, NUMBERS - series.shape[2]))
+
+
+def _summary(features: Tensor) -> Tensor:
+    """The mean of each part of a sequence, (B, T, D) -> (B, CHUNKS * D)."""
+    return torch.cat([part.mean(1) for part in features.tensor_split(CHUNKS, 1)], 1)

@@ -1,0 +1,130 @@
+"""One rule for all kinds of data: targets and losses by hand, what is hidden, the teacher, and who stands beside it."""
+
+import pytest
+import torch
+from torch.nn.functional import layer_norm
+
+from goalsight.base.errors import UserError
+from goalsight.pretrain.data.wordings import as_bytes
+from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder
+from goalsight.pretrain.objectives.universal import (
+    LENGTH,
+    MODALITIES,
+    Universal,
+    UniversalPrediction,
+    _summary,
+)
+
+WIDTH, BATCH, SIDE = 16, 6, 16
+SMALL = {"decoder_width": 8, "decoder_depth": 1, "decoder_heads": 1}
+
+
+def draws(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def objective(**options):
+    return UniversalPrediction(VideoEncoder(EncoderConfig(SIDE, WIDTH, 2, 2)), Universal(**(SMALL | options)))
+
+
+def a_batch(count=BATCH):
+    words = torch.stack([torch.from_numpy(as_bytes(f"Push it {row}.")) for row in range(count)])
+    return {
+        "pixels": torch.randint(0, 256, (count, LENGTH, SIDE, SIDE, 3), dtype=torch.uint8, generator=draws()),
+        "proprioception": torch.randn(count, LENGTH, 5, generator=draws()),
+        "action": torch.randn(count, LENGTH, 2, generator=draws(2)),
+        "instruction": words.unsqueeze(1).expand(-1, LENGTH, -1),
+        "instruction.meaning": torch.arange(count).unsqueeze(1).expand(-1, LENGTH),
+    }
+
+
+def test_the_teacher_says_the_mean_of_its_last_blocks():
+    module = objective(averaged=2)
+    tokens = module.senses.tokens("action", torch.randn(BATCH, LENGTH, 64, generator=draws()))
+    first = module.encoder.blocks[0](tokens)
+    second = module.encoder.blocks[1](first)
+    expected = (layer_norm(first, (WIDTH,)) + layer_norm(second, (WIDTH,))) / 2
+    assert torch.allclose(module.senses.layers(tokens, 2), expected, atol=1e-6)
+    assert torch.allclose(module.senses.layers(tokens, 1), layer_norm(second, (WIDTH,)), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MODALITIES)
+def test_every_kind_goes_by_the_same_rule(name):
+    """Nothing is said yet: the error is the targets' square over their variance, and each token's square is 1."""
+    module, batch = objective(modalities=(name,), hide=0.5), a_batch()
+    _, parts = module.loss(batch, draws())
+    value = module.values(batch)[name]
+    whole = module.teacher.layers(module.teacher.tokens(name, value), 2)
+    targets = layer_norm(whole, (WIDTH,))
+    variance = (targets - targets.mean((0, 1))).square().mean().item()
+    assert parts[f"pretrain/error_{name}"] == pytest.approx(1 / variance, rel=1e-3)
+    assert parts["pretrain/loss"] == pytest.approx(1 / variance, rel=1e-3)
+    # Linear layers say zero of numbers scaled to a variance of 1; of six signs some are all the same.
+    read = parts[f"pretrain/read_{name}_learnt"]
+    assert read == pytest.approx((BATCH - 1) / BATCH, rel=0.01 if name != "instruction" else 0.3)
+
+
+def test_what_is_hidden_is_not_seen_and_the_rest_is():
+    module = objective(modalities=("action",), hide=0.5, masks=1)
+    torch.nn.init.normal_(module.out.weight, generator=draws(3))
+    value = torch.randn(BATCH, LENGTH, 64, generator=draws()).requires_grad_()
+    tokens = module.senses.tokens("action", value)
+    module._say_hidden("action", 2, tokens, torch.zeros(BATCH, LENGTH, WIDTH), draws()).backward()
+    assert (value.grad.abs().sum(2) > 0).sum(1).tolist() == [LENGTH // 2] * BATCH
+
+
+def test_the_teacher_follows_and_what_has_learnt_nothing_stays():
+    module = objective(momentum=0.5, last_momentum=0.5)
+    before = module.teacher.felt.weight.clone()
+    with torch.no_grad():
+        module.senses.felt.weight.add_(1.0)
+        module.encoder.norm.weight.add_(1.0)
+    module.after_step(0.3)
+    assert torch.allclose(module.teacher.felt.weight, before + 0.5)
+    assert torch.allclose(module.untrained.felt.weight, before)
+    assert torch.allclose(module.teacher.encoder.norm.weight, torch.full((WIDTH,), 1.5))
+    assert not any(weight.requires_grad for weight in module.teacher.parameters())
+
+
+def test_the_encoder_learns_nothing_of_what_linear_layers_read():
+    module, batch = objective(modalities=("pixels",)), a_batch()
+    for reader in module.readers.values():
+        torch.nn.init.normal_(reader.weight, generator=draws())
+    module.loss(batch, draws())[0].backward()
+    with_reading = module.encoder.norm.weight.grad.clone()
+    module.zero_grad()
+    for reader in module.readers.values():
+        torch.nn.init.zeros_(reader.weight)
+    module.loss(batch, draws())[0].backward()
+    assert torch.equal(with_reading, module.encoder.norm.weight.grad)
+    assert module.readers["pixels_learnt"].weight.grad.any()
+
+
+def test_a_sequence_is_summed_up_by_its_parts():
+    features = torch.arange(8.0).view(1, 8, 1)
+    assert _summary(features).tolist() == [[0.5, 2.5, 4.5, 6.5]]
+
+
+def test_the_alarm_names_what_has_not_been_learnt():
+    module = objective()
+    fine = {f"read_{name}_{who}": error for name in MODALITIES for who, error in (("learnt", 0.3), ("untrained", 0.5))}
+    assert module.alarms(fine) == ()
+    (worse,) = module.alarms(fine | {"read_action_learnt": 0.6})
+    assert worse.name == "unlearnt"
+    assert worse.sentence.endswith("of action")
+    errors = {f"error_{name}": 0.25 for name in MODALITIES}
+    assert "action 0.75 (a linear layer's error 0.30, untrained 0.50)" in module.headline(fine | errors)
+
+
+def test_what_is_read_and_what_cannot_be():
+    assert objective(modalities=("instruction",)).reads(8).columns == ("pixels", "instruction", "instruction.meaning")
+    assert objective(modalities=("action",)).reads(8).columns == ("pixels", "action", "proprioception")
+    assert objective().reads(8).frames == LENGTH
+    for options, words in (
+        ({"modalities": ("smell",)}, 'no kind of data "smell"'),
+        ({"modalities": ()}, "at least one"),
+        ({"hide": 0.0}, "hide must lie"),
+        ({"momentum": 1.5}, "momentum must lie"),
+    ):
+        with pytest.raises(UserError, match=words):
+            Universal(**options)
