@@ -7,7 +7,7 @@ import pytest
 
 from goalsight.agents.collecting.collect import Collect, collect
 from goalsight.base.errors import UserError
-from goalsight.eval.objectives.analysis import analyse, compute_ratio, operations_for, scores
+from goalsight.eval.objectives.analysis import analyse, compute_ratio, operations_for, scaling, scores
 from goalsight.eval.objectives.compare import CompareObjectives, compare_objectives
 
 
@@ -32,6 +32,19 @@ def test_how_many_times_the_operations_worked_by_hand():
     assert back["value"] == pytest.approx(0.1)
     low = compute_ratio((flops, slow - 0.3), (flops, quick), np.random.default_rng(0))
     assert low["bounded"], "what both reach, the quick one reaches with its smallest budget"
+
+
+def test_a_power_law_is_found_again_and_foretold():
+    flops = np.array([1e10, 1e11, 1e12])
+    told = 1 - 0.8 * (flops / 1e10) ** -0.1
+    found = scaling(flops, np.stack([told, told], 1), np.random.default_rng(0))
+    assert found["exponent"]["value"] == pytest.approx(0.1)
+    assert found["trend"]
+    assert found["foretold"] == pytest.approx(told[-1])
+    assert found["error"] == pytest.approx(0, abs=1e-9)
+    flat = np.array([[0.3, 0.5], [0.5, 0.3], [0.3, 0.5]])
+    assert not scaling(flops, flat, np.random.default_rng(0))["trend"]
+    assert scaling(flops[:2], flat[:2], np.random.default_rng(0)) is None
 
 
 def a_row(objective, flops, seed, told):

@@ -10,9 +10,10 @@ from goalsight.base.errors import UserError
 from goalsight.base.runs import Run
 from goalsight.eval.probes.asking import SHARES, split_episodes
 from goalsight.eval.probes.factors import Factor, factors, moments, out_of_sight, rank_correlation, told
-from goalsight.eval.probes.page import dot_plot
 from goalsight.eval.probes.probe import Probe, probe
 from goalsight.eval.probes.subjects import averaged
+from goalsight.eval.reports.dots import dot_plot
+from goalsight.eval.reports.report import Report, report
 from goalsight.pretrain.data.store import FrameStore
 from goalsight.pretrain.data.writer import FrameStoreWriter
 from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder
@@ -146,6 +147,7 @@ def test_probe_of_a_run(tmp_path, capsys):
     assert "What can be read" in page
     assert "object - gripper" in page
     assert capsys.readouterr().out.startswith("worst factor: ")
+    assert "what is told of each factor" in report(Report(run.path)).read_text(), "the run's own report draws it, too"
 
 
 def test_another_recording_and_a_module_of_others(tmp_path):

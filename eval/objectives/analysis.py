@@ -101,6 +101,47 @@ def compute_ratio(
     return asdict(found) | {"score": float(wanted[0]), "bounded": bounded}
 
 
+def scaling(flops: Floats, values: Floats, rng: np.random.Generator) -> dict[str, Any] | None:
+    """Fit what is not told yet as a power of the operations: 1 - score = a flops^-exponent.
+
+    Args:
+        flops: operations (B,), rising.
+        values: scores (B, seeds).
+        rng: of the bootstrap over seeds.
+
+    Returns:
+        the exponent with its 95% interval, "trend" where that leaves zero out; and how well the fit without the largest
+        budget foretells the score there: "held_out", "foretold" and "error". None with fewer than three budgets.
+
+    Source:
+        the power laws of Kaplan et al. 2020, section 3, for a score that ends at 1.
+    """
+    if len(flops) < 3:
+        return None
+    logs = np.log(flops)
+
+    def fitted(scores: Floats, at: Floats) -> tuple[Floats, Floats]:
+        """Exponents (D,) and intercepts (D,) of scores (D, B)."""
+        left = np.log(np.maximum(1 - scores, 1e-6))
+        centred = at - at.mean()
+        slope = (left - left.mean(1, keepdims=True)) @ centred / (centred @ centred)
+        return -slope, left.mean(1) - slope * at.mean()
+
+    chosen = rng.integers(values.shape[1], size=(DRAWS, values.shape[1]))
+    drawn = values[:, chosen].mean(2).T
+    mean = values.mean(1)
+    found = estimate(float(fitted(mean[None], logs)[0][0]), fitted(drawn, logs)[0])
+    exponent, intercept = fitted(mean[None, :-1], logs[:-1])
+    foretold = float(1 - np.exp(intercept[0] - exponent[0] * logs[-1]))
+    return {
+        "exponent": asdict(found),
+        "trend": bool(found.low > 0 or found.high < 0),
+        "held_out": float(mean[-1]),
+        "foretold": foretold,
+        "error": foretold - float(mean[-1]),
+    }
+
+
 def analyse(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Scores with intervals, ratios of operations to the default, and whether joint ones beat what they are made of."""
     rng = np.random.default_rng(0)
@@ -119,7 +160,8 @@ def analyse(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for name, parts in HALVES.items()
         if name in found
     }
-    return {"curves": curves, "compute_ratios": ratios, "best_of_both": halves}
+    fits = {name: scaling(*curve, rng) for name, curve in found.items()}
+    return {"curves": curves, "compute_ratios": ratios, "best_of_both": halves, "scaling": fits}
 
 
 def _mean(values: Floats, rng: np.random.Generator) -> Estimate:

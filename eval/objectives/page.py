@@ -23,12 +23,18 @@ def render(result: Mapping[str, Any]) -> str:
     best = max(curves, key=lambda name: curves[name][-1]["value"])
     cards = [(f"{curves[best][-1]['value']:.2f}", f"of 1 is told after {best}, {SCORE}")]
     cards += [(f"{row['mean_told']:.2f}", name) for name, row in result["references"].items()]
-    sections = [_over_operations(result), _each_factor(result), _halves(result), _runs(result["rows"])]
+    sections = [
+        _over_operations(result),
+        _each_factor(result),
+        _halves(result),
+        _scaling(result),
+        _runs(result["rows"]),
+    ]
     return Template(resources.files("goalsight.assets").joinpath("report.html").read_text()).substitute(
         title="Objectives at equal operations",
         subtitle=escape(f"{result['asked']['size']} encoders that watched {result['asked']['data']}, {now()}"),
         cards="\n".join(page.card(*card) for card in cards),
-        sections="\n".join(filter(None, sections)),
+        sections="\n".join(filter(None, (part(result) for part in parts))),
         footer=f"goalsight {goalsight.__version__}; everything on this page is inside this one file.",
     )
 
@@ -121,13 +127,33 @@ def _halves(result: Mapping[str, Any]) -> str:
     return page.section("The best of both?", words, page.grid(["pair", "operations", "difference"], lines))
 
 
-def _runs(rows: Sequence[Mapping[str, Any]]) -> str:
+def _scaling(result: Mapping[str, Any]) -> str:
+    lines = []
+    for name, fit in result["scaling"].items():
+        if fit is not None:
+            found = fit["exponent"]
+            words = f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+            trend = "" if fit["trend"] else "no trend measured"
+            lines.append(
+                [name, words, trend, f"{fit['foretold']:.3f}", f"{fit['held_out']:.3f}", f"{fit['error']:+.3f}"]
+            )
+    if not lines:
+        return ""
+    words = (
+        "What is not told yet, 1 minus the score, fitted as a power of the operations. The same fit without the "
+        "largest budget foretells the score there."
+    )
+    head = ["objective", "exponent", "", "foretold at the largest", "measured", "error"]
+    return page.section("Scaling", words, page.grid(head, lines))
+
+
+def _runs(result: Mapping[str, Any]) -> str:
     head = ["objective", "operations", "seed", "learning rate", "steps", "seconds", "told", "worst factor", "alarms"]
     lines = [
         [
             *(row["objective"], f"{row['flops']:.3g}", str(row["seed"]), f"{row['rate']:g}", str(row["steps"])),
             *(f"{row['seconds']:.0f}", f"{row['mean_told']:.3f}", row["worst"], ", ".join(row["alarms"])),
         ]
-        for row in rows
+        for row in result["rows"]
     ]
     return page.section("Every run", "Learning rates were chosen on another seed.", page.grid(head, lines))

@@ -56,3 +56,13 @@ def worst(answers: Sequence[Answer]) -> dict[str, Any]:
     names = {one.features for one in answers if one.head == "ridge"}
     told = {name: main_answers(answers, name) for name in sorted(names)}
     return {"factor": factor, "told": {name: rows[factor].told for name, rows in told.items() if factor in rows}}
+
+
+SHOWN = (ENCODER, RANDOM, "pixels 16x16", FELT)  # whose answers are drawn
+
+
+def told_by(answers: Sequence[Answer], features: Sequence[str]) -> dict[str, dict[str, float]]:
+    """What ridge regression reads off these features, by factor, the one read worst off the encoder first."""
+    known = {name: main_answers(answers, name) for name in features}
+    order = sorted(known[ENCODER], key=lambda factor: known[ENCODER][factor].told)
+    return {factor: {name: rows[factor].told for name, rows in known.items() if factor in rows} for factor in order}

@@ -14,9 +14,11 @@ from goalsight.base.tables import duration
 from goalsight.envs.config import EnvConfig
 from goalsight.eval import evaluate
 from goalsight.eval.probes import probe
+from goalsight.eval.probes.answers import SHOWN, Answer, told_by
 from goalsight.eval.reports import page
 from goalsight.eval.reports.bars import success_plot
 from goalsight.eval.reports.costs import spent
+from goalsight.eval.reports.dots import dot_plot
 from goalsight.eval.reports.plots import Series, line_plot
 from goalsight.eval.reports.watching import SUCCESS, silent_video
 from goalsight.eval.stats import Proportion
@@ -125,10 +127,16 @@ def _objective(run: "Run") -> str:
 def _probe_table(probed: dict[str, Any]) -> str:
     factors = list(probed["errors_cm"]["encoder"])
     rows = [[name, *(f"{row[factor]:.2f}" for factor in factors)] for name, row in probed["errors_cm"].items()]
-    return (
-        "<h3>Where things are, read out of the features by ridge regression on held-out episodes: mean error in cm</h3>"
-        + page.grid(["features", *factors], rows)
-    )
+    parts = [
+        "<h3>Where things are, read out of the features by ridge regression on held-out episodes: mean error in cm"
+        "</h3>",
+        page.grid(["features", *factors], rows),
+    ]
+    if "answers" in probed:  # an earlier version asked for places alone
+        answers = [Answer(**row) for row in probed["answers"]]
+        caption = "What ridge regression reads off the features, factor by factor: 1 is everything, 0 a guess."
+        parts.append(page.figure(dot_plot(told_by(answers, SHOWN)), caption))
+    return "".join(parts)
 
 
 def learnt(run: "Run") -> str:

@@ -273,7 +273,8 @@ class FusedPrediction(DecodingObjective):
     def use(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
         """Return by how many times what is said of the others gets worse without each modality.
 
-        Patches are hidden and the action is asked for; errors are those of images and of the action.
+        Patches are hidden and the action is asked for, without images what is felt too; errors are those of images, of
+        the action, and of what is felt.
         """
         pieces = [self.encoder.embedding.cut(frames) for frames in batch[PIXELS].unbind(1)]
         numbers = {name: self.numbers(batch, name) for name in (FELT, DONE)}
@@ -287,7 +288,7 @@ class FusedPrediction(DecodingObjective):
 
         usual = errors(DONE)
         worse = {
-            IMAGE: (errors(DONE, IMAGE), usual, (DONE,)),
+            IMAGE: (errors(DONE, FELT, IMAGE), errors(DONE, FELT), (DONE, FELT)),
             FELT: (errors(DONE, FELT), usual, (DONE, IMAGE)),
             WORDS: (errors(DONE, WORDS), usual, (DONE, IMAGE)),
             DONE: (usual, errors(), (IMAGE,)),
