@@ -23,13 +23,7 @@ def render(result: Mapping[str, Any]) -> str:
     best = max(curves, key=lambda name: curves[name][-1]["value"])
     cards = [(f"{curves[best][-1]['value']:.2f}", f"of 1 is told after {best}, {SCORE}")]
     cards += [(f"{row['mean_told']:.2f}", name) for name, row in result["references"].items()]
-    sections = [
-        _over_operations(result),
-        _each_factor(result),
-        _halves(result),
-        _scaling(result),
-        _runs(result["rows"]),
-    ]
+    parts = (_over_operations, _each_factor, _halves, _scaling, _runs)
     return Template(resources.files("goalsight.assets").joinpath("report.html").read_text()).substitute(
         title="Objectives at equal operations",
         subtitle=escape(f"{result['asked']['size']} encoders that watched {result['asked']['data']}, {now()}"),
