@@ -4,7 +4,7 @@ After data2vec 2.0 (Baevski et al. 2022): the teacher sees everything, its last 
 averaged, are what is to be said, and several parts of the same data are hidden from the encoder for one look of the
 teacher's. Pixels, what the arm feels over time, what it does over time, and words go through the same blocks, each by
 itself, with the same options. Nobody says that all kinds gain by that (DABS, Tamkin et al. 2021): beside each stands
-what a linear layer reads off an encoder that has learnt nothing.
+what a linear reading makes of an encoder that has learnt nothing.
 """
 
 import copy
@@ -32,7 +32,9 @@ MODALITIES = (PIXELS, FELT, DONE, WORDS)
 LENGTH = 16  # frames of a series
 NUMBERS = 64  # of what is felt or done, at most
 BYTES = 32  # features of a byte
-TRIED = 16  # clips of a batch that linear layers learn to read
+KEPT, LEAST = 1024, 256  # clips that linear readings are judged by: the newest, of which a quarter is not learnt from
+READ_EVERY = 25  # steps
+STRENGTH = 0.03  # of the ridge, relative to the mean variance of a direction
 CHUNKS = 4  # of a sequence, each of which they read the mean of
 SIGNS = 16  # that stand for what a sentence means
 
@@ -130,13 +132,9 @@ class UniversalPrediction(DecodingObjective):
         self.senses = Senses(encoder, seed + 2)
         self.teacher = copy.deepcopy(self.senses).requires_grad_(False)
         self.untrained = copy.deepcopy(self.teacher)
-        width = CHUNKS * encoder.config.width
-        with torch.random.fork_rng(devices=[]):
-            self.readers = nn.ModuleDict(
-                {f"{name}_{who}": nn.Linear(width, NUMBERS) for name in MODALITIES for who in ("learnt", "untrained")}
-            )
-        for reader in self.readers.values():
-            nn.init.zeros_(reader.weight)  # type: ignore[arg-type]
+        self._shown: dict[str, list[Tensor]] = {}  # of the newest clips, by kind: what is seen, and wanted
+        self._read: dict[str, float] = {}
+        self._steps = 0
         lengths = {FELT: LENGTH, DONE: LENGTH, WORDS: SYLLABLES}
         for name, length in lengths.items():
             places = grid_positions(options.decoder_width, (1, length))
@@ -148,7 +146,7 @@ class UniversalPrediction(DecodingObjective):
         """Return frames in a row, what is felt and done in them, and what was told."""
         told = (INSTRUCTION, MEANING) if WORDS in self.options.modalities else ()
         numbers = set(self.options.modalities) & {FELT, DONE}
-        # What is felt is what linear layers read off pixels and actions, and what is done is what they read off that.
+        # What is felt is read off pixels and actions, and what is done off that.
         wanted = {FELT, DONE} if numbers or PIXELS in self.options.modalities else set()
         return Clips(columns=(PIXELS, *sorted(wanted), *told), gaps=((1, 1),) * (LENGTH - 1))
 
@@ -164,8 +162,8 @@ class UniversalPrediction(DecodingObjective):
                 found[name] = _filled(_scaled(batch[name], name))
         return found
 
-    def targets_of_readers(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what linear layers read off each kind: (B, K), scaled; something that another kind tells of it."""
+    def wanted(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what is read off each kind: (B, K), scaled; something that another kind tells of it."""
         found = {}
         if FELT in batch:
             felt, done = (_scaled(batch[name], name) for name in (FELT, DONE))
@@ -185,30 +183,47 @@ class UniversalPrediction(DecodingObjective):
 
         Returns:
             the mean over the kinds of data of the squared errors where something is hidden, each over the variance of
-            what is to be said (1 is that of saying the mean), and the errors of the linear layers, of which the encoder
-            learns nothing; and metrics: both by kind.
+            what is to be said (1 is that of saying the mean); and metrics: those by kind, and the errors of linear
+            readings.
         """
-        values, wanted = self.values(batch), self.targets_of_readers(batch)
+        values, wanted = self.values(batch), self.wanted(batch)
         losses, parts = [], {}
-        reading = torch.zeros(())
         for number, (name, value) in enumerate(values.items()):
             with torch.no_grad():
                 whole = self.teacher.layers(self.teacher.tokens(name, value), self.options.averaged)
                 targets = layer_norm(whole, whole.shape[-1:])
+                if name in wanted:
+                    start = self.untrained.layers(self.untrained.tokens(name, value), self.options.averaged)
+                    self._keep(name, _summary(whole), _summary(start), wanted[name])
             tokens = self.senses.tokens(name, value)
             errors = [self._say_hidden(name, number, tokens, targets, generator) for _ in range(self.options.masks)]
             spread = (targets - targets.mean((0, 1))).square().mean().clamp_min(1e-6)
             losses.append(torch.stack(errors).mean() / spread)
             parts[f"error_{name}"] = float(losses[-1].detach())
-            if name in wanted:
-                for who, features in self._summaries(name, value, whole).items():
-                    read = self.readers[f"{name}_{who}"](features)[:, : wanted[name].shape[1]]
-                    error = (read.float() - wanted[name][:TRIED]).square().mean()
-                    reading = reading + error
-                    parts[f"read_{name}_{who}"] = float(error.detach())
+        if self._steps % READ_EVERY == 0:
+            self._read = self.read()
+        self._steps += 1
         loss = torch.stack(losses).mean()
-        parts = {"loss": float(loss.detach())} | parts
-        return loss + reading, {f"pretrain/{name}": value for name, value in parts.items()}
+        parts = {"loss": float(loss.detach())} | parts | self._read
+        return loss, {f"pretrain/{name}": value for name, value in parts.items()}
+
+    def _keep(self, name: str, *newest: Tensor) -> None:
+        """Put what was seen of the newest clips, and what was wanted, behind what is kept of earlier ones."""
+        before = self._shown.get(name, [part[:0] for part in newest])
+        self._shown[name] = [torch.cat(pair)[-KEPT:] for pair in zip(before, newest, strict=True)]
+
+    @torch.no_grad()
+    def read(self) -> dict[str, float]:
+        """Return the errors of a linear reading of the newest clips, by kind and by whom: 1 is that of the mean.
+
+        Three quarters of the clips are learnt from by ridge regression, the rest judges; of few clips nothing is said.
+        """
+        found = {}
+        for name, (learnt, start, wanted) in self._shown.items():
+            if len(wanted) >= LEAST:
+                found[f"read_{name}_learnt"] = linear_error(learnt, wanted)
+                found[f"read_{name}_untrained"] = linear_error(start, wanted)
+        return found
 
     def _say_hidden(
         self, name: str, number: int, tokens: Tensor, targets: Tensor, generator: torch.Generator
@@ -220,13 +235,6 @@ class UniversalPrediction(DecodingObjective):
         memory = self.narrow(seen) + places[hidden.visible] + self.frame_mark[number]
         blank = (self.blank + places + self.frame_mark[number]).expand(len(tokens), -1, -1)
         return (self.decode(blank, memory) - targets).square().mean(2)[hidden.mask].mean()
-
-    @torch.no_grad()
-    def _summaries(self, name: str, value: Tensor, whole: Tensor) -> dict[str, Tensor]:
-        """What the linear layers read, (TRIED, CHUNKS * width): of the teacher, and of what has learnt nothing."""
-        few = value[:TRIED]
-        start = self.untrained.layers(self.untrained.tokens(name, few), self.options.averaged)
-        return {"learnt": _summary(whole[:TRIED]), "untrained": _summary(start)}
 
     @torch.no_grad()
     def after_step(self, spent: float) -> None:
@@ -243,13 +251,13 @@ class UniversalPrediction(DecodingObjective):
         return {"frame": frames, "visible": self.greyed(self.encoder.embedding.cut(frames), hidden)}
 
     def headline(self, metrics: Mapping[str, float]) -> str:
-        """Say how well what is hidden is said, and what a linear layer reads, of each kind."""
+        """Say how well what is hidden is said, and how well a linear reading does, of each kind."""
         said = []
         for name in self.options.modalities:
             words = f"{name} {1 - metrics[f'error_{name}']:.2f}"
             if f"read_{name}_learnt" in metrics:
                 learnt, untrained = (metrics[f"read_{name}_{who}"] for who in ("learnt", "untrained"))
-                words += f" (a linear layer's error {learnt:.2f}, untrained {untrained:.2f})"
+                words += f" (a linear reading's error {learnt:.2f}, untrained {untrained:.2f})"
             said.append(words)
         return f"of hidden features is explained: {', '.join(said)}"
 
@@ -284,3 +292,21 @@ def _filled(series: Tensor) -> Tensor:
 def _summary(features: Tensor) -> Tensor:
     """The mean of each part of a sequence, (B, T, D) -> (B, CHUNKS * D)."""
     return torch.cat([part.mean(1) for part in features.tensor_split(CHUNKS, 1)], 1)
+
+
+def linear_error(features: Tensor, wanted: Tensor) -> float:
+    """Read the last quarter of some rows by ridge regression on the others; return the error over that of the mean.
+
+    Args:
+        features: (n, D).
+        wanted: (n, K).
+    """
+    first = len(wanted) * 3 // 4
+    x, y = features.double(), wanted.double()
+    middle, level = x[:first].mean(0), y[:first].mean(0)
+    seen, told = x[:first] - middle, y[:first] - level
+    gram = seen.T @ seen
+    gram.diagonal().add_(STRENGTH * gram.diagonal().mean() + 1e-9)
+    read = (x[first:] - middle) @ torch.linalg.solve(gram, seen.T @ told)
+    rest = (y[first:] - level - read).square().mean()
+    return float(rest / (y[first:] - level).square().mean().clamp_min(1e-9))
