@@ -150,7 +150,7 @@ def test_probe_of_a_run(tmp_path, capsys):
     assert "what is told of each factor" in report(Report(run.path)).read_text(), "the run's own report draws it, too"
 
 
-def test_another_recording_and_a_module_of_others(tmp_path):
+def test_another_recording_and_a_module_of_others(tmp_path, capsys):
     a_store(tmp_path / "play", episodes=40)
     a_store(tmp_path / "others", episodes=60)
     torch.manual_seed(0)
@@ -176,6 +176,7 @@ def test_another_recording_and_a_module_of_others(tmp_path):
     assert told["encoder", "held-out episodes"] > 0.3, "random projections of pixels still hold places"
     assert told["encoder", "others"] == pytest.approx(told["encoder", "held-out episodes"], abs=0.3)
     assert (tmp_path / "flat.probe.json").exists()
+    assert "judged on others, mean of its factors: encoder 0." in capsys.readouterr().out
     (tmp_path / "broken.pt2").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"broken.pt2 holds no module"):
         probe(Probe(tmp_path / "broken.pt2", data=tmp_path / "play"))

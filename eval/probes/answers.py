@@ -58,6 +58,12 @@ def worst(answers: Sequence[Answer]) -> dict[str, Any]:
     return {"factor": factor, "told": {name: rows[factor].told for name, rows in told.items() if factor in rows}}
 
 
+def mean_told(answers: Sequence[Answer], features: str, judged_on: str) -> float:
+    """The mean over the factors that were judged there of what ridge regression told; below 0 counts as 0."""
+    of = [one for one in answers if (one.features, one.head, one.judged_on) == (features, "ridge", judged_on)]
+    return sum(max(one.told, 0.0) for one in of) / max(len(of), 1)
+
+
 SHOWN = (ENCODER, RANDOM, "pixels 16x16", FELT)  # whose answers are drawn
 
 

@@ -23,6 +23,7 @@ TOOL = "gripper"  # the name of the tool among positions
 TABLE = -0.01  # what lies lower has fallen off the table, whose top is at 0 [m]
 LIFTED, NEAR = 0.01, 0.04  # a thing so far above its lowest place and so near to the tool is held [m]
 MOVING = 0.002  # a thing that moves so far in a step moves [m]
+STILL = 5e-4  # lengths that change less do not change [m]
 QUARTERS = 4  # turns of a cube that look alike
 
 
@@ -75,7 +76,7 @@ def moments(store: "FrameStore", rows: Rows, seen: Seen, *, leave_out: NDArray[n
 
 
 def factors(store: "FrameStore", at: Rows, seen: Seen) -> list[Factor]:
-    """Return what the recording knows of these frames; what never changes in it is left out.
+    """Return what the recording knows of these frames; what does not change in it is left out.
 
     Args:
         store: has positions at least.
@@ -83,7 +84,7 @@ def factors(store: "FrameStore", at: Rows, seen: Seen) -> list[Factor]:
         seen: in which frames.
     """
     found = {"frame": _of_frames, "next": _of_steps, "later": _of_ways}[seen](store, at)
-    return [one for one in found if (one.values.std(0) > 1e-6).any()]
+    return [one for one in found if (one.values.std(0) > (STILL if one.metres else 1e-6)).any()]
 
 
 def _of_frames(store: "FrameStore", at: Rows) -> list[Factor]:

@@ -21,6 +21,7 @@ from goalsight.eval.probes import asking
 from goalsight.eval.probes.answers import (
     ENCODER,
     FELT,
+    HELD_OUT,
     LABELLED,
     NETWORKS,
     RANDOM,
@@ -29,6 +30,7 @@ from goalsight.eval.probes.answers import (
     Answer,
     Head,
     main_answers,
+    mean_told,
     worst,
 )
 from goalsight.eval.probes.asking import BUDGETS, Look, Part, Parts
@@ -264,6 +266,9 @@ def table(result: dict[str, Any]) -> str:
     for factor in main_answers(answers, ENCODER):
         cells = (f"{row[factor].told:>20.2f}" if factor in row else f"{'':20}" for row in told.values())
         lines.append(f"  {factor:22}" + "".join(cells))
+    for place in dict.fromkeys(one.judged_on for one in answers if one.judged_on != HELD_OUT):
+        means = (f"{name} {mean_told(answers, name, place):.2f}" for name in (ENCODER, RANDOM))
+        lines.append(f"judged on {place}, mean of its factors: {', '.join(means)}; {PAGE} has them all")
     factors = list(rows[ENCODER])
     lines += ["mean error of places", f"  {'features':15}" + "".join(f"{factor:>12}" for factor in factors)]
     for name, row in rows.items():
