@@ -3,16 +3,17 @@
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from goalsight.base.claims import clear_leftovers
 from goalsight.base.errors import UserError
+from goalsight.pretrain.data.apart import Apart
 from goalsight.pretrain.data.format import Column
 from goalsight.pretrain.data.pictures import UnreadableError, natural_order, warn
 from goalsight.pretrain.data.readers import READERS
-from goalsight.pretrain.data.readers.base import Reader, Reading
+from goalsight.pretrain.data.readers.base import Reader, Reading, Recorded
 from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter, find_store, is_store
 from goalsight.pretrain.data.writer import TakenError
 
@@ -31,8 +32,9 @@ class Source:
 def ingest(paths: Sequence[Path], out: Path, image_size: int = 64, *, fps: float = FPS) -> FrameStore:
     """Decode data into a new frame store; a single store of the right size is returned as it is.
 
-    Frames are cut to the largest centred square and averaged down. A file that cannot be read is left out with
-    a line on stderr, unless it is the only one. Columns are kept where all the data has them.
+    Frames are cut to the largest centred square and averaged down. A file that cannot be read, or at which a decoder
+    hangs or crashes, is left out with a line on stderr, unless it is the only one. Columns are kept where all the data
+    has them.
 
     Args:
         paths: files and folders that a reader knows.
@@ -116,11 +118,11 @@ def _decode(sources: list[Source], out: Path, how: Reading, *, wait: bool = Fals
     stored = find_store(sources[0].path) if len(sources) == 1 else None
     if stored is not None and (store := FrameStore.open(stored)).image_size == how.image_size:
         return store
-    with FrameStoreWriter(out, image_size=how.image_size, wait=wait) as writer:
+    with FrameStoreWriter(out, image_size=how.image_size, wait=wait) as writer, Apart() as apart:
         kept = _common_columns(sources)
         for source in tqdm(sources, desc="decode", unit="source", disable=len(sources) == 1 or None):
             try:
-                for episode in source.reader.episodes(source.path, how):
+                for episode in _episodes(source, how, apart):
                     columns = {name: episode.columns[name] for name in kept}
                     writer.add_episode(
                         episode.pixels, source=episode.source, columns=columns, instruction=episode.instruction
@@ -132,6 +134,12 @@ def _decode(sources: list[Source], out: Path, how: Reading, *, wait: bool = Fals
         if not writer.num_frames:
             raise UserError(f"none of the {len(sources)} videos could be read")
     return FrameStore.open(out)
+
+
+def _episodes(source: Source, how: Reading, apart: Apart) -> Iterator[Recorded]:
+    if getattr(source.reader, "APART", False):
+        return apart.episodes(source.reader, source.path, how)
+    return source.reader.episodes(source.path, how)
 
 
 def _common_columns(sources: list[Source]) -> set[str]:

@@ -31,7 +31,11 @@ class Recorded:
 
 
 class Reader(Protocol):
-    """One kind of data."""
+    """One kind of data.
+
+    A reader without columns may say `APART: ClassVar = True`: its files are then decoded in a process of its own, where
+    one that hangs or crashes the decoder does no harm.
+    """
 
     KIND: ClassVar[str]  # what it reads, for a sentence
     OWNS_FOLDERS: ClassVar[bool]  # whether all in and below a folder that it knows is its own

@@ -18,6 +18,7 @@ class ImagesReader:
     """Images of any size; those that cannot be read are left out with a line each."""
 
     KIND: ClassVar = "a folder of images"
+    APART: ClassVar = True
     OWNS_FOLDERS: ClassVar = False
 
     def detect(self, path: Path) -> bool:

@@ -26,6 +26,7 @@ class VideoReader:
     """A file is an episode for each of its scenes, which cuts part."""
 
     KIND: ClassVar = f"a video ({', '.join(VIDEOS)}), a folder of videos"
+    APART: ClassVar = True
     OWNS_FOLDERS: ClassVar = False
 
     def detect(self, path: Path) -> bool:

@@ -1,0 +1,204 @@
+"""Files of strangers are decoded in a process apart: one that hangs or crashes is left out, and takes nothing along.
+
+The process is asked for one source after another through its standard input, in lines of JSON, and answers through its
+standard output, in JSON that is followed by as many frames as it announces. When whoever asks is gone, the pipe breaks
+and the process ends.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from goalsight.pretrain.data.pictures import Frame, UnreadableError, warn
+from goalsight.pretrain.data.readers.base import Reader, Reading, Recorded
+
+LIMIT = 60.0  # without a frame, after which a source is given up [s]
+AT_ONCE = 64  # frames that are handed over together, at most
+SOON = 1.0  # after which fewer are [s]
+COMMAND = (sys.executable, "-P", "-m", "goalsight.pretrain.data.apart")
+
+
+class Apart:
+    """Decodes in a process of its own, for the length of a `with` block; started when first asked.
+
+    Args:
+        limit: time without a frame after which a source is given up [s].
+        command: starts the process.
+    """
+
+    def __init__(self, *, limit: float = LIMIT, command: Sequence[str] = COMMAND) -> None:
+        self._limit, self._command = limit, command
+        self._process: subprocess.Popen[bytes] | None = None
+        self._head: dict[str, Any] = {}  # the answer that is read, and not yet used
+        self._path = Path()  # what is decoded
+
+    def __enter__(self) -> "Apart":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def episodes(self, reader: Reader, path: Path, how: Reading) -> Iterator[Recorded]:
+        """Go through a source's episodes as its reader does.
+
+        Raises:
+            UnreadableError: as the reader says, or because the process hung or crashed.
+        """
+        self._path = path
+        self._ask(
+            {"reader": f"{type(reader).__module__}:{type(reader).__qualname__}", "path": str(path), **asdict(how)}
+        )
+        self._next()
+        while "episode" in self._head:
+            head = self._head
+            self._next()
+            yield Recorded(self._frames(how.image_size), head["episode"], head["instruction"])
+            while "frames" in self._head:  # that nobody wanted
+                self._read(self._head["frames"] * how.image_size**2 * 3)
+                self._next()
+
+    def _frames(self, size: int) -> Iterator[Frame]:
+        while "frames" in self._head:
+            shape = (self._head["frames"], size, size, 3)
+            self._head["frames"] = 0  # left, when these are read
+            yield from np.frombuffer(self._read(int(np.prod(shape))), np.uint8).reshape(shape)
+            self._next()
+
+    def _ask(self, request: dict[str, Any]) -> None:
+        if self._process is None:
+            path = os.pathsep.join(filter(None, sys.path))
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                env={**os.environ, "PYTHONPATH": path},
+                start_new_session=True,  # Ctrl-C in the terminal is for whoever asks
+            )
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # said when its answer is read
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+
+    def _next(self) -> None:
+        """Read the next answer; what the decoder says for people is handed on."""
+        while True:
+            size = int.from_bytes(self._read(4), "big")
+            self._head = json.loads(self._read(size))
+            if "said" not in self._head:
+                break
+            warn(self._head["said"])
+        if "unreadable" in self._head:
+            raise UnreadableError(self._head["unreadable"])
+
+    def _read(self, size: int) -> bytes:
+        """Read so many bytes of the answer.
+
+        Raises:
+            UnreadableError: nothing came for too long, or the process has ended.
+        """
+        assert self._process is not None
+        assert self._process.stdout is not None
+        descriptor, parts, before = self._process.stdout.fileno(), [], 0
+        while before < size:
+            ready, _, _ = select.select([descriptor], [], [], self._limit)
+            if not ready:
+                self._end()
+                raise UnreadableError(f"{self._path} gave no frame within {self._limit:g} s")
+            part = os.read(descriptor, size - before)
+            if not part:
+                code = self._process.wait()
+                self._end()
+                how = signal.Signals(-code).name if code < 0 else f"code {code}"
+                raise UnreadableError(f"{self._path} crashed the decoder ({how})")
+            parts.append(part)
+            before += len(part)
+        return b"".join(parts)
+
+    def _end(self) -> None:
+        """End the process; the next source gets another."""
+        process, self._process, self._head = self._process, None, {}
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            pipe.close()
+        process.wait()
+
+
+class _Answers:
+    """Writes answers, and what is printed for people among them."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+
+    def give(self, head: dict[str, Any], frames: Sequence[Frame] = ()) -> None:
+        text = json.dumps(head).encode()
+        self._out.write(len(text).to_bytes(4, "big") + text + b"".join(frame.tobytes() for frame in frames))
+        self._out.flush()
+
+    def write(self, text: str) -> int:
+        """As a stream that is printed to: each line is an answer of its own."""
+        for line in text.splitlines():
+            if line.strip():
+                self.give({"said": line.removeprefix("goalsight: ")})
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def serve(requests: BinaryIO, out: BinaryIO) -> None:
+    """Decode what is asked for, line by line, until nobody asks any more."""
+    answers = _Answers(out)
+    said: Any = answers  # as much of a stream as printing needs
+    sys.stderr = said
+    for line in requests:
+        request = json.loads(line)
+        module, _, name = request.pop("reader").partition(":")
+        reader: Reader = getattr(importlib.import_module(module), name)()
+        path = Path(request.pop("path"))
+        try:
+            for episode in reader.episodes(path, Reading(**request)):
+                answers.give({"episode": episode.source, "instruction": episode.instruction})
+                for frames in _bundles(episode.pixels):
+                    answers.give({"frames": len(frames)}, frames)
+        except UnreadableError as error:
+            answers.give({"unreadable": str(error)})
+        else:
+            answers.give({"end": True})
+
+
+def _bundles(frames: Any) -> Iterator[list[Frame]]:
+    """Put frames together, as many as come soon."""
+    bundle: list[Frame] = []
+    began = time.monotonic()
+    for frame in frames:
+        bundle.append(frame)
+        if len(bundle) == AT_ONCE or time.monotonic() - began > SOON:
+            yield bundle
+            bundle, began = [], time.monotonic()
+    if bundle:
+        yield bundle
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):
+        serve(sys.stdin.buffer, sys.stdout.buffer)
+    os._exit(0)  # flushing a broken pipe once more would complain
