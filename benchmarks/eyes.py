@@ -58,7 +58,9 @@ class Eyes:
     """The result."""
 
 
-def played(looks: str, policy: Literal["unskilled", "expert"], episodes: int, seed: int) -> tuple[Experience, slice]:
+def played(
+    looks: str, policy: Literal["unskilled", "expert"], episodes: int, seed: int, env_id: str = ENV
+) -> tuple[Experience, slice]:
     """Return episodes, and where the end effector stands in their numbers.
 
     Args:
@@ -66,9 +68,10 @@ def played(looks: str, policy: Literal["unskilled", "expert"], episodes: int, se
         policy: plays.
         episodes: how many.
         seed: of the policy and of the first episode.
+        env_id: where.
     """
     env = make(
-        EnvConfig(ENV, obs="pixels", vary=LOOKS if looks == "varied" else ()),
+        EnvConfig(env_id, obs="pixels", vary=LOOKS if looks == "varied" else ()),
         32,
         num_threads=1,
         max_episode_steps=STEPS,

@@ -1,0 +1,117 @@
+"""What can be read of another arm's video: the estimator that the Panda sees by, judged on frames of the UR5e.
+
+The encoder is pretrained on the UR5e's silent video, as in the arm `points-1000-ur5e` of `watching.py`; the estimator
+is taught by the Panda's own unskilled play. What it says of the expert's frames, of either arm, is held against the
+truth.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from eyes import ENV, PLAY_SEED, TEST_SEED, TESTS, VIEW, played
+from reporting import RESULTS, Rows, markdown_table, provenance
+from watching import ARMS, VIDEO_SEEDS, pretrained, recorded
+
+from goalsight.agents.networks.estimator import StateEstimator
+from goalsight.agents.networks.features import find_encoder
+from goalsight.agents.watching.estimating import Lessons, readings, teach
+from goalsight.agents.watching.experience import Experience
+from goalsight.base.errors import UserError
+from goalsight.base.interruption import interrupted, stopped_by
+
+OTHER, ARM, PLAY = "goalsight/Ur5ePush-v1", "points-1000-ur5e", 48  # episodes
+AHEAD = 8  # frames, over which motion is looked at
+WHAT = {"object": "cube [cm]", "tool": "hand [cm]"}
+
+
+@dataclass(frozen=True)
+class AcrossArms:
+    """Teach estimators on one arm, and judge them on two; what the result holds already is skipped."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One play, one video and one estimator for each."""
+    runs: Path = Path("runs/watching")
+    """Where videos and encoders are kept, those of `watching.py`."""
+    out: Path = RESULTS / "across_arms.json"
+    """The result."""
+
+
+def measure(seed: int, config: AcrossArms) -> dict[str, Any] | None:
+    """Return by arm the median errors of places [m] and the share of their motion that is read; None when stopped."""
+    torch.set_num_threads(1)
+    video = recorded(ARMS[ARM], ENV, seed, config.runs / "videos")
+    encoder = str(pretrained(video, seed, config.runs / f"push-{ARM}-{seed}-encoder"))
+    if stopped_by():
+        return None
+    play, tool = played("clean", "unskilled", PLAY, PLAY_SEED + VIDEO_SEEDS * seed)
+    torch.manual_seed(seed)
+    whole = find_encoder(encoder, 64, seed, tokeniser="local").requires_grad_(True)
+    estimator = StateEstimator(whole, play.targets.shape[-1])
+    updates = ARMS[ARM].watching.estimator_updates
+    assert updates is not None
+    for _ in teach(estimator.train(), Lessons(play, VIEW, np.random.default_rng(seed)), updates=updates):
+        if stopped_by():
+            return None
+    arms = {"panda": ENV, "ur5e": OTHER}
+    return {
+        name: judged(estimator.eval(), played("clean", "expert", TESTS, TEST_SEED, arm)[0], tool)
+        for name, arm in arms.items()
+    }
+
+
+def judged(estimator: StateEstimator, tests: Experience, tool: slice) -> dict[str, float]:
+    """Return median errors [m], and the share of the variance of motion over `AHEAD` frames that is read."""
+    frames = tests.frames[VIEW]
+    read = readings(estimator, frames.reshape(-1, *frames.shape[2:]), "cpu").reshape(*frames.shape[:2], -1)
+    found = {}
+    for name, part in {"object": slice(tests.goals["desired_goal"].shape[1]), "tool": tool}.items():
+        ours, truth = read[..., part], tests.targets[..., part]
+        motions = [places[:, AHEAD:] - places[:, :-AHEAD] for places in (ours, truth)]
+        rest, whole = np.square(motions[0] - motions[1]).sum(), np.square(motions[1] - motions[1].mean((0, 1))).sum()
+        found[name] = float(np.median(np.linalg.norm(ours - truth, axis=-1)))
+        found[f"{name}_motion"] = float(1 - rest / whole)
+    return found
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """Return the errors as Markdown."""
+    lines = []
+    for what, words in WHAT.items():
+        for suffix, said, scale in (
+            ("", f"median error of the {words}", 100),
+            ("_motion", f"motion of the {words[:-5]} that is read", 1),
+        ):
+            values = ([scale * row[arm][what + suffix] for row in rows] for arm in ("panda", "ur5e"))
+            lines.append([said, *(f"{mean(one):.2f} ({' '.join(f'{each:.2f}' for each in one)})" for one in values)])
+    return markdown_table([f"taught on the Panda, {len(rows)} seeds", "on the Panda", "on the UR5e"], lines)
+
+
+def main(config: AcrossArms) -> None:
+    """Measure what is missing, and write what all of it says."""
+    result = Rows(config.out)
+    for seed in config.seeds:
+        if not result.lacks({"seed": seed}):
+            continue
+        about = provenance()
+        found = measure(seed, config)
+        if found is None:
+            print("stopped; start again to go on", file=sys.stderr)
+            break
+        result.put({"seed": seed, **found, **about}, "seed")
+    if result.rows:
+        config.out.with_suffix(".md").write_text(report(result.rows) + "\n")
+        print(report(result.rows))
+
+
+if __name__ == "__main__":
+    try:
+        with interrupted():
+            main(tyro.cli(AcrossArms, description=__doc__))
+    except UserError as error:
+        sys.exit(str(error))
