@@ -31,6 +31,7 @@ def test_how_many_times_the_operations_worked_by_hand():
     back = compute_ratio((flops, slow), (flops, quick), np.random.default_rng(0))
     assert back["value"] == pytest.approx(0.1)
     low = compute_ratio((flops, slow - 0.3), (flops, quick), np.random.default_rng(0))
+    assert compute_ratio((flops[:1], slow[:1]), (flops, quick), np.random.default_rng(0)) is None
     assert low["bounded"], "what both reach, the quick one reaches with its smallest budget"
 
 

@@ -82,9 +82,12 @@ def compute_ratio(
 
     Returns:
         the ratio with its 95% interval, above 1 where `one` needs fewer, and the score; "bounded" where that is reached
-        with the smallest budget already, so that the ratio may be larger or smaller. None where nothing is shared.
+        with the smallest budget already, so that the ratio may be larger or smaller. None where one has one budget
+        only.
     """
     (flops, values), (others, theirs) = one, other
+    if min(len(flops), len(others)) < 2:
+        return None
 
     def ratio(mine: Floats, yours: Floats) -> tuple[Floats, Floats, Floats]:
         wanted = np.minimum(mine.max(1), yours.max(1))
