@@ -239,7 +239,7 @@ def readme_section(title: str) -> str:
 
 def at_home(text: str) -> str:
     """A page with the docs' own plots for those of the repository; of links to its other files only the words stay."""
-    text = re.sub(r"\(\.\./\.\./benchmarks/results/([^/)]+\.svg)\)", r"(plots/\1)", text)
+    text = re.sub(r"\(\.\./\.\./benchmarks/results/([^/)]+\.(?:svg|png))\)", r"(plots/\1)", text)
     return re.sub(r"(?<!!)\[([^]]+)\]\(\.\./\.\./[^)]+\)", r"\1", text)
 
 
@@ -290,7 +290,7 @@ def main(config: MakePages) -> None:
             shutil.copy(page, config.out / page.name)
     plots = config.out / "plots"
     plots.mkdir(exist_ok=True)
-    for plot in EXPERTS.parent.glob("*.svg"):
+    for plot in (*EXPERTS.parent.glob("*.svg"), *EXPERTS.parent.glob("*.png")):
         shutil.copy(plot, plots / plot.name)
     for name, ids in tqdm(by_task.items(), unit="task", desc="pages", disable=None):
         (folder / f"{name}.md").write_text(task_page(name, ids))
