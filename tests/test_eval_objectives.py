@@ -85,6 +85,7 @@ def test_a_whole_comparison_goes_on_where_it_stopped(tmp_path, capsys):
     assert set(result["references"]) == {"random encoder", "pixels 16x16"}
     page = (tmp_path / "out" / "objectives.html").read_text()
     assert "Factor by factor" in page
+    assert (tmp_path / "out" / "objectives.svg").read_text().startswith("<svg")
     with pytest.raises(UserError, match="rates"):
         compare_objectives(CompareObjectives(**asked | {"rates": (0.002,)}))
 

@@ -10,7 +10,7 @@ from goalsight.base.errors import UserError, choose
 from goalsight.base.options import check_positive
 
 ASKED = ("data", "tuning_flops", "tuning_seed", "rates", "size", "batch", "frames")  # all trainings share them
-PAGE, RESULT = "objectives.html", "objectives.json"
+PAGE, RESULT, PICTURE = "objectives.html", "objectives.json", "objectives.svg"
 TOKENISERS = {"points": "local", "replaced": "codes"}  # that an objective needs; all others take the default
 
 
@@ -72,7 +72,7 @@ def compare_objectives(config: CompareObjectives) -> Path | int:
     from goalsight.base.run_groups import run_group
     from goalsight.base.workers import workers_of
     from goalsight.eval.objectives.analysis import analyse, table
-    from goalsight.eval.objectives.page import render
+    from goalsight.eval.objectives.page import curves_plot, render
     from goalsight.eval.objectives.pieces import check_data, references
     from goalsight.pretrain.objectives import OBJECTIVES
 
@@ -97,6 +97,7 @@ def compare_objectives(config: CompareObjectives) -> Path | int:
             result |= analyse(rows)
             atomic_write_json(folder / RESULT, result | provenance())
             atomic_write_text(folder / PAGE, render(result))
+            atomic_write_text(folder / PICTURE, curves_plot(result))
     print(json.dumps(result, default=str) if config.json else f"{table(result)}\n{folder / PAGE}")
     return folder if rows and (not failed or stopped_by()) else 1
 

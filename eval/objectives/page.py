@@ -33,7 +33,8 @@ def render(result: Mapping[str, Any]) -> str:
     )
 
 
-def _over_operations(result: Mapping[str, Any]) -> str:
+def curves_plot(result: Mapping[str, Any]) -> str:
+    """What is told over operations, after each objective, with intervals over seeds, in SVG text."""
     curves = result["curves"]
     series = [
         Series(
@@ -47,6 +48,11 @@ def _over_operations(result: Mapping[str, Any]) -> str:
     lowest, highest = (function(p["flops"] for c in curves.values() for p in c) for function in (min, max))
     for name, row in result["references"].items():
         series.append(Series(name, [lowest, highest], [row["mean_told"]] * 2, dashed=True))
+    return line_plot(series, x_label=ACROSS, y_label="told", logarithmic=True, width=860, height=460)
+
+
+def _over_operations(result: Mapping[str, Any]) -> str:
+    curves = result["curves"]
     rows = [
         [name, f"{curve[-1]['flops']:.2g}", span(curve[-1]), said_ratio(result["compute_ratios"].get(name))]
         for name, curve in sorted(curves.items(), key=lambda item: -item[1][-1]["value"])
@@ -57,12 +63,7 @@ def _over_operations(result: Mapping[str, Any]) -> str:
         "The mean over all factors of the share of variance that ridge regression reads off the encoder on held-out "
         "episodes, and of the rank correlation for steps between frames; below 0 counts as 0. All operations of an "
         "objective count, its teacher's, generator's and tokeniser's too. Bands are 95% intervals over seeds.",
-        page.figure(
-            line_plot(
-                series, x_label="floating-point operations", y_label="told", logarithmic=True, width=860, height=460
-            ),
-            SCORE,
-        ),
+        page.figure(curves_plot(result), SCORE),
         page.grid(head, rows),
     )
 
@@ -90,7 +91,7 @@ def _each_factor(result: Mapping[str, Any]) -> str:
         page.figure(
             line_plot(
                 worst,
-                x_label="floating-point operations",
+                x_label=ACROSS,
                 y_label="told of the worst factor",
                 logarithmic=True,
                 width=860,

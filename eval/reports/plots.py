@@ -47,7 +47,7 @@ class Axis:
         if self.percent:
             return f"{100 * value:.0f}%"
         value, largest = (10.0**value, 10.0**value) if self.powers else (value, max(abs(self.low), abs(self.high)) / 2)
-        for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        for size, unit in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
             if largest >= size:
                 return "0" if value == 0 else f"{round(value / size, 6):g}{unit}"
         return f"{round(value, 9):g}"
