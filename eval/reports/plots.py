@@ -6,8 +6,8 @@ from html import escape
 from math import ceil, floor, isfinite, log10
 
 COLOURS = (
-    *("#2563a8", "#c2571a", "#3f7d4e", "#7a4ea3", "#8a6d1d", "#4f5b66"),
-    *("#c2185b", "#00838f", "#6d8f1f", "#222222"),
+    *("#2563a8", "#c2571a", "#3f7d4e", "#7a4ea3", "#8a6d1d", "#c2185b"),
+    *("#00838f", "#6d8f1f", "#222222"),
 )
 Place = Callable[[float, float], tuple[float, float]]  # from the numbers of a plot to its pixels
 GREYS = ("#4f5b66", "#9aa5b1")
