@@ -64,7 +64,9 @@ COMMANDS = {
         "pretrain by each objective, and compare what encoders know at equal operations",
     ),
     "record": Command("goalsight.eval.films.record", "Record", "record", "record a video of an agent and its goal"),
-    "probe": Command("goalsight.eval.probes.probe", "Probe", "probe", "measure what an encoder knows, the worst factor first"),
+    "probe": Command(
+        "goalsight.eval.probes.probe", "Probe", "probe", "measure what an encoder knows, the worst factor first"
+    ),
     "new-task": Command(
         "goalsight.commands.new_task", "NewTask", "new_task", "write a plug-in package with a task of your own"
     ),
