@@ -92,7 +92,7 @@ def test_numbers_of_any_size_count_alike():
     plain = module.hear(batch, "proprioception")
     batch["proprioception"] = batch["proprioception"] * torch.tensor([1.0, 1000.0, 1e-3, 5.0, 1.0]) + 70
     torch.testing.assert_close(module.hear(batch, "proprioception"), plain, atol=1e-3, rtol=0)
-    with pytest.raises(UserError, match="proprioception has 65 numbers, paired takes at most 64"):
+    with pytest.raises(UserError, match="proprioception has 65 numbers, at most 64"):
         module.loss(felt(numbers=65), draws())
 
 

@@ -2,10 +2,7 @@
 
 from collections.abc import Sequence
 from html import escape
-from importlib import resources
-from string import Template
 
-import goalsight
 from goalsight.base.provenance import now
 from goalsight.eval.comparing import wording
 from goalsight.eval.comparing.comparison import Comparison
@@ -31,12 +28,11 @@ def render(found: Comparison) -> str:
         value, _, span = say.gain(pair.difference.estimate).partition(" [")
         cards.append((value, f"difference, {pair.one} - {pair.other}, 95% interval [{span}"))
     sections = [alike(found), learnt(found), timed(found), ended(found), between(found), spread(found), each(found)]
-    return Template(resources.files("goalsight.assets").joinpath("report.html").read_text()).substitute(
-        title=escape(f"Comparison: {found.env}"),
-        subtitle=escape(f"{found.asked.metric} of {runs}, 95% intervals, {now()}"),
-        cards="\n".join(page.card(value, label) for value, label in cards),
-        sections="\n".join(sections),
-        footer=f"goalsight {goalsight.__version__}; everything on this page is inside this one file.",
+    return page.whole(
+        title=f"Comparison: {found.env}",
+        subtitle=f"{found.asked.metric} of {runs}, 95% intervals, {now()}",
+        cards=cards,
+        sections=sections,
     )
 
 

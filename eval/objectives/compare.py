@@ -73,7 +73,8 @@ def compare_objectives(config: CompareObjectives) -> Path | int:
     from goalsight.base.workers import workers_of
     from goalsight.eval.objectives.analysis import analyse, table
     from goalsight.eval.objectives.page import curves_plot, render
-    from goalsight.eval.objectives.pieces import check_data, references
+    from goalsight.eval.objectives.pieces import references
+    from goalsight.eval.probes.probe import open_labelled
     from goalsight.pretrain.objectives import OBJECTIVES
 
     names = tuple(choose("objective", name, OBJECTIVES) for name in config.objectives) or tuple(OBJECTIVES)
@@ -81,7 +82,7 @@ def compare_objectives(config: CompareObjectives) -> Path | int:
     if config.tuning_seed in seeds:
         raise UserError(f"learning rates are tuned on seed {config.tuning_seed}, so it must not be among --seeds")
     hands = workers_of(config.workers)
-    check_data(config.data)
+    open_labelled(config.data)
     folder = config.out or fresh_folder("objectives", "")
     asked = {name: value for name, value in asdict(config).items() if name in ASKED}
     with run_group(folder, "objectives", asked):
@@ -169,21 +170,24 @@ class _Pieces:
         return max(scores, key=lambda rate: scores[rate]) if scores else None
 
     def _job(self, name: str, flops: float, seed: int, rate: float, path: Path) -> Any:
+        from goalsight.base.files import to_json
         from goalsight.base.workers.job import Job
+        from goalsight.pretrain.train import Pretrain
 
         path.parent.mkdir(parents=True, exist_ok=True)
-        arguments = {
-            "data": str(self._config.data),
-            "objective": name,
-            "tokeniser": TOKENISERS.get(name, "conv"),
-            "size": self._config.size,
-            "batch": self._config.batch,
-            "flops": flops,
-            "rate": rate,
-            "seed": seed,
-            "frames": self._config.frames,
-            "out": str(path),
-        }
+        asked = Pretrain(
+            data=(self._config.data,),
+            objective=name,
+            tokeniser=TOKENISERS.get(name, Pretrain.tokeniser),
+            size=self._config.size,
+            batch=self._config.batch,
+            flops=flops,
+            lr=rate,
+            seed=seed,
+            threads=1,
+            picture_every=1e9,
+        )
+        arguments = {"config": to_json(asdict(asked)), "frames": self._config.frames, "out": str(path)}
         log = path.with_name(f"{path.name}.log")
         return Job(str(path), "goalsight.eval.objectives.pieces:piece", arguments, str(log))
 

@@ -1,14 +1,10 @@
 """A comparison of objectives as one page that needs nothing but itself."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
-from importlib import resources
-from string import Template
 from typing import Any
 
 import numpy as np
 
-import goalsight
 from goalsight.base.provenance import now
 from goalsight.eval.objectives.analysis import DEFAULT, SCORE, said_ratio, scores, span
 from goalsight.eval.reports import page
@@ -24,12 +20,11 @@ def render(result: Mapping[str, Any]) -> str:
     cards = [(f"{curves[best][-1]['value']:.2f}", f"of 1 is told after {best}, {SCORE}")]
     cards += [(f"{row['mean_told']:.2f}", name) for name, row in result["references"].items()]
     parts = (_over_operations, _each_factor, _halves, _scaling, _runs)
-    return Template(resources.files("goalsight.assets").joinpath("report.html").read_text()).substitute(
+    return page.whole(
         title="Objectives at equal operations",
-        subtitle=escape(f"{result['asked']['size']} encoders that watched {result['asked']['data']}, {now()}"),
-        cards="\n".join(page.card(*card) for card in cards),
-        sections="\n".join(filter(None, (part(result) for part in parts))),
-        footer=f"goalsight {goalsight.__version__}; everything on this page is inside this one file.",
+        subtitle=f"{result['asked']['size']} encoders that watched {result['asked']['data']}, {now()}",
+        cards=cards,
+        sections=(part(result) for part in parts),
     )
 
 

@@ -2,11 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib import resources
-from string import Template
 from typing import Any
 
-import goalsight
 from goalsight.base.provenance import now
 from goalsight.eval.probes.answers import (
     ENCODER,
@@ -15,6 +12,7 @@ from goalsight.eval.probes.answers import (
     NETWORKS,
     RANDOM,
     REGION,
+    SHOWN,
     Answer,
     main_answers,
 )
@@ -33,13 +31,11 @@ def render(result: Mapping[str, Any]) -> str:
         (f"{told[ENCODER]:.2f}", f"of 1 is told of the worst factor, {factor}; random encoder {told[RANDOM]:.2f}"),
         *((f"{error:.2f} cm", f"error of {name}") for name, error in result["errors_cm"][ENCODER].items()),
     ]
-    sections = [_all(answers), _by_labels(answers, factor), _by_layer(answers), _elsewhere(answers), _places(result)]
-    return Template(resources.files("goalsight.assets").joinpath("report.html").read_text()).substitute(
+    return page.whole(
         title="What the encoder knows",
-        subtitle=escape(f"{result['encoder']['path']}, asked on {result['data']['path']}, {now()}"),
-        cards="\n".join(page.card(*card) for card in cards),
-        sections="\n".join(filter(None, sections)),
-        footer=f"goalsight {goalsight.__version__}; everything on this page is inside this one file.",
+        subtitle=f"{result['encoder']['path']}, asked on {result['data']['path']}, {now()}",
+        cards=cards,
+        sections=(_all(answers), _by_labels(answers, factor), _by_layer(answers), _elsewhere(answers), _places(result)),
     )
 
 
@@ -60,7 +56,7 @@ def _all(answers: Sequence[Answer]) -> str:
         [factor, *(f"{rows[factor].told:.2f}" if factor in rows else "" for rows in columns.values())]
         for factor in order
     ]
-    few = {"encoder", RANDOM, "pixels 16x16", "proprioception", LABELLED, "encoder, attentive"}
+    few = {*SHOWN, LABELLED, "encoder, attentive"}
     return page.section(
         "What can be read, factor by factor",
         "Share of a factor's variance that is explained on held-out episodes, from all labels, by ridge regression "

@@ -42,17 +42,14 @@ class Subject:
     def __init__(self, path: Path, *, seed: int) -> None:
         from goalsight.pretrain.encoders.vit import VideoEncoder, load_encoder
 
-        self.path = path
         self.ours: VideoEncoder | None = None
         self.facts: dict[str, Any] = {"path": path}
         if path.suffix == EXPORTED:
             module = _exported(path)
-            self.image_size = 0  # any
             self._see, self._unlearnt = tokens_of(module), tokens_of(shuffled(module, seed))
             return
         self.ours = load_encoder(path)
         untrained = VideoEncoder(self.ours.config, seed=seed)
-        self.image_size = self.ours.config.image_size
         self._see, self._unlearnt = learnt(self.ours), learnt(untrained)
         self.facts |= {"hash": self.ours.content_hash(), **asdict(self.ours.config)}
 

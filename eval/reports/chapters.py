@@ -33,13 +33,13 @@ MAX_VIDEO = 40_000_000  # a page with a longer video inside takes too long to op
 def title(run: "Run") -> str:
     """What the run was, in a few words."""
     env = EnvConfig.recorded(run.config)
-    return escape(f"{TITLES[run.kind]}: {env.id}" if env else TITLES[run.kind])
+    return f"{TITLES[run.kind]}: {env.id}" if env else TITLES[run.kind]
 
 
 def subtitle(run: "Run") -> str:
     """The folder, when it ran, and whether it came to its end."""
     manifest = run.manifest
-    return escape(f"{run.path.name}, started {manifest['started']}, {run.status}, seed {manifest['seed']}")
+    return f"{run.path.name}, started {manifest['started']}, {run.status}, seed {manifest['seed']}"
 
 
 def headline(run: "Run") -> list[tuple[str, str]]:

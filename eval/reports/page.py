@@ -4,14 +4,44 @@ import base64
 import io
 from collections.abc import Iterable, Mapping
 from html import escape
+from importlib import resources
 from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING, Any
+
+import goalsight
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 KINDS = {".png": "image/png", ".gif": "image/gif", ".mp4": "video/mp4"}
+
+
+def whole(
+    *,
+    title: str,
+    subtitle: str,
+    cards: Iterable[tuple[str, str]],
+    sections: Iterable[str],
+    version: str = goalsight.__version__,
+) -> str:
+    """The page itself, as HTML text.
+
+    Args:
+        title: escaped here, as the subtitle is.
+        subtitle: stands below it.
+        cards: numbers and what they are.
+        sections: as HTML text; empty ones are left out.
+        version: of goalsight, by which it was made.
+    """
+    return Template(resources.files("goalsight.assets").joinpath("report.html").read_text()).substitute(
+        title=escape(title),
+        subtitle=escape(subtitle),
+        cards="\n".join(card(value, label) for value, label in cards),
+        sections="\n".join(filter(None, sections)),
+        footer=f"goalsight {version}; everything on this page is inside this one file.",
+    )
 
 
 def data_uri(path: Path) -> str:

@@ -1,15 +1,12 @@
 """One page per run that needs nothing but itself: what was seen, what was learnt, how well, and how to repeat it."""
 
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from goalsight.eval.reports import chapters
-from goalsight.eval.reports.page import card
+from goalsight.eval.reports import chapters, page
 
 if TYPE_CHECKING:
     from goalsight.base.runs import Run
@@ -51,12 +48,10 @@ def report(config: Report) -> Path:
 
 def render(run: "Run") -> str:
     """The page as HTML text."""
-    page = resources.files("goalsight.assets").joinpath("report.html").read_text()
-    manifest = run.manifest
-    return Template(page).substitute(
+    return page.whole(
         title=chapters.title(run),
         subtitle=chapters.subtitle(run),
-        cards="\n".join(card(value, label) for value, label in chapters.headline(run)),
-        sections="\n".join(chapter(run) for chapter in chapters.CHAPTERS[run.kind]),
-        footer=f"goalsight {manifest['versions']['goalsight']}; everything on this page is inside this one file.",
+        cards=chapters.headline(run),
+        sections=(chapter(run) for chapter in chapters.CHAPTERS[run.kind]),
+        version=run.manifest["versions"]["goalsight"],
     )

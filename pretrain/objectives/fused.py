@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, pad
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from goalsight.base.distributed import gather_rows
 from goalsight.base.errors import UserError
 from goalsight.base.options import check_positive
 from goalsight.pretrain.data.clips import INSTRUCTION, MEANING, Batch, Clips
@@ -24,13 +23,13 @@ from goalsight.pretrain.encoders.vit import VideoEncoder
 from goalsight.pretrain.masking import Hidden, hide_tokens
 from goalsight.pretrain.objectives.base import Alarm
 from goalsight.pretrain.objectives.decoding import Decoding, DecodingObjective, put
+from goalsight.pretrain.objectives.numbers import NUMBERS, filled, scaled
 from goalsight.pretrain.objectives.saying import saying
-from goalsight.pretrain.objectives.syllables import SYLLABLE, SYLLABLES, Syllables, scaled, spoken
+from goalsight.pretrain.objectives.syllables import SYLLABLE, SYLLABLES, Syllables, spoken
 
 IMAGE, FELT, DONE, WORDS = "image", "proprioception", "action", INSTRUCTION
 MODALITIES = (IMAGE, FELT, DONE, WORDS)
 FRAMES, LATER = 3, 100  # frames of a clip: this one, the next, and one that comes so much later at most
-NUMBERS = 64  # of what is felt or done, at most
 BYTES = 32  # features of a byte
 THINGS = 8  # whose places are asked for, at most
 TRIED = 8  # clips by which it is measured what a modality is good for
@@ -151,10 +150,29 @@ class FusedPrediction(DecodingObjective):
             numbers: what is felt and done, scaled and filled up, (B, NUMBERS).
             missing: what is not shown.
         """
-        encoder, count = self.encoder, len(pieces[0])
+        images, rest = self.look(batch, pieces, numbers, missing)
+        count = len(pieces[0])
+        memory = torch.cat([*images, *rest], 1)
+        blanks = [self.blanks(count) + mark for mark in self.frame_mark]
+        asked = self.asked.weight.expand(count, -1, -1)
+        answers = torch.cat([*map(put, images, missing.hidden, blanks), asked.to(memory.dtype)], 1)
+        for block in self.blocks:
+            answers = block(answers, memory)
+        *frames, others = self.norm(answers).split([self.encoder.tokens] * FRAMES + [asked.shape[1]], 1)
+        felt, done, fits, told, places = others.split([1, 1, 1, SYLLABLES, THINGS], 1)
+        questions = {FELT: felt[:, 0], DONE: done[:, 0], "fits": fits[:, 0], WORDS: told, "places": places}
+        return Said(
+            [self.out(frame).float() + self.saying.first for frame in frames],
+            {name: self.says[name](answer).float() for name, answer in questions.items()},
+        )
+
+    def look(
+        self, batch: Batch, pieces: list[Tensor], numbers: Mapping[str, Tensor], missing: Missing
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Put all that is shown through the trunk together; return the tokens of each frame, and those of the rest."""
         nothing = dict(zip(MODALITIES, self.nothing, strict=True))
         seen = [
-            encoder.embedding.embed(one, hidden.visible) + mark
+            self.encoder.embedding.embed(one, hidden.visible) + mark
             for one, hidden, mark in zip(pieces, missing.hidden, self.frame, strict=True)
         ]
         words = torch.where(missing.syllables.unsqueeze(2), nothing[WORDS], self.words(batch[INSTRUCTION][:, 0]))
@@ -168,27 +186,13 @@ class FusedPrediction(DecodingObjective):
             torch.where(missing.kept[name].view(-1, 1, 1), part, nothing[name].to(part.dtype))
             for name, part in parts.items()
         ]
-        thought = encoder.think(torch.cat(shown, 1)).split([part.shape[1] for part in shown], 1)
+        thought = self.encoder.think(torch.cat(shown, 1)).split([part.shape[1] for part in shown], 1)
         looked = thought[0].split([one.shape[1] for one in seen], 1)
         images = [
             self.remember(one, hidden.visible) + mark + self.kind[0]
             for one, hidden, mark in zip(looked, missing.hidden, self.frame_mark, strict=True)
         ]
-        rest = [self.narrow(one) + kind for one, kind in zip(thought[1:], self.kind[1:], strict=True)]
-        memory = torch.cat([*images, *rest], 1)
-        blanks = [self.blanks(count) + mark for mark in self.frame_mark]
-        asked = self.asked.weight.expand(count, -1, -1)
-        answers = torch.cat([*map(put, images, missing.hidden, blanks), asked.to(memory.dtype)], 1)
-        for block in self.blocks:
-            answers = block(answers, memory)
-        answers = self.norm(answers)
-        *frames, others = answers.split([encoder.tokens] * FRAMES + [asked.shape[1]], 1)
-        felt, done, fits, told, places = others.split([1, 1, 1, SYLLABLES, THINGS], 1)
-        questions = {FELT: felt[:, 0], DONE: done[:, 0], "fits": fits[:, 0], WORDS: told, "places": places}
-        return Said(
-            [self.out(frame).float() + self.saying.first for frame in frames],
-            {name: self.says[name](answer).float() for name, answer in questions.items()},
-        )
+        return images, [self.narrow(one) + kind for one, kind in zip(thought[1:], self.kind[1:], strict=True)]
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the loss and what it is made of.
@@ -207,39 +211,51 @@ class FusedPrediction(DecodingObjective):
         told, fits = exchanged(batch, generator)
         missing = self.draw_missing(batch, generator)
         said = self.say(batch | {INSTRUCTION: told}, pieces, numbers, missing)
-        errors = self.errors(batch, pieces, numbers, said)
-        kept = missing.kept
-        texts = told[:, 0].long()
-        unheard = (missing.syllables | ~kept[WORDS].unsqueeze(1)) & spoken(told[:, 0]) & fits.unsqueeze(1)
-        letters = cross_entropy(
-            said.rest[WORDS].unflatten(2, (SYLLABLE, 256)).flatten(1, 2).transpose(1, 2), texts, reduction="none"
-        )
-        fit = binary_cross_entropy_with_logits(said.rest["fits"][:, 0], fits.float(), reduction="none")
-        both = kept[IMAGE] & kept[WORDS]
-        parts = {
-            "image": _mean(errors[IMAGE], kept[IMAGE]),
-            "felt": _mean(errors[FELT], ~kept[FELT]),
-            "done": _mean(errors[DONE], ~kept[DONE]),
-            "letters": _mean(letters.unflatten(1, (-1, SYLLABLE)).mean(2).flatten(), unheard.flatten()),
-            "fits": _mean(fit, both),
-        }
+        parts = self.parts(said, self.errors(batch, pieces, numbers, said), told[:, 0], fits, missing)
         if self.options.places:
-            parts["places"] = _mean(self.place_errors(batch, said), kept[IMAGE])
-        loss = (
-            parts["image"] + self.options.weight * torch.stack([parts[name] for name in parts if name != "image"]).sum()
-        )
-        right = (said.rest["fits"][:, 0] > 0) == fits
+            parts["places"] = _mean(self.place_errors(batch, said), missing.kept[IMAGE])
+        rest = torch.stack([part for name, part in parts.items() if name not in ("image", "right")]).sum()
+        loss = parts["image"] + self.options.weight * rest
+        known = {name: float(part.detach()) for name, part in parts.items()}
         metrics = self.saying.metrics(loss, said.frames[1], *pieces[:2]) | {
-            "pretrain/felt_explained": 1 - float(parts["felt"].detach()),
-            "pretrain/done_explained": 1 - float(parts["done"].detach()),
-            "pretrain/bits_of_letter": float(parts["letters"].detach()) / math.log(2),
-            "pretrain/fits_told": float(_mean(right.float(), both)),
+            "pretrain/felt_explained": 1 - known["felt"],
+            "pretrain/done_explained": 1 - known["done"],
+            "pretrain/bits_of_letter": known["letters"] / math.log(2),
+            "pretrain/fits_told": known["right"],
         }
         if self.options.places:
-            metrics["pretrain/place_error"] = float(parts["places"].detach()) ** 0.5
+            metrics["pretrain/place_error"] = known["places"] ** 0.5
         few = {name: values[:TRIED] for name, values in batch.items()}
         metrics |= {f"pretrain/without_{name}": value for name, value in self.use(few, generator).items()}
         return loss, metrics
+
+    @staticmethod
+    def parts(
+        said: Said, errors: Mapping[str, Tensor], told: Tensor, fits: Tensor, missing: Missing
+    ) -> dict[str, Tensor]:
+        """Return what each kind of question cost, () each, and how often it was rightly said whether words fit.
+
+        Args:
+            said: the answers.
+            errors: of images and numbers, (B,) each.
+            told: the instructions that were shown, (B, LONGEST).
+            fits: whether each is its own, (B,).
+            missing: what was not shown.
+        """
+        kept, doubted = missing.kept, said.rest["fits"][:, 0]
+        unheard = (missing.syllables | ~kept[WORDS].unsqueeze(1)) & spoken(told) & fits.unsqueeze(1)
+        letters = said.rest[WORDS].unflatten(2, (SYLLABLE, 256)).flatten(1, 2).transpose(1, 2)
+        misspelt = cross_entropy(letters, told.long(), reduction="none").unflatten(1, (-1, SYLLABLE)).mean(2)
+        fit = binary_cross_entropy_with_logits(doubted, fits.float(), reduction="none")
+        both = kept[IMAGE] & kept[WORDS]
+        return {
+            "image": _mean(errors[IMAGE], kept[IMAGE]),
+            "felt": _mean(errors[FELT], ~kept[FELT]),
+            "done": _mean(errors[DONE], ~kept[DONE]),
+            "letters": _mean(misspelt.flatten(), unheard.flatten()),
+            "fits": _mean(fit, both),
+            "right": _mean(((doubted > 0) == fits).float(), both),
+        }
 
     def numbers(self, batch: Batch, name: str) -> Tensor:
         """Return what is felt or done at the first frame, scaled and filled up with zeros: (B, NUMBERS).
@@ -247,10 +263,7 @@ class FusedPrediction(DecodingObjective):
         Raises:
             UserError: there are more numbers than can be taken.
         """
-        values = batch[name][:, 0].float()
-        if values.shape[1] > NUMBERS:
-            raise UserError(f"{name} has {values.shape[1]} numbers, fused takes at most {NUMBERS}")
-        return pad(scaled(values, gather_rows(values)), (0, NUMBERS - values.shape[1]))
+        return filled(scaled(batch[name][:, 0], name))
 
     def errors(
         self, batch: Batch, pieces: list[Tensor], numbers: Mapping[str, Tensor], said: Said

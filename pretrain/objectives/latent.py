@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, smooth_l1_loss
 
-from goalsight.base.errors import UserError
 from goalsight.pretrain.data.clips import Batch
 from goalsight.pretrain.data.format import PIXELS
 from goalsight.pretrain.encoders.vit import VideoEncoder
@@ -21,29 +20,23 @@ from goalsight.pretrain.masking import Hidden
 from goalsight.pretrain.objectives.base import Alarm
 from goalsight.pretrain.objectives.rank import effective_rank
 from goalsight.pretrain.objectives.siamese import Hiding, SiamesePrediction
+from goalsight.pretrain.objectives.teaching import Teaching
 
 COLLAPSED = 0.1  # share of the width below which an effective rank means collapse
 
 
 @dataclass(frozen=True)
-class Latent(Hiding):
+class Latent(Teaching, Hiding):
     """Predict the features of hidden patches, as an averaged copy of the encoder (the teacher) sees them.
 
     Raises:
         UserError: when a momentum does not lie in [0, 1].
     """
 
-    momentum: float = 0.99
-    """Share of the teacher that each step leaves as it is, at the start."""
-    last_momentum: float = 0.9995
-    """The same at the end; in between it rises in proportion to the budget that is spent."""
-
     def __post_init__(self) -> None:
         """Refuse what is no average."""
-        super().__post_init__()
-        for name in ("momentum", "last_momentum"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        Teaching.__post_init__(self)
+        Hiding.__post_init__(self)
 
 
 class LatentPrediction(SiamesePrediction):
@@ -96,12 +89,9 @@ class LatentPrediction(SiamesePrediction):
         """Return what the teacher sees in whole frames: pieces (B, tokens, P) -> (B, tokens, width) float32."""
         return self.teacher.encode(pieces).float()
 
-    @torch.no_grad()
     def after_step(self, spent: float) -> None:
-        """Move the teacher towards the encoder: teacher <- m teacher + (1 - m) encoder."""
-        first, last = self.options.momentum, self.options.last_momentum
-        momentum = first + (last - first) * min(spent, 1.0)
-        torch._foreach_lerp_(list(self.teacher.parameters()), list(self.encoder.parameters()), 1 - momentum)
+        """Move the teacher towards the encoder."""
+        self.options.follow(self.teacher, self.encoder, spent)
 
     @torch.no_grad()
     def visualise(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid, normalize, pad
+from torch.nn.functional import logsigmoid, normalize
 
 from goalsight.base.distributed import gather_rows, group
 from goalsight.base.errors import UserError, choose
@@ -23,11 +23,11 @@ from goalsight.pretrain.data.format import PIXELS, PLACE
 from goalsight.pretrain.encoders.transformer import Block, initialise, mlp
 from goalsight.pretrain.encoders.vit import VideoEncoder
 from goalsight.pretrain.objectives.base import Alarm, Objective
+from goalsight.pretrain.objectives.numbers import NUMBERS, filled, scaled
 from goalsight.pretrain.objectives.placed import SQUARE, Summary
-from goalsight.pretrain.objectives.syllables import Syllables, scaled, spoken
+from goalsight.pretrain.objectives.syllables import Syllables, spoken
 
 PROPRIOCEPTION = "proprioception"
-NUMBERS = 64  # of proprioception, at most
 TEMPERATURE, BIAS = 10.0, -2.0  # that similarities are multiplied by and moved by at first; SigLIP has more negatives
 AS_GOOD = 0.9  # share of the pairs found that may still be found with the object painted out
 ENOUGH = (
@@ -135,9 +135,7 @@ class PairedComparison(Objective):
         """
         values = batch[column][:, 0]
         if not self.told:
-            if values.shape[1] > NUMBERS:
-                raise UserError(f"proprioception has {values.shape[1]} numbers, paired takes at most {NUMBERS}")
-            values = pad(scaled(values, gather_rows(values.float())), (0, NUMBERS - values.shape[1]))
+            values = filled(scaled(values, PROPRIOCEPTION))
         return normalize(self.partner(values).float(), dim=1)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:

@@ -34,8 +34,3 @@ class Syllables(nn.Module):
 def spoken(text: Tensor) -> Tensor:
     """Say which syllables hold anything: (B, LONGEST) uint8 -> (B, SYLLABLES) bool."""
     return (text > 0).unflatten(1, (-1, SYLLABLE)).any(2)
-
-
-def scaled(values: Tensor, everyone: Tensor) -> Tensor:
-    """Centre numbers and divide them by their spread over the rows of `everyone`; (B, K) both."""
-    return (values - everyone.mean(0)) / everyone.std(0).clamp_min(1e-6)

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, pad
+from torch.nn.functional import layer_norm
 
-from goalsight.base.distributed import gather_rows
 from goalsight.base.errors import UserError, choose
 from goalsight.base.options import check_positive
 from goalsight.pretrain.data.clips import INSTRUCTION, MEANING, Batch, Clips
@@ -25,12 +24,13 @@ from goalsight.pretrain.encoders.vit import VideoEncoder
 from goalsight.pretrain.masking import hide_tokens, take
 from goalsight.pretrain.objectives.base import Alarm
 from goalsight.pretrain.objectives.decoding import Decoding, DecodingObjective
-from goalsight.pretrain.objectives.syllables import SYLLABLES, Syllables, scaled
+from goalsight.pretrain.objectives.numbers import NUMBERS, filled, scaled
+from goalsight.pretrain.objectives.syllables import SYLLABLES, Syllables
+from goalsight.pretrain.objectives.teaching import Teaching
 
 FELT, DONE, WORDS = "proprioception", "action", INSTRUCTION
 MODALITIES = (PIXELS, FELT, DONE, WORDS)
 LENGTH = 16  # frames of a series
-NUMBERS = 64  # of what is felt or done, at most
 BYTES = 32  # features of a byte
 KEPT, LEAST = 1024, 256  # clips that linear readings are judged by: the newest, of which a quarter is not learnt from
 READ_EVERY = 25  # steps
@@ -40,7 +40,7 @@ SIGNS = 16  # that stand for what a sentence means
 
 
 @dataclass(frozen=True)
-class Universal(Decoding):
+class Universal(Teaching, Decoding):
     """Say what an averaged copy of the encoder makes of what is hidden, of any kind of data by the same rule.
 
     Raises:
@@ -55,10 +55,6 @@ class Universal(Decoding):
     """Parts hidden, one after another, for one look of the teacher's."""
     averaged: int = 2
     """Last blocks whose features are averaged."""
-    momentum: float = 0.99
-    """Share of the teacher that each step leaves as it is, at the start."""
-    last_momentum: float = 0.9995
-    """The same at the end."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be learnt."""
@@ -69,10 +65,8 @@ class Universal(Decoding):
         check_positive(self, "masks", "averaged")
         if not 0 < self.hide < 1:
             raise UserError(f"hide must lie in (0, 1), got {self.hide}")
-        for name in ("momentum", "last_momentum"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
-        super().__post_init__()
+        Teaching.__post_init__(self)
+        Decoding.__post_init__(self)
 
 
 class Senses(nn.Module):
@@ -159,20 +153,18 @@ class UniversalPrediction(DecodingObjective):
             elif name == WORDS:
                 found[name] = batch[INSTRUCTION][:, 0]
             else:
-                found[name] = _filled(_scaled(batch[name], name))
+                found[name] = filled(scaled(batch[name], name))
         return found
 
     def wanted(self, batch: Batch) -> dict[str, Tensor]:
         """Return what is read off each kind: (B, K), scaled; something that another kind tells of it."""
         found = {}
         if FELT in batch:
-            felt, done = (_scaled(batch[name], name) for name in (FELT, DONE))
+            felt, done = (scaled(batch[name], name) for name in (FELT, DONE))
             found = {PIXELS: felt[:, 0], FELT: done.mean(1), DONE: felt[:, -1] - felt[:, 0]}
         if MEANING in batch:
             found[WORDS] = self.codes[batch[MEANING][:, 0] % len(self.codes)]
-        return {
-            name: scaled(found[name], gather_rows(found[name])) for name in self.options.modalities if name in found
-        }
+        return {name: scaled(found[name], name) for name in self.options.modalities if name in found}
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the loss and what it is made of.
@@ -236,12 +228,9 @@ class UniversalPrediction(DecodingObjective):
         blank = (self.blank + places + self.frame_mark[number]).expand(len(tokens), -1, -1)
         return (self.decode(blank, memory) - targets).square().mean(2)[hidden.mask].mean()
 
-    @torch.no_grad()
     def after_step(self, spent: float) -> None:
-        """Move the teacher towards the encoder: teacher <- m teacher + (1 - m) encoder."""
-        first, last = self.options.momentum, self.options.last_momentum
-        momentum = first + (last - first) * min(spent, 1.0)
-        torch._foreach_lerp_(list(self.teacher.parameters()), list(self.senses.parameters()), 1 - momentum)
+        """Move the teacher towards the encoder."""
+        self.options.follow(self.teacher, self.senses, spent)
 
     @torch.no_grad()
     def visualise(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -271,22 +260,6 @@ class UniversalPrediction(DecodingObjective):
         if not worse:
             return ()
         return (Alarm("unlearnt", f"less can be read than off an untrained encoder of {', '.join(worse)}"),)
-
-
-def _scaled(values: Tensor, name: str) -> Tensor:
-    """Scale a series (B, T, K) over the batch.
-
-    Raises:
-        UserError: it has more numbers than can be taken.
-    """
-    if values.shape[2] > NUMBERS:
-        raise UserError(f"{name} has {values.shape[2]} numbers, universal takes at most {NUMBERS}")
-    flat = values.float().flatten(0, 1)
-    return scaled(flat, gather_rows(flat)).unflatten(0, values.shape[:2])
-
-
-def _filled(series: Tensor) -> Tensor:
-    return pad(series, (0, NUMBERS - series.shape[2]))
 
 
 def _summary(features: Tensor) -> Tensor:
