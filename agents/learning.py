@@ -130,10 +130,6 @@ class Learner:
             encoder = find_encoder(self.source, self.env.image_size, config.seed, tokeniser=tokeniser)
             if config.estimates:
                 check_map(encoder)
-            elif encoder.points is not None:
-                raise UserError(
-                    f"encoder {self.source} has learnt to find points, and no tokens; choose --eyes estimates"
-                )
             encoder.to(config.device)
         self._watching = config.watching.settled(points=encoder is not None and encoder.points is not None)
         self._encoder, self._video = encoder, self._open_video()

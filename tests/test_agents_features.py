@@ -56,6 +56,21 @@ def test_any_grid_of_tokens_can_be_stored():
         assert features(frames(5)).shape == (5, 16, width)
 
 
+def test_of_an_encoder_that_finds_points_these_are_stored():
+    encoder = random_encoder("nano", image_size=16, tokeniser="local")
+    encoder.look_for_points(5, seed=0)
+    features = FrozenFeatures(encoder, cameras=2)
+    features.fit(frames(40))
+    assert features.shape == (10, 2)
+    stored = features(frames(6, seed=1))
+    assert stored.shape == (6, 5, 2)
+    places = encoder.places(torch.from_numpy(frames(6, seed=1))).detach().reshape(6, 5, 2)
+    back = stored @ torch.linalg.inv(features.reduction.basis).numpy() + features.reduction.mean.numpy()
+    assert np.abs(back - places.numpy()).max() < 0.02
+    with pytest.raises(UserError, match="no blocks are tuned"):
+        FrozenFeatures(encoder, 1)
+
+
 def test_agents_and_probes_see_the_same_features():
     encoder = VideoEncoder(SMALL, seed=1)
     features = FrozenFeatures(encoder)

@@ -5,9 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from goalsight.agents.collecting.collect import Collect, collect
+from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
 from goalsight.base.errors import UserError
-from goalsight.eval.objectives.analysis import analyse, compute_ratio, operations_for, scaling, scores
+from goalsight.eval.objectives.analysis import (
+    SUCCESS,
+    analyse,
+    compute_ratio,
+    goes_with,
+    operations_for,
+    scaling,
+    scores,
+)
 from goalsight.eval.objectives.compare import CompareObjectives, compare_objectives
 
 
@@ -52,6 +60,21 @@ def a_row(objective, flops, seed, told):
     return {"objective": objective, "asked_flops": flops, "seed": seed, "mean_told": told, "told": {"a": told / 2}}
 
 
+def test_what_goes_with_control_worked_by_hand():
+    rows = [a_row("masked", 1e10, seed, 0.1 * seed) for seed in range(4)]
+    for row, success, other in zip(rows, (1, 2, 4, 3), (9, 7, 8, 6), strict=True):
+        row["told"]["b"] = other / 10
+        row["control"] = {"success": success, "asked": {"episodes": 10}}
+    # Ranks 1 2 3 4 and 1 2 4 3: 1 - 6 (1 + 1) / (4 (16 - 1)) = 0.8. Ranks 4 2 3 1: 1 - 6 (9 + 1 + 4) / 60 = -0.4.
+    found = goes_with(rows, np.random.default_rng(0))
+    assert {factor: round(one["value"], 6) for factor, one in found.items()} == {
+        **{"mean of all factors": 0.8, "a": 0.8, "worst factor": 0.8, "b": -0.4}
+    }
+    assert found["a"]["low"] <= 0.8 <= found["a"]["high"]
+    assert scores(rows, SUCCESS)["masked"][1].tolist() == [[0.1, 0.2, 0.4, 0.3]]
+    assert goes_with(rows[:2], np.random.default_rng(0)) == {}
+
+
 def test_a_budget_counts_where_all_seeds_are_there():
     rows = [a_row("masked", 1e10, seed, 0.1 * seed) for seed in (0, 1)] + [a_row("masked", 1e11, 0, 0.5)]
     flops, values = scores(rows)["masked"]
@@ -76,15 +99,20 @@ def test_a_whole_comparison_goes_on_where_it_stopped(tmp_path, capsys):
     few = CompareObjectives(objectives=("masked",), flops=(2e10,), seeds=("0",), **asked)
     assert compare_objectives(few) == tmp_path / "out"
     first = (tmp_path / "out" / "masked" / "2e+10-0.json").stat().st_mtime_ns
-    more = CompareObjectives(objectives=("masked", "contrastive"), flops=(2e10,), seeds=("0",), **asked)
+    control = {"control": play, "control_updates": 2, "control_episodes": 4}
+    more = CompareObjectives(objectives=("masked", "points"), flops=(2e10,), seeds=("0",), **asked, **control)
     compare_objectives(more)
     assert (tmp_path / "out" / "masked" / "2e+10-0.json").stat().st_mtime_ns == first, "what is there is not made again"
     result = json.loads((tmp_path / "out" / "objectives.json").read_text())
-    assert [row["objective"] for row in result["rows"]] == ["masked", "contrastive"]
+    assert [row["objective"] for row in result["rows"]] == ["masked", "points"]
+    assert [row["control"]["asked"]["episodes"] for row in result["rows"]] == [4, 4]
+    assert not (tmp_path / "out" / "masked" / "2e+10-0-control").exists(), "actors are not kept"
+    assert set(result["control"]["curves"]) == {"masked", "points"}
     assert all(abs(row["flops"] / 2e10 - 1) < 1 for row in result["rows"]), "a step or so more"
     assert set(result["references"]) == {"random encoder", "pixels 16x16"}
     page = (tmp_path / "out" / "objectives.html").read_text()
     assert "Factor by factor" in page
+    assert "In control" in page
     assert (tmp_path / "out" / "objectives.svg").read_text().startswith("<svg")
     with pytest.raises(UserError, match="rates"):
         compare_objectives(CompareObjectives(**asked | {"rates": (0.002,)}))
@@ -97,5 +125,11 @@ def test_what_cannot_be_compared_is_one_line(tmp_path):
         compare_objectives(CompareObjectives(data=tmp_path, seeds=("99-101",)))
     with pytest.raises(UserError, match="no frame store"):
         compare_objectives(CompareObjectives(data=tmp_path, objectives=("masked",)))
+    play = collect(Collect(frames=25, steps=25, film=0, out=tmp_path / "play"))
+    with pytest.raises(UserError, match="does not exist"):
+        compare_objectives(CompareObjectives(data=play, control=tmp_path / "nothing"))
+    small = collect(Collect(PlayEnv(image_size=32), frames=25, steps=25, film=0, out=tmp_path / "small"))
+    with pytest.raises(UserError, match="32 px"):
+        compare_objectives(CompareObjectives(data=play, control=small))
     with pytest.raises(UserError, match="above 0"):
         CompareObjectives(data=tmp_path, flops=())

@@ -2,7 +2,8 @@
 
 The encoder is cut before its last n blocks. The frozen part runs once per frame. With n = 0 each of its tokens is
 reduced to a few numbers by principal components and nothing of it is trained. With n > 0 the tokens are kept whole, and
-an `Eye`, the last n blocks and a reduction that starts from the same components, is trained with the agent.
+an `Eye`, the last n blocks and a reduction that starts from the same components, is trained with the agent. Of an
+encoder that has learnt to find points, the tokens are these: two numbers each, where a point lies.
 """
 
 import copy
@@ -114,7 +115,7 @@ class FrozenFeatures:
         cameras: how many show each moment; their tokens are kept side by side, see `encode`.
 
     Raises:
-        UserError: if blocks are to be tuned on what several cameras show.
+        UserError: if blocks are to be tuned on what several cameras show, or of an encoder that finds points.
     """
 
     goal_size: int | None = None
@@ -132,7 +133,17 @@ class FrozenFeatures:
         self.cameras = cameras
         self.encoder = encoder.eval().requires_grad_(False)
         self.tune_blocks = tune_blocks
-        self.trunk, self.head = encoder.split(tune_blocks)
+        self.trunk: Callable[[Tensor], Tensor]
+        self.head: nn.Module
+        if encoder.points is None:
+            self.trunk, self.head = encoder.split(tune_blocks)
+            self.tokens, kept = encoder.tokens, COMPONENTS
+        elif tune_blocks:
+            raise UserError("of an encoder that finds points no blocks are tuned; choose tune_blocks 0")
+        else:
+            self.trunk, self.head = _points_of(encoder), nn.Identity()
+            self.tokens, kept = encoder.config.points, 2
+        self.shape = cameras * self.tokens, encoder.config.width if tune_blocks else kept  # of what is stored
         self.reduction = reduction
 
     def to(self, device: torch.device | str) -> Self:
@@ -152,10 +163,10 @@ class FrozenFeatures:
 
     @torch.inference_mode()
     def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """(n, H, W, 3) uint8 -> float16 (n, tokens, components), or (n, tokens, width) with blocks to tune."""
+        """(n, H, W, 3) uint8 -> float16 (n, tokens, numbers kept), or (n, tokens, width) with blocks to tune."""
         if self.reduction is None:
             raise ValueError("fit the features before they are used")
-        out = np.empty((len(frames), self.encoder.tokens, self.shape[1]), np.float16)
+        out = np.empty((len(frames), self.tokens, self.shape[1]), np.float16)
         done = 0
         for tokens in self._tokens(frames):
             if not self.tune_blocks:
@@ -168,11 +179,6 @@ class FrozenFeatures:
         from goalsight.pretrain.encoders.features import in_batches
 
         return in_batches(self.trunk, frames, device=next(self.encoder.parameters()).device)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Of what is stored of a moment, by all cameras."""
-        return self.cameras * self.encoder.tokens, self.encoder.config.width if self.tune_blocks else COMPONENTS
 
     @property
     def space(self) -> spaces.Box:
@@ -217,6 +223,11 @@ def encode(features: Callable[[NDArray[np.uint8]], NDArray[Any]], images: Sequen
     if len(images) == 1:
         return features(images[0])
     return np.concatenate(np.split(features(np.concatenate(images)), len(images)), axis=1)
+
+
+def _points_of(encoder: "VideoEncoder") -> Callable[[Tensor], Tensor]:
+    """Frames (B, H, W, 3) -> where points lie in them, (B, points, 2)."""
+    return lambda frames: encoder.places(frames).unflatten(1, (-1, 2))
 
 
 def find_encoder(source: str, image_size: int, seed: int, *, tokeniser: str = "conv") -> "VideoEncoder":

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goalsight.base.tables import text_table
+from goalsight.eval.probes.factors import rank_correlation
 from goalsight.eval.stats import Estimate, estimate
 
-SCORE = "mean of all factors"
+SCORE, SUCCESS = "mean of all factors", "success in control"
 DRAWS = 2_000  # of the bootstrap
 DEFAULT = "masked"  # the objective that all others are compared with
 HALVES = {"joint": ("masked", "contrastive")}  # what an objective is made of
@@ -22,7 +23,7 @@ def scores(rows: Sequence[Mapping[str, Any]], factor: str = SCORE) -> dict[str, 
 
     Args:
         rows: as `piece` returns them.
-        factor: one of those that were asked for, or `SCORE`.
+        factor: one of those that were asked for, `SCORE`, or `SUCCESS`.
 
     Returns:
         by objective: operations (B,), rising, and scores (B, seeds), all of the same seeds.
@@ -40,6 +41,8 @@ def scores(rows: Sequence[Mapping[str, Any]], factor: str = SCORE) -> dict[str, 
 
 
 def _score(row: Mapping[str, Any], factor: str) -> float:
+    if factor == SUCCESS:
+        return float(row["control"]["success"] / row["control"]["asked"]["episodes"])
     return float(row["mean_told"] if factor == SCORE else row["told"].get(factor, np.nan))
 
 
@@ -149,10 +152,7 @@ def analyse(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Scores with intervals, ratios of operations to the default, and whether joint ones beat what they are made of."""
     rng = np.random.default_rng(0)
     found = scores(rows)
-    curves = {
-        name: [{"flops": float(at), **asdict(_mean(line, rng))} for at, line in zip(flops, values, strict=True)]
-        for name, (flops, values) in found.items()
-    }
+    curves = _curves(found, rng)
     ratios = {
         name: compute_ratio(curve, found[DEFAULT], rng)
         for name, curve in found.items()
@@ -164,7 +164,48 @@ def analyse(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if name in found
     }
     fits = {name: scaling(*curve, rng) for name, curve in found.items()}
-    return {"curves": curves, "compute_ratios": ratios, "best_of_both": halves, "scaling": fits}
+    judged = [row for row in rows if "control" in row]
+    return {
+        "curves": curves,
+        "compute_ratios": ratios,
+        "best_of_both": halves,
+        "scaling": fits,
+        "control": {"curves": _curves(scores(judged, SUCCESS), rng), "goes_with": goes_with(judged, rng)},
+    }
+
+
+def goes_with(rows: Sequence[Mapping[str, Any]], rng: np.random.Generator) -> dict[str, dict[str, float]]:
+    """How far encoders that tell more of a factor succeed more often: Spearman's rank correlation.
+
+    Args:
+        rows: encoders that have been judged in control.
+        rng: of the bootstrap over encoders.
+
+    Returns:
+        by factor, the mean of all and the least told: the correlation with its 95% interval, the highest first; nothing
+        with fewer than three encoders.
+    """
+    if len(rows) < 3:
+        return {}
+    success = np.array([_score(row, SUCCESS) for row in rows])
+    told = {factor: np.array([_score(row, factor) for row in rows]) for factor in (SCORE, *rows[0]["told"])}
+    told["worst factor"] = np.array([min(row["told"].values()) for row in rows])
+    chosen = rng.integers(len(rows), size=(DRAWS, len(rows)))
+    found = {
+        factor: estimate(
+            rank_correlation(values, success), [rank_correlation(values[draw], success[draw]) for draw in chosen]
+        )
+        for factor, values in told.items()
+    }
+    return {factor: asdict(one) for factor, one in sorted(found.items(), key=lambda item: -item[1].value)}
+
+
+def _curves(found: Mapping[str, tuple[Floats, Floats]], rng: np.random.Generator) -> dict[str, list[dict[str, float]]]:
+    """By objective: at each budget the mean over seeds, with its interval."""
+    return {
+        name: [{"flops": float(at), **asdict(_mean(line, rng))} for at, line in zip(flops, values, strict=True)]
+        for name, (flops, values) in found.items()
+    }
 
 
 def _mean(values: Floats, rng: np.random.Generator) -> Estimate:

@@ -11,6 +11,7 @@ from goalsight.base.options import check_positive
 
 ASKED = ("data", "tuning_flops", "tuning_seed", "rates", "size", "batch", "frames")  # all trainings share them
 PAGE, RESULT, PICTURE = "objectives.html", "objectives.json", "objectives.svg"
+IN_CONTROL = "control.svg"
 TOKENISERS = {"points": "local", "replaced": "codes"}  # that an objective needs; all others take the default
 
 
@@ -42,6 +43,13 @@ class CompareObjectives:
     """Clips per training step."""
     frames: int = 3_000
     """Frames that encoders are asked about, at most; six in ten are learnt from."""
+    control: Path | None = None
+    """Skilled play to imitate from every encoder's frozen tokens, a run of `goalsight collect`: how often the goal is
+    reached stands beside what the encoder knows, and which of that goes with it."""
+    control_updates: int = 3_000
+    """Gradient steps of each imitation."""
+    control_episodes: int = 200
+    """Episodes by which each imitation is judged."""
     workers: str = "1"
     """How trainings are made at once: a number of processes, ray, or ray:ADDRESS. Each takes one thread."""
     out: Path | None = None
@@ -50,7 +58,7 @@ class CompareObjectives:
     """Print the result as JSON."""
 
     def __post_init__(self) -> None:
-        check_positive(self, "tuning_flops", "batch", "frames")
+        check_positive(self, "tuning_flops", "batch", "frames", "control_updates", "control_episodes")
         if not self.flops or min(self.flops) <= 0 or not self.rates or min(self.rates) <= 0:
             raise UserError("flops and rates must name at least one, all above 0")
 
@@ -72,7 +80,8 @@ def compare_objectives(config: CompareObjectives) -> Path | int:
     from goalsight.base.run_groups import run_group
     from goalsight.base.workers import workers_of
     from goalsight.eval.objectives.analysis import analyse, table
-    from goalsight.eval.objectives.page import curves_plot, render
+    from goalsight.eval.objectives.control import check_control
+    from goalsight.eval.objectives.page import control_plot, curves_plot, render
     from goalsight.eval.objectives.pieces import references
     from goalsight.eval.probes.probe import open_labelled
     from goalsight.pretrain.objectives import OBJECTIVES
@@ -83,6 +92,8 @@ def compare_objectives(config: CompareObjectives) -> Path | int:
         raise UserError(f"learning rates are tuned on seed {config.tuning_seed}, so it must not be among --seeds")
     hands = workers_of(config.workers)
     open_labelled(config.data)
+    if config.control is not None:
+        check_control(config.control, config.data)
     folder = config.out or fresh_folder("objectives", "")
     asked = {name: value for name, value in asdict(config).items() if name in ASKED}
     with run_group(folder, "objectives", asked):
@@ -99,6 +110,8 @@ def compare_objectives(config: CompareObjectives) -> Path | int:
             atomic_write_json(folder / RESULT, result | provenance())
             atomic_write_text(folder / PAGE, render(result))
             atomic_write_text(folder / PICTURE, curves_plot(result))
+            if result["control"]["curves"]:
+                atomic_write_text(folder / IN_CONTROL, control_plot(result))
     print(json.dumps(result, default=str) if config.json else f"{table(result)}\n{folder / PAGE}")
     return folder if rows and (not failed or stopped_by()) else 1
 
@@ -110,12 +123,12 @@ class _Pieces:
         self._config, self._folder, self._names, self._seeds = config, folder, names, seeds
 
     def make(self, hands: Any) -> int:
-        """Make what is lacking: trials of learning rates first, then all budgets and seeds; return how many failed."""
+        """Make what is lacking and return how many failed: trials of learning rates, all budgets and seeds, control."""
         from goalsight.base.interruption import stopped_by
         from goalsight.base.workers.following import follow
 
         failed = 0
-        for what, lacking in (("tune", self._trials), ("pretrain", self._trainings)):
+        for what, lacking in (("tune", self._trials), ("pretrain", self._trainings), ("imitate", self._imitations)):
             jobs = [] if stopped_by() else list(lacking())
             if jobs:
                 failed += sum(bool(outcome.error) for outcome in follow(hands, jobs, total=len(jobs), what=what))
@@ -125,10 +138,19 @@ class _Pieces:
         """What has been measured of all that is asked for, by objective, budget and seed."""
         from goalsight.base.files import read_json
 
-        paths = [
-            self._path(name, flops, seed) for name in self._names for flops in self._budgets for seed in self._seeds
-        ]
-        return [read_json(path) for path in map(_row, paths) if path.exists()]
+        found = []
+        for path in self._paths():
+            if _row(path).exists():
+                row = read_json(_row(path))
+                if self._imitated(path):
+                    row["control"] = read_json(_control(path))
+                found.append(row)
+        return found
+
+    def _paths(self) -> Iterator[Path]:
+        for name in self._names:
+            for flops in self._budgets:
+                yield from (self._path(name, flops, seed) for seed in self._seeds)
 
     @property
     def _budgets(self) -> list[float]:
@@ -155,6 +177,28 @@ class _Pieces:
                     rate = self._best_rate(name)
                     if rate is not None and not _row(path).exists():
                         yield self._job(name, flops, seed, rate, path)
+
+    def _imitations(self) -> Iterator[Any]:
+        from goalsight.base.workers.job import Job
+
+        if self._config.control is None:
+            return
+        for path in self._paths():
+            if _row(path).exists() and not self._imitated(path):
+                arguments = {"encoder": str(path), "asked": self._control, "out": str(_control(path))}
+                log = path.with_name(f"{path.name}-control.log")
+                yield Job(f"{path} in control", "goalsight.eval.objectives.control:imitate", arguments, str(log))
+
+    @property
+    def _control(self) -> dict[str, Any]:
+        """How encoders are imitated from, as it is kept beside what came of it."""
+        config = self._config
+        return {"play": str(config.control), "updates": config.control_updates, "episodes": config.control_episodes}
+
+    def _imitated(self, path: Path) -> bool:
+        from goalsight.base.files import read_json
+
+        return _control(path).exists() and read_json(_control(path))["asked"] == self._control
 
     def _best_rate(self, name: str) -> float | None:
         """The learning rate after which most was told; None where no trial came to an end."""
@@ -194,3 +238,7 @@ class _Pieces:
 
 def _row(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
+
+
+def _control(path: Path) -> Path:
+    return path.with_name(f"{path.name}-control.json")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from goalsight.base.provenance import now
-from goalsight.eval.objectives.analysis import DEFAULT, SCORE, said_ratio, scores, span
+from goalsight.eval.objectives.analysis import DEFAULT, SCORE, SUCCESS, said_ratio, scores, span
 from goalsight.eval.reports import page
 from goalsight.eval.reports.plots import Series, line_plot
 
@@ -19,7 +19,7 @@ def render(result: Mapping[str, Any]) -> str:
     best = max(curves, key=lambda name: curves[name][-1]["value"])
     cards = [(f"{curves[best][-1]['value']:.2f}", f"of 1 is told after {best}, {SCORE}")]
     cards += [(f"{row['mean_told']:.2f}", name) for name, row in result["references"].items()]
-    parts = (_over_operations, _each_factor, _halves, _scaling, _runs)
+    parts = (_over_operations, _each_factor, _control, _halves, _scaling, _runs)
     return page.whole(
         title="Objectives at equal operations",
         subtitle=f"{result['asked']['size']} encoders that watched {result['asked']['data']}, {now()}",
@@ -31,7 +31,21 @@ def render(result: Mapping[str, Any]) -> str:
 def curves_plot(result: Mapping[str, Any]) -> str:
     """What is told over operations, after each objective, with intervals over seeds, in SVG text."""
     curves = result["curves"]
-    series = [
+    series = _series(curves)
+    lowest, highest = (function(p["flops"] for c in curves.values() for p in c) for function in (min, max))
+    for name, row in result["references"].items():
+        series.append(Series(name, [lowest, highest], [row["mean_told"]] * 2, dashed=True))
+    return line_plot(series, x_label=ACROSS, y_label="told", logarithmic=True, width=860, height=460)
+
+
+def control_plot(result: Mapping[str, Any]) -> str:
+    """Success of those who imitate from each objective's encoders, over floating-point operations, in SVG text."""
+    series = _series(result["control"]["curves"])
+    return line_plot(series, x_label=ACROSS, y_label=SUCCESS, logarithmic=True, width=860, height=460)
+
+
+def _series(curves: Mapping[str, Any]) -> list[Series]:
+    return [
         Series(
             name,
             [point["flops"] for point in curve],
@@ -40,10 +54,6 @@ def curves_plot(result: Mapping[str, Any]) -> str:
         )
         for name, curve in curves.items()
     ]
-    lowest, highest = (function(p["flops"] for c in curves.values() for p in c) for function in (min, max))
-    for name, row in result["references"].items():
-        series.append(Series(name, [lowest, highest], [row["mean_told"]] * 2, dashed=True))
-    return line_plot(series, x_label=ACROSS, y_label="told", logarithmic=True, width=860, height=460)
 
 
 def _over_operations(result: Mapping[str, Any]) -> str:
@@ -102,6 +112,27 @@ def _worst(rows: Sequence[Mapping[str, Any]], name: str, flops: Any) -> list[flo
         of = [row for row in rows if row["objective"] == name and row["asked_flops"] == budget]
         found.append(float(np.mean([max(min(row["told"].values()), 0.0) for row in of])))
     return found
+
+
+def _control(result: Mapping[str, Any]) -> str:
+    control = result["control"]
+    if not control["curves"]:
+        return ""
+    judged = [row["control"] for row in result["rows"] if "control" in row]
+    lines = [
+        [name, f"{curve[-1]['flops']:.2g}", span(curve[-1])]
+        for name, curve in sorted(control["curves"].items(), key=lambda item: -item[1][-1]["value"])
+    ]
+    related = [[factor, span(found)] for factor, found in control["goes_with"].items()]
+    asked = judged[0]["asked"]
+    return page.section(
+        "In control",
+        f"{asked['play']} is imitated towards goal images from each encoder's frozen tokens or points, by "
+        f"{asked['updates']:,} gradient steps, and judged in {asked['episodes']} episodes.",
+        page.figure(control_plot(result), "Success; bands are 95% intervals over seeds."),
+        page.grid(["objective", "operations", SUCCESS], lines),
+        page.grid([f"what {len(judged)} encoders know", "rank correlation with success"], related),
+    )
 
 
 def _halves(result: Mapping[str, Any]) -> str:

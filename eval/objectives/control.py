@@ -1,0 +1,78 @@
+"""What an encoder is good for: skilled play is imitated from its frozen tokens, and success in the task is counted."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from goalsight.base.errors import UserError
+from goalsight.base.files import atomic_write_json
+
+
+def check_control(play: Path, data: Path) -> None:
+    """Check that play can be imitated from encoders of other play.
+
+    Raises:
+        UserError: if it is no recording of ours, or its frames are of another size.
+    """
+    from goalsight.eval.probes.probe import open_labelled
+
+    recorded_in(play)
+    sizes = [open_labelled(path).image_size for path in (play, data)]
+    if sizes[0] != sizes[1]:
+        raise UserError(f"frames of {play} have {sizes[0]} px, those of {data} {sizes[1]} px; record both alike")
+
+
+def recorded_in(play: Path) -> str:
+    """Return the environment in which play was recorded.
+
+    Raises:
+        UserError: if it is no recording of ours.
+    """
+    from goalsight.base.runs import Run
+
+    run = Run.open(play)
+    if run.kind != "collect":
+        raise UserError(f"control imitates a run of goalsight collect, and {play} is one of goalsight {run.kind}")
+    return str(run.config["env"]["id"])
+
+
+def imitate(encoder: str, asked: dict[str, Any], out: str) -> dict[str, Any]:
+    """Imitate skilled play towards goal images, from an encoder's frozen tokens or points, and judge what was learnt.
+
+    Args:
+        encoder: a pretraining run; its seed is the actor's.
+        asked: "play": what is imitated, "updates" and "episodes".
+        out: file that keeps the result.
+
+    Returns:
+        what was asked, how many episodes ended in success, and seconds.
+    """
+    from goalsight.agents.train import Train, train
+    from goalsight.base.runs import Run
+    from goalsight.envs.config import EnvConfig
+
+    run, folder = Run.open(Path(encoder)), Path(out).with_suffix("")
+    shutil.rmtree(folder, ignore_errors=True)  # one that was stopped
+    train(
+        Train(
+            EnvConfig(recorded_in(Path(asked["play"])), obs="pixels"),
+            algorithm="bc",
+            data=(Path(asked["play"]),),
+            encoder=encoder,
+            seed=run.config["seed"],
+            steps=asked["updates"],
+            eval_every=asked["updates"],
+            eval_episodes=asked["episodes"],
+            target_success=2.0,  # all updates are made
+            threads=1,
+            out=folder,
+        )
+    )
+    trained = Run.open(folder)
+    if trained.status != "finished":
+        return {"status": trained.status}
+    success = round(trained.summary["last_success"] * asked["episodes"])
+    found = {"asked": asked, "success": success, "seconds": trained.summary["seconds"]}
+    shutil.rmtree(folder)
+    atomic_write_json(Path(out), found)
+    return found
