@@ -231,7 +231,8 @@ class _Pieces:
             threads=1,
             picture_every=1e9,
         )
-        arguments = {"config": to_json(asdict(asked)), "frames": self._config.frames, "out": str(path)}
+        about = {"data": str(self._config.data), "frames": self._config.frames}
+        arguments = {"config": to_json(asdict(asked)), **about, "out": str(path)}
         log = path.with_name(f"{path.name}.log")
         return Job(str(path), "goalsight.eval.objectives.pieces:piece", arguments, str(log))
 

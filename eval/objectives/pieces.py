@@ -11,12 +11,13 @@ KEPT = ("steps", "seconds", "flops", "flops_per_pair", "alarms")
 REFERENCES = "references.json"
 
 
-def piece(config: dict[str, Any], frames: int, out: str) -> dict[str, Any]:
+def piece(config: dict[str, Any], data: str, frames: int, out: str) -> dict[str, Any]:
     """Pretrain an encoder, or go on with it, ask it, and keep what was measured beside its folder.
 
     Args:
         config: of the pretraining, in JSON's own types; its seed also splits the episodes.
-        frames: that the encoder is asked about, at most.
+        data: recorded play that the encoder is asked about.
+        frames: of it, at most.
         out: the run's folder; `<out>.json` keeps the row.
     """
     from goalsight.base.options import options_from
@@ -34,7 +35,7 @@ def piece(config: dict[str, Any], frames: int, out: str) -> dict[str, Any]:
         return {"status": run.status}
     row = {name: getattr(asked, name) for name in ("objective", "tokeniser", "seed")}
     row |= {"asked_flops": asked.flops, "rate": asked.lr} | {name: run.summary[name] for name in KEPT}
-    row |= known(asked.data[0], path, frames, asked.seed)
+    row |= known(Path(data), path, frames, asked.seed)
     atomic_write_json(path.with_name(f"{path.name}.json"), row)
     return row
 
