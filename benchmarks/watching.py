@@ -97,6 +97,11 @@ ARMS = {
     "random-1000": Arm("expert", 1000, "few", watching=FEW_RANDOM),
     "points-1000-varied": Arm("expert", 1000, "few", encoder="points", watching=FEWER, vary=LOOKS),
     "random-1000-varied": Arm("expert", 1000, "few", watching=FEWER_RANDOM, vary=LOOKS),
+    "points-1000-true": Arm("expert", 1000, "few", encoder="points", watching=FEW, labels="true"),
+    "points-1000-random-labels": Arm("expert", 1000, "few", encoder="points", watching=FEW, labels="random"),
+    "points-1000-shuffled": Arm("shuffled", 1000, "few", encoder="points", watching=FEW),
+    "points-1000-aimless": Arm("aimless", 1000, "few", encoder="points", watching=FEW),
+    "points-1000-other-task": Arm("expert", 1000, "few", encoder="points", watching=FEW, task="reach"),
     "points-1000-ur5e": Arm("expert", 1000, "few", encoder="points", watching=FEWER, robot="ur5e"),
     **{
         arm: Arm("expert", episodes, "few with trial", encoder="points", watching=FEWER)

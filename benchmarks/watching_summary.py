@@ -42,6 +42,11 @@ NAMES = {
     "random-1000": "watched 1,000, random encoder",
     "points-1000-varied": "pretrained on 1,000 of varied looks",
     "random-1000-varied": "watched 1,000 of varied looks, random encoder",
+    "points-1000-true": "pretrained on 1,000, true actions",
+    "points-1000-random-labels": "pretrained on 1,000, random actions",
+    "points-1000-shuffled": "pretrained on 1,000, frames shuffled",
+    "points-1000-aimless": "pretrained on 1,000 of aimless behaviour",
+    "points-1000-other-task": "pretrained on 1,000 of another task",
     "points-1000-ur5e": "pretrained on 1,000 of a UR5e",
     **{arm: f"pretrained on {episodes:,}, then trial" for arm, episodes in DOSES.items()},
 }
