@@ -12,12 +12,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from goalsight.agents.algorithms.imitation import Imitation
+from goalsight.agents.minari import MinariPlay
 from goalsight.base.errors import UserError
 from goalsight.base.memory import check_memory
 from goalsight.base.training_state import State, load_rng, rng_state
 
 if TYPE_CHECKING:
     from goalsight.pretrain.data.store import FrameStore
+
+    Play = FrameStore | MinariPlay
 
 LEAST_SPREAD = 0.01  # of a number in the recording, for its scale [its own unit]
 CHUNK = 4096  # frames read at a time
@@ -26,11 +29,11 @@ STATE_COLUMNS = {"observation": "state", "achieved_goal": "achieved_goal"}
 PIXEL_COLUMNS = {"observation": "proprioception", "achieved_goal": "achieved_goal"}
 
 
-def open_stores(data: Sequence[Path], obs: str) -> list["FrameStore"]:
+def open_stores(data: Sequence[Path], obs: str) -> list["Play"]:
     """Open recordings that can be imitated from a kind of observation.
 
     Args:
-        data: runs of `goalsight collect`, or frame stores.
+        data: runs of `goalsight collect`, frame stores, or, from state, data sets of Minari.
         obs: "state" or "pixels".
 
     Raises:
@@ -40,9 +43,11 @@ def open_stores(data: Sequence[Path], obs: str) -> list["FrameStore"]:
 
     if not data:
         raise UserError("imitation needs a recording: --data RUN, a run of goalsight collect")
-    stores = []
+    stores: list[Play] = []
     for path in data:
-        store = FrameStore.open(find_store(path) or path)
+        store = MinariPlay.open(path) if MinariPlay.detect(path) else FrameStore.open(find_store(path) or path)
+        if obs == "pixels" and isinstance(store, MinariPlay):
+            raise UserError(f"{path} is a data set of Minari, which is read without images; choose --obs state")
         columns = STATE_COLUMNS if obs == "state" else PIXEL_COLUMNS
         for name in ("action", *columns.values()):
             if name not in store.columns:
@@ -53,9 +58,7 @@ def open_stores(data: Sequence[Path], obs: str) -> list["FrameStore"]:
     return stores
 
 
-def check_stores(
-    stores: Sequence["FrameStore"], obs: str, space: spaces.Dict, actions: spaces.Box, env_id: str
-) -> None:
+def check_stores(stores: Sequence["Play"], obs: str, space: spaces.Dict, actions: spaces.Box, env_id: str) -> None:
     """Refuse recordings of an environment that shows or takes something else, before anything of them is read.
 
     Args:
@@ -77,7 +80,7 @@ def check_stores(
 
 
 def read_recording(
-    stores: Sequence["FrameStore"],
+    stores: Sequence["Play"],
     obs: str,
     features: Callable[[NDArray[np.uint8]], NDArray[Any]] | None,
     *,
@@ -200,26 +203,32 @@ class Recording:
         load_rng(self._rng, state)
 
 
-def some_frames(stores: Sequence["FrameStore"], count: int) -> NDArray[np.uint8]:
+def some_frames(stores: Sequence["Play"], count: int) -> NDArray[np.uint8]:
     """Frames spread evenly over the recordings, about `count` of them, (n, H, W, 3)."""
-    share = -(-count // len(stores))
-    rows = (np.unique(np.linspace(0, store.num_frames - 1, share).astype(np.int64)) for store in stores)
-    return np.concatenate([store.frames(chosen) for store, chosen in zip(stores, rows, strict=True)])
+    shown = _with_frames(stores)
+    share = -(-count // len(shown))
+    rows = (np.unique(np.linspace(0, store.num_frames - 1, share).astype(np.int64)) for store in shown)
+    return np.concatenate([store.frames(chosen) for store, chosen in zip(shown, rows, strict=True)])
 
 
-def _column(stores: Sequence["FrameStore"], name: str) -> Tensor:
+def _with_frames(stores: Sequence["Play"]) -> list["FrameStore"]:
+    return [store for store in stores if not isinstance(store, MinariPlay)]
+
+
+def _column(stores: Sequence["Play"], name: str) -> Tensor:
     parts: list[Any] = [np.asarray(store.columns[name], np.float32) for store in stores]
     if len({part.shape[1:] for part in parts}) > 1:
         raise UserError(f"the recordings differ in {name}: they are of different environments")
     return torch.from_numpy(np.concatenate(parts))
 
 
-def encoded(stores: Sequence["FrameStore"], features: Callable[[NDArray[np.uint8]], NDArray[Any]]) -> Tensor:
+def encoded(stores: Sequence["Play"], features: Callable[[NDArray[np.uint8]], NDArray[Any]]) -> Tensor:
     """Features of every frame, (F, ...) of the features' type."""
-    count = sum(store.num_frames for store in stores)
+    shown = _with_frames(stores)
+    count = sum(store.num_frames for store in shown)
     out: Tensor | None = None
     done = 0
-    chunks = [(store, start) for store in stores for start in range(0, store.num_frames, CHUNK)]
+    chunks = [(store, start) for store in shown for start in range(0, store.num_frames, CHUNK)]
     with tqdm(total=count, desc="encode", unit="frame", disable=None) as bar:
         for store, start in chunks:
             rows = np.arange(start, min(start + CHUNK, store.num_frames))

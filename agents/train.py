@@ -35,7 +35,7 @@ class Train:
     algorithm: str = "sac"
     """How the agent learns: sac or td3 by trial, bc by imitation. The chosen algorithm's options are below."""
     data: tuple[Path, ...] = ()
-    """Recordings to imitate, for bc: runs of goalsight collect."""
+    """Recordings to imitate, for bc: runs of goalsight collect; from state also data sets of Minari."""
     video: tuple[Path, ...] = ()
     """Silent video to learn from: videos, recordings, data sets; actions in them are ignored."""
     watching: Watching = field(default_factory=Watching)
