@@ -1,5 +1,6 @@
 """Reading video of any origin: what comes out by hand, and what is decoded only once."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -244,6 +245,48 @@ def test_one_waits_for_the_other_and_killed_decoders_leave_nothing(tmp_path, mon
 
 def raise_nothing_to_store(monkeypatch):
     monkeypatch.setattr(FrameStoreWriter, "close", FrameStoreWriter.abort)
+
+
+def test_decoding_that_was_stopped_goes_on_where_it_was_saved(tmp_path, monkeypatch):
+    from goalsight.pretrain.data import ingest as module
+
+    films = [film(tmp_path / f"{number}.mp4", count=5 + number) for number in range(4)]
+    whole, cache = ingest(films, tmp_path / "whole", SIZE), tmp_path / "cache"
+    decoded, real = [], module._episodes
+
+    def stopped_at(number):
+        def episodes(source, how, apart):
+            if source.path.name == f"{number}.mp4":
+                raise KeyboardInterrupt
+            decoded.append(source.path.name)
+            return real(source, how, apart)
+
+        return episodes
+
+    monkeypatch.setattr(module, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(module, "_episodes", stopped_at(2))
+    with pytest.raises(KeyboardInterrupt):
+        cached_ingest(films, cache, SIZE)
+    (left,) = cache.iterdir()
+    monkeypatch.setattr(module, "_episodes", stopped_at(None))
+    store = cached_ingest(films, cache, SIZE)
+    assert decoded == [f"{number}.mp4" for number in range(4)], "nothing twice"
+    assert store.content_hash == whole.content_hash
+    assert store.notes == whole.notes == {}
+    assert list(cache.iterdir()) == [store.path]
+
+    shutil.copytree(store.path, left)  # saved, and damaged since
+    shutil.rmtree(store.path)
+    (left / "index.json").write_text("{}")
+    assert cached_ingest(films, cache, SIZE).content_hash == whole.content_hash
+
+    other = cache / ".other.partial"
+    shutil.copytree(store.path, other)
+    cached_ingest(films[:1], cache, SIZE)
+    assert other.exists(), "it may be gone on with"
+    os.utime(other, (0, 0))
+    cached_ingest(films[:2], cache, SIZE)
+    assert not other.exists(), "nobody came back"
 
 
 def test_another_decoder_decodes_anew(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from goalsight.base.errors import UserError
@@ -24,11 +25,12 @@ class Claim:
         self._lock = hidden_neighbour(place, LOCK)
         self._handle: int | None = None
 
-    def take(self, *, wait: bool = False) -> None:
+    def take(self, *, wait: bool = False, keep: bool = False) -> None:
         """Take the place, and remove what a process that was killed has left unfinished there.
 
         Args:
             wait: until whoever has it is done, with a line on stderr, rather than refuse.
+            keep: what was left unfinished, to go on with it.
 
         Raises:
             UserError: when another process has it, or the folder cannot be written.
@@ -41,7 +43,8 @@ class Claim:
                 print(f"goalsight: waiting for another process that writes {self._place}", file=sys.stderr)
                 said = True
             time.sleep(LOOK_EVERY)
-        remove(hidden_neighbour(self._place, PARTIAL))
+        if not keep:
+            remove(hidden_neighbour(self._place, PARTIAL))
 
     def release(self) -> None:
         """Give the place back; harmless when it is not held."""
@@ -75,9 +78,16 @@ def hidden_neighbour(place: Path, ending: str) -> Path:
     return place.with_name(f".{place.name}{ending}")
 
 
-def clear_leftovers(folder: Path) -> None:
-    """Remove from a folder what killed processes have left unfinished; what is being written stays."""
+def clear_leftovers(folder: Path, *, keep: Callable[[Path], bool] = lambda _: False) -> None:
+    """Remove from a folder what killed processes have left unfinished; what is being written stays.
+
+    Args:
+        folder: where.
+        keep: says of something unfinished whether it stays.
+    """
     for partial in folder.glob(f".*{PARTIAL}"):
+        if keep(partial):
+            continue
         claim = Claim(folder / partial.name.removesuffix(PARTIAL).removeprefix("."))
         with contextlib.suppress(UserError):
             claim.take()  # removes it

@@ -20,7 +20,13 @@ from goalsight.pretrain.data.integrity import hash_columns, mark_checked
 
 
 class StoreAppender:
-    """Appends episodes to the files of a store. What was published stays whole whatever happens afterwards."""
+    """Appends episodes to the files of a store. What was published stays whole whatever happens afterwards.
+
+    Attributes:
+        notes: kept with the store.
+        episodes: the complete ones so far.
+        num_frames: frames in them.
+    """
 
     def __init__(self, folder: Path, *, image_size: int, fps: float = 0.0, name: Path | None = None) -> None:
         """Begin a store in `folder`, or go on with the one that lies there.
@@ -39,6 +45,7 @@ class StoreAppender:
         self.image_size, self.fps = image_size, fps
         self.notes: dict[str, Any] = {}
         self.episodes: list[Episode] = []
+        self.num_frames = 0  # in them
         self._columns: dict[str, Column] = {}  # fixed by the first episode; pixels included
         self._files: dict[str, BinaryIO] = {}
         with writing(self._name):
@@ -48,11 +55,6 @@ class StoreAppender:
             else:
                 for left in folder.glob(column_file("*")):  # by one that was broken off before it published anything
                     left.unlink()
-
-    @property
-    def num_frames(self) -> int:
-        """Frames in the complete episodes so far."""
-        return sum(episode.length for episode in self.episodes)
 
     def add_episode(
         self,
@@ -102,6 +104,7 @@ class StoreAppender:
             self._cut(rows)
             raise
         self.episodes.append(Episode(length, source, instruction, hash_columns(digest, values)))
+        self.num_frames += length
         return length
 
     def publish(self, *, complete: bool) -> str:
@@ -158,6 +161,7 @@ class StoreAppender:
         if not same:
             raise UserError(f"the frame store {self._name} holds frames of another size")
         self._columns, self.episodes = columns, episodes
+        self.num_frames = sum(episode.length for episode in episodes)
         self._cut(self.num_frames)
 
     @property

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,10 @@ from goalsight.pretrain.data.pictures import UnreadableError, natural_order, war
 from goalsight.pretrain.data.readers import READERS
 from goalsight.pretrain.data.readers.base import Reader, Reading, Recorded
 from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter, find_store, is_store
-from goalsight.pretrain.data.writer import TakenError
+from goalsight.pretrain.data.writer import TakenError, is_saved
 
 FPS = 10.0  # frames a second that real video is brought down to
+SAVE_EVERY, KEPT = 20.0, 7 * 24 * 3600.0  # of decoding that is not finished: between two times, and how long [s]
 DECODING = 3  # raised when the same files are decoded to other frames than before
 
 
@@ -53,7 +55,7 @@ def cached_ingest(paths: Sequence[Path], cache: Path, image_size: int = 64, *, f
     """Like `ingest`, into a folder of `cache` named after the files' names, sizes and times, and the decoders.
 
     What was decoded before, and has not changed since, is opened instead; what another process is decoding is
-    waited for.
+    waited for. Decoding that was stopped or killed is gone on with when the same is asked for within `KEPT` seconds.
     """
     sources = find_sources(paths)
     stamps: list[object] = [image_size, fps, DECODING, *(importlib.metadata.version(name) for name in ("av", "pillow"))]
@@ -64,9 +66,9 @@ def cached_ingest(paths: Sequence[Path], cache: Path, image_size: int = 64, *, f
     out = cache / hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:16]
     if is_store(out):
         return FrameStore.open(out)
-    clear_leftovers(cache)
+    clear_leftovers(cache, keep=lambda left: is_saved(left) and time.time() - left.stat().st_mtime < KEPT)
     try:
-        return _decode(sources, out, Reading(image_size, fps), wait=True)
+        return _decode(sources, out, Reading(image_size, fps), cached=True)
     except TakenError:  # by the process that was waited for
         return FrameStore.open(out)
 
@@ -112,15 +114,20 @@ def _sources_in(path: Path, readers: Sequence[Reader]) -> list[Source]:
     return sources
 
 
-def _decode(sources: list[Source], out: Path, how: Reading, *, wait: bool = False) -> FrameStore:
+def _decode(sources: list[Source], out: Path, how: Reading, *, cached: bool = False) -> FrameStore:
     from tqdm import tqdm
 
     stored = find_store(sources[0].path) if len(sources) == 1 else None
     if stored is not None and (store := FrameStore.open(stored)).image_size == how.image_size:
         return store
-    with FrameStoreWriter(out, image_size=how.image_size, wait=wait) as writer, Apart() as apart:
-        kept = _common_columns(sources)
-        for source in tqdm(sources, desc="decode", unit="source", disable=len(sources) == 1 or None):
+    with FrameStoreWriter(out, image_size=how.image_size, wait=cached, go_on=cached) as writer, Apart() as apart:
+        kept, saved = _common_columns(sources), time.monotonic()
+        left, alone = sources[writer.done :], len(sources) == 1 or None
+        bar = tqdm(left, "decode", len(sources), initial=writer.done, unit="source", disable=alone)
+        for number, source in enumerate(bar, writer.done):
+            if cached and time.monotonic() - saved > SAVE_EVERY:
+                writer.save(number)
+                saved = time.monotonic()
             try:
                 for episode in _episodes(source, how, apart):
                     columns = {name: episode.columns[name] for name in kept}
