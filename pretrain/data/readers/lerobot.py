@@ -27,7 +27,7 @@ from goalsight.pretrain.data.lerobot import (
 )
 from goalsight.pretrain.data.pictures import Frame, UnreadableError, check_pixels, square, warn
 from goalsight.pretrain.data.readers.base import Reading, Recorded
-from goalsight.pretrain.data.readers.video import stream_frames, upright
+from goalsight.pretrain.data.readers.video import Upright, stream_frames
 
 CONVERTER = "python -m lerobot.scripts.convert_dataset_v21_to_v30"
 
@@ -190,6 +190,7 @@ class _Pictures:
     def __init__(self, path: Path, camera: str, step: float) -> None:
         self._path, self._camera, self._step = path, camera, step
         self._file: Path | None = None
+        self._upright = Upright()
         self._frames: Iterator[tuple[float, Any]] = iter(())
         self._next: tuple[float, Any] | None = None
 
@@ -205,7 +206,7 @@ class _Pictures:
             time, frame = self._next
             self._next = next(self._frames, None)
             if time > begin - self._step / 2:
-                yield square(upright(frame), size)
+                yield square(self._upright(frame), size)
 
 
 def _decoded(image: Mapping[str, Any], size: int) -> Frame:

@@ -70,7 +70,7 @@ def read_video(file: Path, size: int, fps: float) -> Iterator[Frame]:
     if file.stat().st_size == 0:
         raise UnreadableError(f"{file} is empty")
     frames = gif_frames(file) if file.suffix.lower() == ".gif" else stream_frames(file)
-    read = 0
+    upright, read = Upright(), 0
     try:
         for _, picture in frames if fps <= 0 else thinned(frames, fps):
             # Only frames that are kept are converted.
@@ -182,17 +182,25 @@ def _seconds_promised(stream: Any) -> float:
     return 3600 * hours + 60 * minutes + seconds - begins
 
 
-def upright(frame: Any) -> Image.Image:
-    """A frame as it is to be shown: mirrored and turned by the display matrix."""
-    pixels = frame.to_ndarray(format="rgb24")
-    matrix = _display_matrix(frame)
-    if matrix is not None:
-        (a, b), (c, d) = matrix
-        # A point (x, y) of the frame is shown at (a x + c y, b x + d y), where y grows downward.
-        if abs(b) + abs(c) > abs(a) + abs(d):
-            pixels, a, d = pixels.transpose(1, 0, 2), c, b
-        pixels = pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
-    return Image.fromarray(np.ascontiguousarray(pixels))
+class Upright:
+    """Turns the frames of one stream into pictures, as they are to be shown; converting colours is prepared once."""
+
+    def __init__(self) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._colours = VideoReformatter()
+
+    def __call__(self, frame: Any) -> Image.Image:
+        """A frame mirrored and turned by its display matrix."""
+        pixels = self._colours.reformat(frame, format="rgb24").to_ndarray()
+        matrix = _display_matrix(frame)
+        if matrix is not None:
+            (a, b), (c, d) = matrix
+            # A point (x, y) of the frame is shown at (a x + c y, b x + d y), where y grows downward.
+            if abs(b) + abs(c) > abs(a) + abs(d):
+                pixels, a, d = pixels.transpose(1, 0, 2), c, b
+            pixels = pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+        return Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def _display_matrix(frame: Any) -> tuple[tuple[int, int], tuple[int, int]] | None:
