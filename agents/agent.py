@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from gymnasium import spaces
+from numpy.typing import NDArray
 from torch import Tensor
 
 from goalsight.agents.algorithms.base import Algorithm
@@ -62,6 +63,8 @@ class Agent:
         self._features = features
         self._views = views_of(env_kwargs)
         self._goals = np.zeros((0,), np.float16)
+        self._shown: list[NDArray[np.uint8]] = []  # the goal images that `predict` saw last, and their features
+        self._wanted = self._goals
 
     def reset(self, obs: Observation, mask: Mask) -> None:
         """Start new episodes where `mask` (N,) is set; `obs` is their first observation."""
@@ -73,15 +76,58 @@ class Agent:
         if mask.any():
             self._goals[mask] = encode(self._features, [obs[f"goal_{view}"][mask] for view in self._views])
 
-    @torch.inference_mode()
     def act(self, obs: Observation, env: "GoalEnvs | None" = None) -> Actions:
-        """Return actions (N, A) in [-1, 1]."""
+        """Return actions (N, A) in [-1, 1], for the goals that the episodes began with."""
+        return self._act(obs, self._goals, deterministic=True)
+
+    def predict(
+        self,
+        observation: Observation,
+        state: None = None,
+        episode_start: Mask | None = None,
+        deterministic: bool = True,
+    ) -> tuple[Actions, None]:
+        """Say what to do, whatever came before; as models of stable-baselines3 do, and where they are taken.
+
+        Args:
+            observation: one environment's, or a batch's, (N, ...) by key.
+            state: there is none.
+            episode_start: not needed.
+            deterministic: act as well as is known; otherwise as in training, where the algorithm draws its actions.
+
+        Returns:
+            actions (A,) or (N, A) in [-1, 1]; None.
+
+        Raises:
+            UserError: when the observation lacks something that the agent sees.
+        """
+        images = [] if self._features is None else [*self._views, *(f"goal_{view}" for view in self._views)]
+        shapes: Any = self.actor.observation_space
+        seen = dict.fromkeys(images, 3) | {key: len(shapes[key].shape) for key in self.actor.first.sight.vectors}
+        if missing := [key for key in seen if key not in observation]:
+            raise UserError(f"the agent sees {', '.join(seen)}; the observation lacks {', '.join(missing)}")
+        values = {key: np.asarray(observation[key]) for key in seen}
+        single = all(values[key].ndim == axes for key, axes in seen.items())
+        if single:
+            values = {key: value[None] for key, value in values.items()}
+        goals = [values[key] for key in images[len(self._views) :]]
+        if self._features is not None and not _same(goals, self._shown):
+            self._shown, self._wanted = [goal.copy() for goal in goals], encode(self._features, goals)
+        actions = self._act(values, self._wanted, deterministic=deterministic)
+        return actions[0] if single else actions, None
+
+    @torch.inference_mode()
+    def _act(self, obs: Observation, goals: NDArray[Any], *, deterministic: bool) -> Actions:
         device = next(self.actor.parameters()).device
         seen = {key: torch.as_tensor(obs[key], device=device) for key in self.actor.first.sight.vectors}
         if self._features is not None:
             seen["features"] = torch.from_numpy(encode(self._features, [obs[view] for view in self._views])).to(device)
-            seen["goal_features"] = torch.from_numpy(self._goals).to(device)
-        return self.actor(seen, deterministic=True).cpu().numpy()
+            seen["goal_features"] = torch.from_numpy(goals).to(device)
+        return self.actor(seen, deterministic=deterministic).cpu().numpy()
+
+
+def _same(some: list[NDArray[np.uint8]], others: list[NDArray[np.uint8]]) -> bool:
+    return len(some) == len(others) and all(map(np.array_equal, some, others))
 
 
 def agent_tensors(algorithm: Algorithm, features: Features | None) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["register_task"]
+__all__ = ["load_agent", "load_encoder", "register_task"]
 
 # In a checkout the rooms lie beside this folder; Python that is started there finds this file before an installed one.
 if not (Path(__file__).parent / "envs").is_dir():
@@ -44,13 +44,18 @@ def _register_ids() -> None:
     importlib.import_module("goalsight.envs.ids")  # registers them at its end
 
 
-def __getattr__(name: str) -> Any:
-    """Load what needs environments when it is first asked for."""
-    if name != "register_task":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from goalsight.envs.registration import register_task
+_LIES_IN = {
+    "load_agent": "goalsight.agents.agent",
+    "load_encoder": "goalsight.pretrain.encoders.vit",
+    "register_task": "goalsight.envs.registration",
+}
 
-    return register_task
+
+def __getattr__(name: str) -> Any:
+    """Load what needs more than this module when it is first asked for."""
+    if name not in _LIES_IN:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LIES_IN[name]), name)
 
 
 # `gym.make("goalsight:goalsight/PandaPush-v1")` imports this module and expects its ids to exist then.

@@ -4,10 +4,14 @@ import json
 import shutil
 from dataclasses import asdict, replace
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
 
+import goalsight
 from goalsight.agents import checking
 from goalsight.agents.agent import load_agent
 from goalsight.agents.algorithms.sac import SACOptions
@@ -87,6 +91,34 @@ def test_a_loaded_agent_acts_on_images_and_the_same_way_twice(run):
     episodes = rollout(env, agent, episodes=4, seed=0, steps=3)
     assert len(episodes) == 4
     env.close()
+
+
+def test_an_agent_in_three_lines(run):
+    agent = goalsight.load_agent(run.path)
+    env = gym.make(agent.env_id, **agent.env_kwargs)
+    obs, _ = env.reset(seed=1)
+    action, state = agent.predict(obs)
+    assert env.action_space.contains(action)
+    assert state is None
+    both = {key: np.stack([value, value]) for key, value in obs.items()}
+    agent.reset(both, np.ones(2, dtype=bool))
+    assert np.array_equal(agent.predict(both)[0], agent.act(both))
+    assert np.allclose(agent.predict(both)[0][1], action, atol=1e-5)
+    elsewhere = obs | {"goal_pixels": obs["pixels"]}
+    assert not np.array_equal(agent.predict(elsewhere)[0], action), "another goal is seen without a reset"
+    assert np.array_equal(agent.predict(obs)[0], action)
+    assert not np.array_equal(agent.predict(obs, deterministic=False)[0], action)
+    with pytest.raises(UserError, match="lacks goal_pixels"):
+        agent.predict({"pixels": obs["pixels"], "observation": obs["observation"]})
+    mean, spread = evaluate_policy(agent, Monitor(env), n_eval_episodes=1)
+    assert mean <= 0
+    assert spread == 0
+    env.close()
+
+
+def test_an_encoder_in_three_lines(run):
+    encoder = goalsight.load_encoder(str(run.path))
+    assert encoder(torch.zeros(2, 16, 16, 3, dtype=torch.uint8)).shape == (2, encoder.tokens, encoder.config.width)
 
 
 def test_the_same_seed_gives_the_same_weights(run, tmp_path):

@@ -253,7 +253,7 @@ def random_encoder(
     return VideoEncoder(replace(preset, image_size=image_size, **cut), seed=seed)
 
 
-def load_encoder(source: Path) -> VideoEncoder:
+def load_encoder(source: Path | str) -> VideoEncoder:
     """Read an encoder from a run that pretrained one or trained an agent with one, or from a checkpoint's folder.
 
     Of a run the last checkpoint is taken.
