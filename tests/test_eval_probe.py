@@ -1,5 +1,5 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -167,7 +167,10 @@ def test_another_recording_and_a_module_of_others(tmp_path, capsys):
     example = (torch.zeros(4, 16, 16, 3, dtype=torch.uint8),)
     module = torch.export.export(Flat(), example, dynamic_shapes={"frames": {0: batch}})
     torch.export.save(module, tmp_path / "flat.pt2")
-    found = probe(Probe(tmp_path / "flat.pt2", data=tmp_path / "play", frames=400, unseen=(tmp_path / "others",)))
+    asked = Probe(tmp_path / "flat.pt2", data=tmp_path / "play", frames=400, unseen=(tmp_path / "others",))
+    with pytest.raises(UserError, match="if you trust .*: --trust"):
+        probe(asked)
+    found = probe(replace(asked, trust=True))
     told = {
         (row["features"], row["judged_on"]): row["told"]
         for row in found["answers"]
@@ -179,7 +182,7 @@ def test_another_recording_and_a_module_of_others(tmp_path, capsys):
     assert "judged on others, mean of its factors: encoder 0." in capsys.readouterr().out
     (tmp_path / "broken.pt2").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"broken.pt2 holds no module"):
-        probe(Probe(tmp_path / "broken.pt2", data=tmp_path / "play"))
+        probe(Probe(tmp_path / "broken.pt2", data=tmp_path / "play", trust=True))
 
 
 def test_all_there_is_to_ask(tmp_path, monkeypatch):

@@ -53,7 +53,7 @@ class Probe:
     """Measure what an encoder knows: every factor of a recording, the worst one first."""
 
     encoder: Annotated[Path, tyro.conf.Positional]
-    """A pretraining run, or a module that torch.export.save wrote (NAME.pt2)."""
+    """A pretraining run, or, with --trust, a module that torch.export.save wrote (NAME.pt2)."""
     data: Path
     """Recorded play: a collect run, or a frame store with positions."""
     frames: int = 5_000
@@ -62,6 +62,8 @@ class Probe:
     """Ask small networks and every layer too, and train a network with labels beside them; takes ten times as long."""
     unseen: tuple[Path, ...] = ()
     """Recordings of other looks, in which what was learnt on `--data` is judged too."""
+    trust: bool = False
+    """Load a module of torch.export, whose file may run code of its own; a run never does."""
     seed: int = 0
     """Seed of the split into episodes and of the random encoder."""
     json: bool = False
@@ -91,7 +93,7 @@ def probe(config: Probe) -> dict[str, Any]:
     from goalsight.eval.probes.page import render
 
     store, others = open_labelled(config.data), {path.name: open_labelled(path) for path in config.unseen}
-    subject = Subject(config.encoder, seed=config.seed)
+    subject = Subject(config.encoder, seed=config.seed, trusted=config.trust)
     with tqdm(desc="probe", unit="answer", disable=None) as bar:
         answers = list(_ask(config, subject, store, others, bar))
     parts = asking.parted(store, config.frames, config.seed, "frame")

@@ -34,17 +34,22 @@ class Subject:
         path: a run that pretrained one, or a module that `torch.export.save` wrote, which takes frames (n, H, W, 3)
             uint8, of any number, to tokens (n, T, D) or vectors (n, D).
         seed: of the random weights that stand beside it.
+        trusted: load a module: what torch.export writes is in part unpickled, so it may run code of its own.
 
     Raises:
-        UserError: if there is no such encoder.
+        UserError: if there is no such encoder, or it is a module that is not trusted.
     """
 
-    def __init__(self, path: Path, *, seed: int) -> None:
+    def __init__(self, path: Path, *, seed: int, trusted: bool = False) -> None:
         from goalsight.pretrain.encoders.vit import VideoEncoder, load_encoder
 
         self.ours: VideoEncoder | None = None
         self.facts: dict[str, Any] = {"path": path}
         if path.suffix == EXPORTED:
+            if not trusted:
+                raise UserError(
+                    f"{path} is a module of torch.export, which may run code of its own; if you trust it: --trust"
+                )
             module = _exported(path)
             self._see, self._unlearnt = tokens_of(module), tokens_of(shuffled(module, seed))
             return
