@@ -168,7 +168,7 @@ def test_another_recording_and_a_module_of_others(tmp_path, capsys):
     module = torch.export.export(Flat(), example, dynamic_shapes={"frames": {0: batch}})
     torch.export.save(module, tmp_path / "flat.pt2")
     asked = Probe(tmp_path / "flat.pt2", data=tmp_path / "play", frames=400, unseen=(tmp_path / "others",))
-    with pytest.raises(UserError, match="if you trust .*: --trust"):
+    with pytest.raises(UserError, match=r"if you trust .*: --trust"):
         probe(asked)
     found = probe(replace(asked, trust=True))
     told = {
