@@ -134,7 +134,7 @@ def measure(name: str, seed: int, config: Ablations) -> dict[str, Any] | None:
     if "told" not in known:
         return None
     judges = {"play": str(recorded("imitated", config)), "updates": config.updates, "episodes": config.judged}
-    control = imitate(str(out), judges, str(out.with_name(f"{out.name}-control.json")))
+    control = imitate(str(out), seed, judges, str(out.with_name(f"{out.name}-control.json")))
     return None if "success" not in control else {**known, "success": control["success"] / config.judged}
 
 

@@ -148,8 +148,13 @@ def scaling(flops: Floats, values: Floats, rng: np.random.Generator) -> dict[str
     }
 
 
-def analyse(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Scores with intervals, ratios of operations to the default, and whether joint ones beat what they are made of."""
+def analyse(rows: Sequence[Mapping[str, Any]], unlearnt: Sequence[float] = ()) -> dict[str, Any]:
+    """Scores with intervals, ratios of operations to the default, and whether joint ones beat what they are made of.
+
+    Args:
+        rows: as `piece` returns them, with "control" where encoders were judged in it.
+        unlearnt: success in control with random encoders, by seed.
+    """
     rng = np.random.default_rng(0)
     found = scores(rows)
     curves = _curves(found, rng)
@@ -170,7 +175,11 @@ def analyse(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "compute_ratios": ratios,
         "best_of_both": halves,
         "scaling": fits,
-        "control": {"curves": _curves(scores(judged, SUCCESS), rng), "goes_with": goes_with(judged, rng)},
+        "control": {
+            "curves": _curves(scores(judged, SUCCESS), rng),
+            "random": asdict(_mean(np.array(unlearnt), rng)) if unlearnt else None,
+            "goes_with": goes_with(judged, rng),
+        },
     }
 
 

@@ -106,7 +106,7 @@ def compare_objectives(config: CompareObjectives) -> Path | int:
             "rows": rows,
         }
         if rows:
-            result |= analyse(rows)
+            result |= analyse(rows, pieces.unlearnt())
             atomic_write_json(folder / RESULT, result | provenance())
             atomic_write_text(folder / PAGE, render(result))
             atomic_write_text(folder / PICTURE, curves_plot(result))
@@ -183,11 +183,26 @@ class _Pieces:
 
         if self._config.control is None:
             return
-        for path in self._paths():
-            if _row(path).exists() and not self._imitated(path):
-                arguments = {"encoder": str(path), "asked": self._control, "out": str(_control(path))}
+        encoders = {path: str(path) for path in self._paths() if _row(path).exists()}
+        encoders |= dict.fromkeys(self._random(), "random")
+        for path, encoder in encoders.items():
+            if not self._imitated(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                seed = int(path.name.rpartition("-")[2])
+                arguments = {"encoder": encoder, "seed": seed, "asked": self._control, "out": str(_control(path))}
                 log = path.with_name(f"{path.name}-control.log")
                 yield Job(f"{path} in control", "goalsight.eval.objectives.control:imitate", arguments, str(log))
+
+    def _random(self) -> list[Path]:
+        """Where what is imitated from random encoders is kept, by seed."""
+        return [self._folder / "random" / f"untrained-{seed}" for seed in self._seeds]
+
+    def unlearnt(self) -> list[float]:
+        """Success of those who imitate from random encoders."""
+        from goalsight.base.files import read_json
+
+        found = [read_json(_control(path)) for path in self._random() if self._imitated(path)]
+        return [one["success"] / one["asked"]["episodes"] for one in found]
 
     @property
     def _control(self) -> dict[str, Any]:

@@ -36,11 +36,12 @@ def recorded_in(play: Path) -> str:
     return str(run.config["env"]["id"])
 
 
-def imitate(encoder: str, asked: dict[str, Any], out: str) -> dict[str, Any]:
+def imitate(encoder: str, seed: int, asked: dict[str, Any], out: str) -> dict[str, Any]:
     """Imitate skilled play towards goal images, from an encoder's frozen tokens or points, and judge what was learnt.
 
     Args:
-        encoder: a pretraining run; its seed is the actor's.
+        encoder: a pretraining run, or "random".
+        seed: of the actor, and of the weights of a random encoder.
         asked: "play": what is imitated, "updates" and "episodes".
         out: file that keeps the result.
 
@@ -51,7 +52,7 @@ def imitate(encoder: str, asked: dict[str, Any], out: str) -> dict[str, Any]:
     from goalsight.base.runs import Run
     from goalsight.envs.config import EnvConfig
 
-    run, folder = Run.open(Path(encoder)), Path(out).with_suffix("")
+    folder = Path(out).with_suffix("")
     shutil.rmtree(folder, ignore_errors=True)  # one that was stopped
     train(
         Train(
@@ -59,7 +60,7 @@ def imitate(encoder: str, asked: dict[str, Any], out: str) -> dict[str, Any]:
             algorithm="bc",
             data=(Path(asked["play"]),),
             encoder=encoder,
-            seed=run.config["seed"],
+            seed=seed,
             steps=asked["updates"],
             eval_every=asked["updates"],
             eval_episodes=asked["episodes"],

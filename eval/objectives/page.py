@@ -10,7 +10,7 @@ from goalsight.eval.objectives.analysis import DEFAULT, SCORE, SUCCESS, said_rat
 from goalsight.eval.reports import page
 from goalsight.eval.reports.plots import Series, line_plot
 
-ACROSS = "floating-point operations"
+ACROSS, UNLEARNT = "floating-point operations", "random encoder"
 
 
 def render(result: Mapping[str, Any]) -> str:
@@ -32,16 +32,23 @@ def curves_plot(result: Mapping[str, Any]) -> str:
     """What is told over operations, after each objective, with intervals over seeds, in SVG text."""
     curves = result["curves"]
     series = _series(curves)
-    lowest, highest = (function(p["flops"] for c in curves.values() for p in c) for function in (min, max))
     for name, row in result["references"].items():
-        series.append(Series(name, [lowest, highest], [row["mean_told"]] * 2, dashed=True))
+        series.append(Series(name, _ends(curves), [row["mean_told"]] * 2, dashed=True))
     return line_plot(series, x_label=ACROSS, y_label="told", logarithmic=True, width=860, height=460)
 
 
 def control_plot(result: Mapping[str, Any]) -> str:
     """Success of those who imitate from each objective's encoders, over floating-point operations, in SVG text."""
-    series = _series(result["control"]["curves"])
+    curves, random = result["control"]["curves"], result["control"]["random"]
+    series = _series(curves)
+    if random is not None:
+        series.append(Series(UNLEARNT, _ends(curves), [random["value"]] * 2, dashed=True))
     return line_plot(series, x_label=ACROSS, y_label=SUCCESS, logarithmic=True, width=860, height=460)
+
+
+def _ends(curves: Mapping[str, Any]) -> list[float]:
+    flops = [point["flops"] for curve in curves.values() for point in curve]
+    return [min(flops), max(flops)]
 
 
 def _series(curves: Mapping[str, Any]) -> list[Series]:
@@ -123,6 +130,8 @@ def _control(result: Mapping[str, Any]) -> str:
         [name, f"{curve[-1]['flops']:.2g}", span(curve[-1])]
         for name, curve in sorted(control["curves"].items(), key=lambda item: -item[1][-1]["value"])
     ]
+    if control["random"] is not None:
+        lines.append([UNLEARNT, "0", span(control["random"])])
     related = [[factor, span(found)] for factor, found in control["goes_with"].items()]
     asked = judged[0]["asked"]
     return page.section(
