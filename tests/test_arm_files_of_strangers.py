@@ -83,6 +83,37 @@ def test_what_is_no_mjcf_is_refused(folder: Path, text: str, says: str) -> None:
         check_references(folder / "arm.xml", folder)
 
 
+@pytest.mark.parametrize(
+    "element",
+    [
+        '<asset><hfield name="h" nrow="100000" ncol="100000" size="1 1 1 1"/></asset>',
+        '<asset><texture name="t" type="2d" builtin="flat" width="60000" height="60000"/></asset>',
+        '<worldbody><body name="b"><flexcomp name="f" type="grid" count="1000 1000 1000"/></body></worldbody>',
+        '<worldbody><replicate count="200"><replicate count="200"><site/></replicate></replicate></worldbody>',
+        '<worldbody><camera name="c" resolution="1e5 1e5"/></worldbody>',
+        '<sensor><user dim="1000000000"/></sensor>',
+        '<size memory="100G"/>',
+        '<include file="inner.xml"/>',
+    ],
+)
+def test_what_would_fill_the_memory_is_refused_before_mujoco_makes_it(folder: Path, element: str) -> None:
+    (folder / "inner.xml").write_text('<mujoco><size memory="2T"/></mujoco>')
+    (folder / "arm.xml").write_text(f"<mujoco>{element}</mujoco>")
+    with pytest.raises(UserError, match=r"at most .* may be") as refused:
+        check_references(folder / "arm.xml", folder)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_arms_ask_for_is_granted(folder: Path) -> None:
+    text = """<mujoco><size memory="64M"/><asset><texture name="t" builtin="flat" width="4096" height="4096"/></asset>
+    <worldbody><replicate count="12"><geom size="1"/></replicate><camera resolution="640 480"/></worldbody></mujoco>"""
+    (folder / "arm.xml").write_text(text)
+    check_references(folder / "arm.xml", folder)
+    (folder / "arm.xml").write_text('<mujoco><size memory="lots"/><texture width="a" height="1e400"/></mujoco>')
+    with pytest.raises(UserError, match="at most"):
+        check_references(folder / "arm.xml", folder)
+
+
 @pytest.mark.parametrize("trusted", [False, True])
 @pytest.mark.parametrize(
     ("arm", "other"),

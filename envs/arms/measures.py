@@ -34,7 +34,7 @@ def _compile(arm: Arm) -> "mujoco.MjModel":
     spec.attach(arm.load(), frame=spec.worldbody.add_frame(pos=arm.mount), prefix=arm.prefix)
     try:
         return spec.compile()
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # the latter where memory does not suffice
         raise UserError(f"{arm.mjcf}: {' '.join(str(error).split())}") from error
 
 

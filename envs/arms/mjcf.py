@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from importlib import resources
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.parsers import expat
@@ -16,6 +17,18 @@ SCENE = "scenes/tabletop.xml"  # in `goalsight.assets`
 FOLDERS = ("meshdir", "texturedir", "assetdir")  # attributes of <compiler> in which files are looked for
 MODELS = ("include", "model")  # elements that name further MJCF files
 DEEPEST, MOST_FILES = 20, 200  # MJCF files that hold each other
+
+# What a line of a stranger's file can ask MuJoCo to make up: by element, numbers that multiply, and how many at most.
+AMOUNTS: dict[str, tuple[tuple[str, ...], int]] = {
+    "hfield": (("nrow", "ncol"), 1 << 24),
+    "texture": (("width", "height"), 1 << 26),
+    "flexcomp": (("count",), 100_000),
+    "camera": (("resolution",), 1 << 24),
+    "user": (("dim",), 1_000_000),
+    "size": (("memory",), 1 << 30),
+    "replicate": (("count",), 10_000),
+}
+UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50, "E": 1 << 60}  # of memory
 
 Elements = list[tuple[str, dict[str, str]]]
 Node = tuple[Path, Path]  # a main file, and it or one that it includes
@@ -44,7 +57,7 @@ def load_file(path: Path, folder: Path, *, trusted: bool = False) -> "mujoco.MjS
     check_references(path, None if trusted else folder)
     try:
         return mujoco.MjSpec.from_file(str(path))
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # the latter where memory does not suffice
         raise UserError(f"{path}: {' '.join(str(error).split())}") from error
 
 
@@ -70,6 +83,9 @@ def check_references(path: Path, folder: Path | None) -> None:
 def _check_references(path: Path, folder: Path | None) -> None:
     folder = None if folder is None else folder.resolve()
     models = _read_all(path, folder)
+    if folder is not None:
+        for included in models.values():
+            _check_amounts(included)
     held: dict[Node, list[Node]] = {}
     for main, included in models.items():
         for file, tag, name, places in _references(main, included):
@@ -85,6 +101,28 @@ def _check_references(path: Path, folder: Path | None) -> None:
                 raise UserError(f'{file}: <{tag}> names "{name}", which does not exist')
             held.setdefault((main, file), []).extend((main if tag == "include" else at, at) for at in there)
     _weigh((_located(path), _located(path)), held, (), {})
+
+
+def _check_amounts(included: dict[Path, Elements]) -> None:
+    """Refuse a model of which a few words would fill the memory; copies may lie in copies, so they all multiply."""
+    copies = 1.0
+    for file, elements in included.items():
+        for tag, attributes in elements:
+            names, most = AMOUNTS.get(tag, ((), 0))
+            asked = prod(_amount(word) for name in names for word in attributes.get(name, "").split())
+            if tag == "replicate":
+                asked = copies = copies * max(asked, 1.0)
+            if asked > most > 0:
+                raise UserError(f"{file}: <{tag}> asks for {asked:.3g} by {' x '.join(names)}; at most {most:,} may be")
+
+
+def _amount(word: str) -> float:
+    """A number, of bytes perhaps; 1 where there is none: MuJoCo says what is wrong with it."""
+    unit = UNITS.get(word[-1:].upper(), 1)
+    try:
+        return abs(float(word[:-1] if unit > 1 else word)) * unit
+    except ValueError:
+        return 1.0
 
 
 def _read_all(path: Path, folder: Path | None) -> dict[Path, dict[Path, Elements]]:
