@@ -120,7 +120,9 @@ def with_earlier(rows: Table, task: str) -> Table:
 
 def ratios(found: Comparison) -> list[str]:
     """Return the sentences of `ratio`: agents that watch, beside each kind of agent without video."""
-    pairs = [(watching, without) for watching in ("expert-2500", "points-1000") for without in WITHOUT]
+    arms = {group.name.removeprefix(GROUP) for group in found.groups}
+    usual = [arm for arm in ("expert-2500", "points-1000") if NAMES[arm] in arms] or ["random-1000"]
+    pairs = [(watching, without) for watching in usual for without in WITHOUT]
     return [sentence for ours, theirs in pairs if (sentence := ratio(found, ours, theirs)) is not None]
 
 

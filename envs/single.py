@@ -23,6 +23,7 @@ class GoalEnv(gym.Env[Obs, NDArray[np.float32]]):
 
     def __init__(self, task: Any = "reach", arm: Any = "panda", **kwargs: Any) -> None:
         """See `GoalVectorEnv`."""
+        self._given = {"task": task, "arm": arm, **kwargs}
         kwargs = {"num_threads": 1} | kwargs
         self.vector = GoalVectorEnv(task, arm, 1, max_episode_steps=ENDLESS, autoreset_mode="disabled", **kwargs)
         self.render_mode = self.vector.render_mode
@@ -48,6 +49,31 @@ class GoalEnv(gym.Env[Obs, NDArray[np.float32]]):
             raise UserError(f"an action must have shape {self.action_space.shape}, got {action.shape}")
         obs, reward, _, truncated, info = self.vector.step(action[None])
         return _row(obs), float(reward[0]), False, bool(truncated[0]), _scalars(info)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """See `GoalVectorEnv.__getstate__`."""
+        return self._given
+
+    def __setstate__(self, given: dict[str, Any]) -> None:
+        """Make it."""
+        self.__init__(**given)  # type: ignore[misc]
+
+    def compute_terminated(self, achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
+        """Whether an episode ends where this was achieved and that was asked for, as Gymnasium-Robotics has it: never.
+
+        Args:
+            achieved_goal: (..., G).
+            desired_goal: (..., G).
+            info: not needed.
+
+        Returns:
+            False, or bool (...) for several.
+        """
+        return np.zeros(np.shape(achieved_goal)[:-1], bool)[()]
+
+    def compute_truncated(self, achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
+        """Whether it is cut off, likewise: never, but by the time limit, which does not depend on goals."""
+        return self.compute_terminated(achieved_goal, desired_goal, info)
 
     def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
         """See `GoalVectorEnv.compute_reward`."""

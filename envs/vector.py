@@ -103,6 +103,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         Raises:
             UserError: a name that does not exist, or a number out of range.
         """
+        self._given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         factors, chosen_aids = factors_of(vary), aids_of(aids)
         self.autoreset_mode = mode_of(autoreset_mode)
         config = EnvConfig(
@@ -138,6 +139,14 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             self.pictures.check(name)
         self._make_observations()
         self._kind = self._describe(config, factors)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What it was made from: a copy, or what is unpickled, is made alike and not yet reset."""
+        return self._given
+
+    def __setstate__(self, given: dict[str, Any]) -> None:
+        """Make it."""
+        self.__init__(**given)  # type: ignore[misc]  # simulations cannot be copied; `snapshot` keeps their state
 
     def _name_parts(self, config: EnvConfig) -> None:
         """Name what the simulator is made of, and what of the configuration matters later."""
@@ -375,7 +384,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             obs |= {channel.frame: channel.observe(seen, ids), channel.goal: self._goals[channel.goal]}
         if self.privileged:
             obs["state"] = seen.state[ids]
-        return obs
+        return {key: obs[key] for key in self.single_observation_space}
 
     def _sensed(self, seen: Observed) -> NDArray[np.float32]:
         """What `observation` holds, (N, K)."""
