@@ -176,7 +176,8 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         size = sum(int(np.prod(one.space.shape)) for one in self.channels if isinstance(one, Image))
         check_memory(f"a batch of {count:,} with pixels", PICTURES * count * size, "take fewer, or smaller ones")
         self._goals = {one.goal: np.zeros((count, *one.space.shape), one.space.dtype) for one in self.channels}
-        self.single_observation_space = spaces_of(stage, self.channels)
+        seen = spaces_of(stage, self.channels)
+        self._keys, self.single_observation_space = tuple(seen), seen
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, (self.sim.action_size,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, count)
         self.action_space = batch_space(self.single_action_space, count)
@@ -384,7 +385,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             obs |= {channel.frame: channel.observe(seen, ids), channel.goal: self._goals[channel.goal]}
         if self.privileged:
             obs["state"] = seen.state[ids]
-        return {key: obs[key] for key in self.single_observation_space}
+        return {key: obs[key] for key in self._keys}
 
     def _sensed(self, seen: Observed) -> NDArray[np.float32]:
         """What `observation` holds, (N, K)."""
