@@ -32,6 +32,8 @@ class Config:
     """Print JSON."""
     names: tuple[str, ...] = field(default_factory=tuple)
     """Anything."""
+    most: int | None = None
+    """Or nothing."""
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -91,13 +93,28 @@ def test_options_reach_the_command(command, capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize(
+    ("word", "number"), [("1e5", 100_000), ("2.5E3", 2500), ("3.0", 3), ("12345678901234567890", 12345678901234567890)]
+)
+def test_whole_floats_are_integers(word: str, number: int, command) -> None:
+    seen = []
+    command(seen.append)
+    assert cli.run(["try", "--steps", word, "--most", word]) == 0
+    assert seen == [Config(steps=number, most=number)]
+    assert type(seen[0].steps) is int
+
+
+@pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (
             ["--stesp", "7"],
             "Unrecognized options: --stesp, 7; did you mean --steps?; see `goalsight try --help`",
         ),
-        (["--steps", "many"], "Error parsing --steps: invalid literal for int() with base 10: 'many'; see"),
+        (["--steps", "many"], "Error parsing --steps: many is no whole number; see"),
+        (["--steps", "1.5"], "Error parsing --steps: 1.5 is no whole number; see"),
+        (["--steps", "1e400"], "Error parsing --steps: 1e400 is no whole number; see"),
+        (["--most", "many"], "--most takes INT, got many; see"),
+        (["--total_timesteps=7"], "Unrecognized options: --total_timesteps=7; here --total-timesteps is --steps; see"),
         (
             ["--obs", "pixel"],
             "invalid choice 'pixel' for argument '--obs'. Expected one of ('state', 'pixels'); see",

@@ -41,6 +41,33 @@ REFUSALS = (
 MOST_SEED = 2**31
 TOGETHER = ("pretrain",)  # what several processes of torchrun do as one
 
+# What stable-baselines3, its zoo, CleanRL and others call an option, and what it is called here.
+ELSEWHERE = {
+    "--algo": "--algorithm",
+    "--capture-video": "goalsight record RUN",
+    "--cuda": "--device cuda",
+    "--env-id": "--env",
+    "--env-name": "--env",
+    "--epochs": "--steps",
+    "--eval-freq": "--eval-every",
+    "--exp-name": "--out",
+    "--learning-starts": "--warmup",
+    "--log-dir": "--out",
+    "--lr": "--learning-rate",
+    "--max-steps": "--steps",
+    "--n-envs": "--num-envs",
+    "--n-eval-episodes": "--eval-episodes",
+    "--n-timesteps": "--steps",
+    "--net-arch": "--hidden",
+    "--num-timesteps": "--steps",
+    "--output-dir": "--out",
+    "--tensorboard-log": "--track tensorboard",
+    "--total-timesteps": "--steps",
+    "--train-steps": "--steps",
+    "--wandb": "--track wandb",
+    "--wandb-project-name": "--track wandb",
+}
+
 COMMANDS = {
     "demo": Command("goalsight.commands.demo", "Demo", "demo", "all in one: play, encoder, agent, evaluation, video"),
     "envs": Command("goalsight.commands.listing", "Envs", "list_envs", "list environment ids, arms and tasks"),
@@ -231,12 +258,52 @@ def _parse(config: type, program: str, arguments: list[str]) -> Any:
         with (
             contextlib.nullcontext() if asks_help else _columns(10_000),
             contextlib.redirect_stderr(complaint),
+            _whole_numbers(),
         ):
             return tyro.cli(config, prog=program, args=arguments)
     except SystemExit as leaving:
         if not leaving.code:
             return None
-        raise UserError(f"{_unboxed(complaint.getvalue())}; see `{program} --help`") from None
+        known = "".join(f"; here {word} is {ELSEWHERE[word]}" for word in map(_dashed, arguments) if word in ELSEWHERE)
+        raise UserError(f"{_unboxed(complaint.getvalue())}{known}; see `{program} --help`") from None
+
+
+def _dashed(word: str) -> str:
+    return word.partition("=")[0].replace("_", "-")
+
+
+def _whole(number: float) -> int:
+    if not number.is_integer():
+        raise ValueError(number)
+    return int(number)
+
+
+@contextlib.contextmanager
+def _whole_numbers() -> Iterator[None]:
+    """Take 1e5 for an integer where one is asked for."""
+    from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+    def whole(words: list[str]) -> int:
+        with contextlib.suppress(ValueError, OverflowError):
+            return int(words[0]) if words[0].strip("+-").isdigit() else _whole(float(words[0]))
+        raise ValueError(f"{words[0]} is no whole number")
+
+    registry = ConstructorRegistry()
+
+    @registry.primitive_rule
+    def _rule(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[int] | None:
+        if kind.type is not int:
+            return None
+        return PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="INT",
+            instance_from_str=whole,
+            is_instance=lambda value: isinstance(value, int) and not isinstance(value, bool),
+            str_from_instance=lambda value: [str(value)],
+        )
+
+    with registry:
+        yield
 
 
 @contextlib.contextmanager
@@ -269,5 +336,11 @@ def _unboxed(box: str) -> str:
     for section in body[1:]:
         if section[:1] == ["Perhaps you meant:"] and len(section) > 1:
             message += f"; did you mean {section[1].split()[0]}?"
+    # Of an option that may be left out, each kind's own complaint follows; what was asked for and what came is enough.
+    message = re.sub(
+        r"^Error parsing (\S+): no type matching (?:\{None\}\|)?(\S+) could be instantiated from \['(.*?)'\].*",
+        r"\1 takes \2, got \3",
+        message,
+    )
     # A check of a whole dataclass names it, which means nothing to the user.
     return re.sub(r"^Error parsing \w+: ", "", message).rstrip(".")
