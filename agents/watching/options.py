@@ -39,7 +39,7 @@ class Watching:
     least_explained: float = 0.5
     """Labels are believed where the inverse model explains at least this share of the variance of the arm's own
     actions, in the middle one of the episodes of play held out."""
-    most_doubt: float = 2.0
+    most_doubt: float = 1.6
     """Labels are believed where the members of the inverse model disagree on the video at most so many times as much
     as on held-out play."""
 
