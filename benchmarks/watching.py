@@ -72,6 +72,7 @@ class Arm:
     encoder: Literal["random", "points"] = "random"  # points: pretrained on the video, before it is imitated
     watching: Watching = USUAL
     vary: tuple[str, ...] = ()  # what looks otherwise in every episode: of the video, of training, and when judged
+    frozen: bool = False  # sees the encoder's frozen tokens or points; the video is for the encoder alone
 
     @property
     def recording(self) -> tuple[str, int, str, str, tuple[str, ...]]:
@@ -97,6 +98,8 @@ ARMS = {
     "random-1000": Arm("expert", 1000, "few", watching=FEW_RANDOM),
     "points-1000-varied": Arm("expert", 1000, "few", encoder="points", watching=FEWER, vary=LOOKS),
     "random-1000-varied": Arm("expert", 1000, "few", watching=FEWER_RANDOM, vary=LOOKS),
+    "frozen-points-1000": Arm("expert", 1000, "alone", encoder="points", frozen=True),
+    "frozen-random": Arm(length="alone", frozen=True),
     "points-1000-true": Arm("expert", 1000, "few", encoder="points", watching=FEW, labels="true"),
     "points-1000-random-labels": Arm("expert", 1000, "few", encoder="points", watching=FEW, labels="random"),
     "points-1000-shuffled": Arm("shuffled", 1000, "few", encoder="points", watching=FEW),
@@ -295,12 +298,13 @@ def trained(name: str, seed: int, config: WatchingWorth) -> Path:
     arm = ARMS[name]
     video = None if arm.shows == "nothing" else video_of(arm, config.env, seed, config.runs / "videos")
     out = config.runs / f"{config.task}-{name}-{seed}"
-    pixels: dict[str, Any] = {"encoder": "random", "eyes": "estimates"} if arm.obs == "pixels" else {}
+    eyes = "tokens" if arm.frozen else "estimates"
+    pixels: dict[str, Any] = {"encoder": "random", "eyes": eyes} if arm.obs == "pixels" else {}
     if arm.encoder == "points" and video is not None:
         pixels["encoder"] = str(pretrained(video, seed, config.runs / f"{config.task}-{name}-{seed}-encoder"))
     asked = Train(
         EnvConfig(config.env, obs=arm.obs, vary=arm.vary),
-        video=() if video is None else (video,),
+        video=() if video is None or arm.frozen else (video,),
         watching=arm.watching,
         seed=seed,
         steps=LENGTHS[config.task][arm.length],
@@ -321,13 +325,16 @@ def asked_of(name: str, config: WatchingWorth) -> dict[str, Any]:
     """All that makes the runs of an arm what they are."""
     arm = ARMS[name]
     how = arm.watching
-    watching: dict[str, Any] = {} if arm.obs == "state" else {"estimator_updates": how.estimator_updates}
-    if arm.shows != "nothing":
+    estimates = arm.obs == "pixels" and not arm.frozen
+    watching: dict[str, Any] = {"estimator_updates": how.estimator_updates} if estimates else {}
+    if arm.shows != "nothing" and estimates:
         watching |= {"cloning": how.cloning, "rounds": how.rounds, "inverse_updates": how.inverse_updates}
     if arm.length.startswith("few"):
         watching |= {"play": how.play, "attempts": how.attempts, "encoder": arm.encoder}
     if arm.encoder == "points":
         watching["pretraining"] = PRETRAINING
+    if arm.frozen:
+        watching |= {"eyes": "tokens", "encoder": arm.encoder}
     if arm.vary:
         watching["vary"] = list(arm.vary)
     return {

@@ -42,6 +42,8 @@ NAMES = {
     "random-1000": "watched 1,000, random encoder",
     "points-1000-varied": "pretrained on 1,000 of varied looks",
     "random-1000-varied": "watched 1,000 of varied looks, random encoder",
+    "frozen-points-1000": "no video but for frozen points",
+    "frozen-random": "no video, frozen random tokens",
     "points-1000-true": "pretrained on 1,000, true actions",
     "points-1000-random-labels": "pretrained on 1,000, random actions",
     "points-1000-shuffled": "pretrained on 1,000, frames shuffled",
