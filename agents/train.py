@@ -41,8 +41,8 @@ class Train:
     watching: Watching = field(default_factory=Watching)
     """How silent video is learnt from, and how the estimates of --eyes are learnt."""
     eyes: Literal["tokens", "estimates"] | None = None
-    """What the actor gets from images: the encoder's tokens (of one that finds points, where these lie), or estimates of
-    the state, learnt from its own play. Estimates with --video, otherwise tokens, unless given."""
+    """What the actor gets from images: the encoder's tokens (of one that finds points, where these lie), or estimates
+    of the state, learnt from its own play. Estimates with --video, otherwise tokens, unless given."""
     encoder: str | None = None
     """A pretraining run, "random" (untrained and frozen) or "none" (state only); "random" for pixels
     and "none" for state unless given."""
