@@ -32,9 +32,7 @@ class MinariPlay:
         content_hash: sha256 of what is read.
     """
 
-    def __init__(
-        self, columns: Mapping[str, NDArray[np.float32]], lengths: NDArray[np.intp], content_hash: str
-    ) -> None:
+    def __init__(self, columns: Mapping[str, Floats], lengths: NDArray[np.intp], content_hash: str) -> None:
         self.columns, self.episode_lengths, self.content_hash = dict(columns), lengths, content_hash
 
     @staticmethod

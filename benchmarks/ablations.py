@@ -29,12 +29,12 @@ from goalsight.eval.objectives.pieces import piece
 from goalsight.pretrain.objectives.masked import Masked
 from goalsight.pretrain.train import Pretrain
 
-AIMLESS = Mix(push=0.0, grasp=0.0, expert=0.0, wander=0.0, random=1.0)
+RANDOM = Mix(push=0.0, grasp=0.0, expert=0.0, wander=0.0, random=1.0)
 PLAY, REAL = "play", "real video"
 RECORDED: dict[str, tuple[str, Mix, int]] = {  # arm, behaviour, seed; judges' recordings have seeds of their own
     PLAY: ("panda", Mix(), 7),
     "expert": ("panda", SKILLED, 100_007),
-    "random actions": ("panda", AIMLESS, 200_007),
+    "random actions": ("panda", RANDOM, 200_007),
     "other arm": ("ur5e", Mix(), 300_007),
     "asked": ("panda", Mix(), 400_007),
     "imitated": ("panda", SKILLED, 500_007),

@@ -22,8 +22,9 @@ from watching_doses import DOSES
 from watching_summary import with_earlier, write
 
 from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
-from goalsight.agents.collecting.play import SKILLED, Mix
+from goalsight.agents.collecting.play import SKILLED
 from goalsight.agents.train import Train, train
+from goalsight.agents.watching.experience import UNSKILLED
 from goalsight.agents.watching.inverse import InverseModel
 from goalsight.agents.watching.options import Watching
 from goalsight.base.errors import UserError, choose
@@ -43,7 +44,6 @@ from goalsight.eval.evaluate import Eval, evaluate
 from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
 from goalsight.pretrain.train import Pretrain, pretrain
 
-AIMLESS = Mix(push=0.0, grasp=0.0, expert=0.0, wander=0.6, random=0.4)
 VIDEO_SEED, VIDEO_SEEDS = 3_000_000, 10_000  # of the videos: one each for the agents' seeds
 
 
@@ -186,7 +186,7 @@ def recorded(arm: Arm, env: str, seed: int, folder: Path) -> Path:
                 steps=training.horizon or 50,
                 frames=arm.episodes * (training.horizon or 50),
                 seed=VIDEO_SEED + VIDEO_SEEDS * seed,
-                mix=AIMLESS if arm.shows == "aimless" else SKILLED,
+                mix=UNSKILLED if arm.shows == "aimless" else SKILLED,
                 film=0,
                 out=out,
             )

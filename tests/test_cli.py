@@ -114,6 +114,7 @@ def test_whole_floats_are_integers(word: str, number: int, command) -> None:
         (["--steps", "1.5"], "Error parsing --steps: 1.5 is no whole number; see"),
         (["--steps", "1e400"], "Error parsing --steps: 1e400 is no whole number; see"),
         (["--most", "many"], "--most takes INT, got many; see"),
+        (["--names", "--lr", "3"], "Unrecognized options: --lr, 3; here --lr is --learning-rate; see"),
         (["--total_timesteps=7"], "Unrecognized options: --total_timesteps=7; here --total-timesteps is --steps; see"),
         (
             ["--obs", "pixel"],

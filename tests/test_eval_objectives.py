@@ -108,7 +108,8 @@ def test_a_whole_comparison_goes_on_where_it_stopped(tmp_path, capsys):
     assert [row["control"]["asked"]["episodes"] for row in result["rows"]] == [4, 4]
     assert not (tmp_path / "out" / "masked" / "2e+10-0-control").exists(), "actors are not kept"
     assert set(result["control"]["curves"]) == {"masked", "points"}
-    assert 0 <= result["control"]["random"]["value"] <= 1
+    alone = json.loads((tmp_path / "out" / "random" / "untrained-0-control.json").read_text())
+    assert result["control"]["random"]["value"] == alone["success"] / 4
     assert all(abs(row["flops"] / 2e10 - 1) < 1 for row in result["rows"]), "a step or so more"
     assert set(result["references"]) == {"random encoder", "pixels 16x16"}
     page = (tmp_path / "out" / "objectives.html").read_text()

@@ -73,15 +73,12 @@ def compare_objectives(config: CompareObjectives) -> Path | int:
         UserError: what was asked for does not exist, or the folder holds another comparison.
     """
     from goalsight.agents.many import seeds_of
-    from goalsight.base.files import atomic_write_json, atomic_write_text
     from goalsight.base.interruption import stopped_by
-    from goalsight.base.provenance import provenance
     from goalsight.base.run_folders import fresh_folder
     from goalsight.base.run_groups import run_group
     from goalsight.base.workers import workers_of
     from goalsight.eval.objectives.analysis import analyse, table
     from goalsight.eval.objectives.control import check_control
-    from goalsight.eval.objectives.page import control_plot, curves_plot, render
     from goalsight.eval.objectives.pieces import references
     from goalsight.eval.probes.probe import open_labelled
     from goalsight.pretrain.objectives import OBJECTIVES
@@ -107,13 +104,22 @@ def compare_objectives(config: CompareObjectives) -> Path | int:
         }
         if rows:
             result |= analyse(rows, pieces.unlearnt())
-            atomic_write_json(folder / RESULT, result | provenance())
-            atomic_write_text(folder / PAGE, render(result))
-            atomic_write_text(folder / PICTURE, curves_plot(result))
-            if result["control"]["curves"]:
-                atomic_write_text(folder / IN_CONTROL, control_plot(result))
+            _publish(result, folder)
     print(json.dumps(result, default=str) if config.json else f"{table(result)}\n{folder / PAGE}")
     return folder if rows and (not failed or stopped_by()) else 1
+
+
+def _publish(result: dict[str, Any], folder: Path) -> None:
+    """Write the result, its page and its pictures."""
+    from goalsight.base.files import atomic_write_json, atomic_write_text
+    from goalsight.base.provenance import provenance
+    from goalsight.eval.objectives.page import control_plot, curves_plot, render
+
+    atomic_write_json(folder / RESULT, result | provenance())
+    atomic_write_text(folder / PAGE, render(result))
+    atomic_write_text(folder / PICTURE, curves_plot(result))
+    if result["control"]["curves"]:
+        atomic_write_text(folder / IN_CONTROL, control_plot(result))
 
 
 class _Pieces:

@@ -264,12 +264,15 @@ def _parse(config: type, program: str, arguments: list[str]) -> Any:
     except SystemExit as leaving:
         if not leaving.code:
             return None
-        known = "".join(f"; here {word} is {ELSEWHERE[word]}" for word in map(_dashed, arguments) if word in ELSEWHERE)
-        raise UserError(f"{_unboxed(complaint.getvalue())}{known}; see `{program} --help`") from None
+        said = _unboxed(complaint.getvalue())
+        raise UserError(f"{said}{_known_elsewhere(said)}; see `{program} --help`") from None
 
 
-def _dashed(word: str) -> str:
-    return word.partition("=")[0].replace("_", "-")
+def _known_elsewhere(said: str) -> str:
+    """Return how options that are not known here are called here, where others call them so."""
+    unknown = re.findall(r"--[\w-]+", said) if said.startswith("Unrecognized options") else []
+    words = [word.replace("_", "-") for word in unknown]
+    return "".join(f"; here {word} is {ELSEWHERE[word]}" for word in words if word in ELSEWHERE)
 
 
 def _whole(number: float) -> int:
