@@ -47,7 +47,7 @@ from goalsight.pretrain.train import Pretrain, pretrain
 VIDEO_SEED, VIDEO_SEEDS = 3_000_000, 10_000  # of the videos: one each for the agents' seeds
 
 
-Length = Literal["watching", "with trial", "alone", "few", "few with trial"]
+Length = Literal["watching", "with trial", "alone", "half alone", "few", "few with trial"]
 # What was registered first has the inverse model's updates of then; since 2026-11-29 a third of them is usual.
 USUAL = replace(Watching().settled(points=False), inverse_updates=3000)
 # Few steps of its own: the estimator of a random encoder gets four times the updates, as many as pretraining takes.
@@ -98,8 +98,8 @@ ARMS = {
     "random-1000": Arm("expert", 1000, "few", watching=FEW_RANDOM),
     "points-1000-varied": Arm("expert", 1000, "few", encoder="points", watching=FEWER, vary=LOOKS),
     "random-1000-varied": Arm("expert", 1000, "few", watching=FEWER_RANDOM, vary=LOOKS),
-    "frozen-points-1000": Arm("expert", 1000, "alone", encoder="points", frozen=True),
-    "frozen-random": Arm(length="alone", frozen=True),
+    "frozen-points-1000": Arm("expert", 1000, "half alone", encoder="points", frozen=True),
+    "frozen-random": Arm(length="half alone", frozen=True),
     "points-1000-true": Arm("expert", 1000, "few", encoder="points", watching=FEW, labels="true"),
     "points-1000-random-labels": Arm("expert", 1000, "few", encoder="points", watching=FEW, labels="random"),
     "points-1000-shuffled": Arm("shuffled", 1000, "few", encoder="points", watching=FEW),
@@ -114,10 +114,38 @@ ARMS = {
 # Environment steps in all. Watching alone takes 192 + 3 x 128 episodes, of 40 steps each in Push, 50 in PickPlace and
 # Drawer, 150 in Stack2; few are 3 x 48 episodes.
 LENGTHS: dict[str, dict[Length, int]] = {
-    "push": {"watching": 23_200, "with trial": 40_000, "alone": 100_000, "few": 5_800, "few with trial": 20_000},
-    "pick_place": {"watching": 29_000, "with trial": 45_000, "alone": 150_000, "few": 7_300, "few with trial": 25_000},
-    "drawer": {"watching": 29_000, "with trial": 45_000, "alone": 60_000, "few": 7_300, "few with trial": 25_000},
-    "stack2": {"watching": 87_000, "with trial": 120_000, "alone": 120_000, "few": 22_000, "few with trial": 60_000},
+    "push": {
+        "watching": 23_200,
+        "with trial": 40_000,
+        "alone": 100_000,
+        "half alone": 50_000,
+        "few": 5_800,
+        "few with trial": 20_000,
+    },
+    "pick_place": {
+        "watching": 29_000,
+        "with trial": 45_000,
+        "alone": 150_000,
+        "half alone": 75_000,
+        "few": 7_300,
+        "few with trial": 25_000,
+    },
+    "drawer": {
+        "watching": 29_000,
+        "with trial": 45_000,
+        "alone": 60_000,
+        "half alone": 30_000,
+        "few": 7_300,
+        "few with trial": 25_000,
+    },
+    "stack2": {
+        "watching": 87_000,
+        "with trial": 120_000,
+        "alone": 120_000,
+        "half alone": 60_000,
+        "few": 22_000,
+        "few with trial": 60_000,
+    },
 }
 
 
