@@ -19,6 +19,7 @@ from reporting import RESULTS, Rows, apart, markdown_table, provenance, shared_s
 
 from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
 from goalsight.agents.collecting.play import SKILLED, Mix
+from goalsight.agents.watching.experience import UNSKILLED
 from goalsight.base.errors import UserError, choose
 from goalsight.base.files import to_json
 from goalsight.base.interruption import interrupted, stopped_by
@@ -30,12 +31,14 @@ from goalsight.pretrain.objectives.masked import Masked
 from goalsight.pretrain.train import Pretrain
 
 RANDOM = Mix(push=0.0, grasp=0.0, expert=0.0, wander=0.0, random=1.0)
-PLAY, REAL = "play", "real video"
+PLAY, REAL, SOUGHT = "play", "real video", "rare goals"
 RECORDED: dict[str, tuple[str, Mix, int]] = {  # arm, behaviour, seed; judges' recordings have seeds of their own
     PLAY: ("panda", Mix(), 7),
     "expert": ("panda", SKILLED, 100_007),
     "random actions": ("panda", RANDOM, 200_007),
     "other arm": ("ur5e", Mix(), 300_007),
+    SOUGHT: ("panda", Mix(), 600_007),  # by the agent that is named
+    "aimless": ("panda", UNSKILLED, 700_007),
     "asked": ("panda", Mix(), 400_007),
     "imitated": ("panda", SKILLED, 500_007),
 }
@@ -63,6 +66,8 @@ CHANGES = {
     "tokeniser local": Change({"tokeniser": "local"}),
     "of the expert": Change({}, ("expert",)),
     "of random actions": Change({}, ("random actions",)),
+    "of unskilled play": Change({}, ("aimless",)),
+    "of an agent that seeks rare goals": Change({}, (SOUGHT,)),
     "of another arm": Change({}, ("other arm",)),
     "of real video": Change({}, (REAL,)),
     "of play and real video": Change({}, (PLAY, REAL)),
@@ -93,6 +98,8 @@ class Ablations:
     """Episodes by which each imitation is judged."""
     real: Path | None = None
     """Folder of real video; without one the changes that need it are left out."""
+    seeker: Path | None = None
+    """A train run whose agent seeks rare goals; without one the change that needs it is left out."""
     runs: Path = Path("runs/ablations")
     """Where recordings and encoders are kept."""
     out: Path = RESULTS / "ablations.json"
@@ -110,8 +117,8 @@ def recorded(name: str, config: Ablations) -> Path:
     frames = {"imitated": 50 * config.episodes, "asked": 2 * config.asked}.get(name, config.frames)
     path = config.runs / f"{config.task}-{name.replace(' ', '-')}-{frames}"
     if not path.exists():
-        env = PlayEnv(id_of(arm, TASKS[config.task]))
-        collect(Collect(env=env, frames=frames, seed=seed, mix=mix, film=0, out=path))
+        env, seek = PlayEnv(id_of(arm, TASKS[config.task])), config.seeker if name == SOUGHT else None
+        collect(Collect(env=env, frames=frames, seed=seed, mix=mix, seek=seek, film=0, out=path))
     return path
 
 
@@ -158,9 +165,10 @@ def report(rows: Sequence[dict[str, Any]]) -> str:
 def main(config: Ablations) -> None:
     """Measure what is missing, and write what all of it says."""
     result = Rows(config.out)
+    needed = ((REAL, config.real), (SOUGHT, config.seeker))
     for seed in config.seeds:
         for name in config.changes:
-            if REAL in CHANGES[name].data and config.real is None:
+            if any(given is None and kind in CHANGES[name].data for kind, given in needed):
                 continue
             asked = {"arm": name, "seed": seed, "flops": config.flops, "task": config.task, "judged": config.judged}
             if not result.lacks(asked, "arm", "seed"):

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import tyro
 
 from goalsight.agents.collecting.exporting import check_format, export_store
 from goalsight.agents.collecting.film import film_store
 from goalsight.agents.collecting.play import Mix, Play
-from goalsight.agents.collecting.recorder import Recorder
+from goalsight.agents.collecting.recorder import Player, Recorder
+from goalsight.agents.collecting.seeking import ROUND, Seeker, seeker_of
 from goalsight.agents.rollout import rollout
 from goalsight.base.errors import UserError
 from goalsight.envs.config import Control, EnvConfig, Obs
@@ -50,6 +52,8 @@ class Collect:
     """Folder to make; by default one under runs/."""
     mix: Mix = field(default_factory=Mix)
     """How much of each behaviour; shares of the episodes, in proportion."""
+    seek: Path | None = None
+    """A train run from pixels, whose agent plays instead: toward goals near which little was achieved so far."""
     steps: int = 50
     """Length of an episode [frames]."""
     num_envs: int = 64
@@ -67,6 +71,9 @@ class Collect:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.film < 0 or self.seed < 0:
             raise UserError(f"film and seed must not be negative, got {self.film} and {self.seed}")
+
+        if self.seek is not None and self.mix != Mix():
+            raise UserError("shares of play go with the script, and --seek lets an agent play: one of the two")
 
     @property
     def episodes(self) -> int:
@@ -93,6 +100,8 @@ def collect(config: Collect) -> Path:
     config = replace(config, env=resolved(config.env))
     if config.format != "store":
         check_format(config.format)
+    if config.seek is not None:
+        seeker_of(config.seek, config.env)
     with (
         contextlib.closing(_make_env(config, min(config.num_envs, config.episodes))) as env,
         Run.start("collect", config, out=config.out, seed=config.seed, name=config.env.id.split("/")[-1]) as run,
@@ -143,23 +152,35 @@ def _play(config: Collect, env: "GoalVectorEnv", run: "Run", store: "StoreAppend
     first = int(store.notes.get("next", 0))
     if first >= config.episodes:
         return
-    policy = Play(config.mix, seed=config.seed, first=first)
+    policy = _player(config, env, first)
     frames = config.episodes * config.steps
     with tqdm(total=frames, initial=first * config.steps, unit="frame", desc="play", disable=None) as bar:
         source = f"{config.env.id} play seed"
         recorder = Recorder(env, policy, store, bar, source=source, seed=config.seed, steps=config.steps)
-        rollout(
-            env,
-            policy,
-            episodes=config.episodes,
-            seed=config.seed,
-            first=first,
-            steps=config.steps,
-            before_step=recorder.take,
-            on_step=recorder.answer,
-            after_wave=recorder.publish,
-            stop=lambda: run.stopped,
-        )
+        while first < config.episodes and not run.stopped:
+            last, goals = policy.next_round(env, store, first, config.episodes)
+            rollout(
+                env,
+                policy,
+                episodes=last,
+                seed=config.seed,
+                first=first,
+                steps=config.steps,
+                goals=goals,
+                before_step=recorder.take,
+                on_step=recorder.answer,
+                after_wave=recorder.publish,
+                stop=lambda: run.stopped,
+            )
+            first = last
+
+
+def _player(config: Collect, env: "GoalVectorEnv", first: int) -> Player:
+    """Return who plays, from episode `first` on."""
+    if config.seek is None:
+        return Play(config.mix, seed=config.seed, first=first)
+    actions = int(np.prod(env.single_action_space.shape or ()))
+    return Seeker(seeker_of(config.seek, config.env), seed=config.seed, first=first, actions=actions)
 
 
 def _show(config: Collect, run: "Run", *, complete: bool) -> None:
@@ -177,7 +198,8 @@ def _make_env(config: Collect, num_envs: int) -> "GoalVectorEnv":
     from goalsight.envs.making import make_own
 
     # One step more, so that no wave ends with resets that the next one repeats.
-    return make_own(config.env, num_envs, max_episode_steps=config.steps + 1)
+    most = num_envs if config.seek is None else min(num_envs, ROUND)
+    return make_own(config.env, most, max_episode_steps=config.steps + 1)
 
 
 def _publish(config: Collect, run: "Run", books: dict[str, Any], content_hash: str, speed: float) -> None:

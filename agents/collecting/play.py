@@ -20,6 +20,7 @@ from goalsight.envs.simulation.control import CONTROLS
 if TYPE_CHECKING:
     from goalsight.envs.making import GoalEnvs
     from goalsight.envs.vector import GoalVectorEnv
+    from goalsight.pretrain.data.appender import StoreAppender
 
 Points = NDArray[np.float64]  # (M, 3) [m]
 
@@ -148,6 +149,14 @@ class Play:
         self._fresh = np.zeros(0, dtype=bool)  # (N,): no behaviour chosen yet
         self.behaviour = np.zeros(0, dtype=np.intp)  # (N,): indices into BEHAVIOURS
 
+    def behaviour_of(self, env: int) -> str:
+        """Return the name of what an environment's episode plays."""
+        return BEHAVIOURS[self.behaviour[env]]
+
+    def next_round(self, env: "GoalVectorEnv", store: "StoreAppender", first: int, episodes: int) -> tuple[int, None]:
+        """Return the episode that those which come next end before, the last one, and their goals: any will do."""
+        return episodes, None
+
     def reset(self, obs: Observation, mask: Mask) -> None:
         """Let the episodes in `mask` choose a behaviour at their first step."""
         if len(mask) != len(self._fresh):
@@ -175,7 +184,7 @@ class Play:
         things = np.stack([*points.values()] if points else [tool], axis=1)  # (N, K, 3)
         which = (u[:, 12] * things.shape[1]).astype(np.intp)  # a plan's; noise can share the number
         self._plan(self._fresh | self._programmes.finished, u, things[np.arange(len(tool)), which])
-        noise = _normal(u[:, 5:9], u[:, 9:13]) * (1, 1, 1, 0)
+        noise = normal(u[:, 5:9], u[:, 9:13]) * (1, 1, 1, 0)
         action = self._programmes.command(tool, CONTROLS["ee"].step) + self.NOISE * noise
         renewed = self._fresh | (u[:, -1] > self.HOLD)
         self._held[renewed] = 2 * u[renewed, :4] - 1
@@ -262,6 +271,6 @@ def _fitted(wanted: NDArray[np.float64], env: "GoalVectorEnv") -> NDArray[np.flo
     return action
 
 
-def _normal(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Standard normal numbers from two uniform ones (Box and Muller, 1958)."""
+def normal(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return standard normal numbers from two uniform ones (Box and Muller, 1958)."""
     return np.sqrt(-2.0 * np.log1p(-u)) * np.cos(2.0 * np.pi * v)

@@ -1,12 +1,12 @@
 """Takes what is seen, done and known in a wave of episodes, and puts the finished ones into a frame store."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from goalsight.agents.collecting.narration import narrate, was_moved
-from goalsight.agents.collecting.play import BEHAVIOURS, Play
+from goalsight.agents.policies import Policy
 from goalsight.agents.rollout import Episodes, Moment, Outcome
 from goalsight.pretrain.data.format import PLACE
 
@@ -19,13 +19,25 @@ if TYPE_CHECKING:
 BOOKS = ("next", "dropped", "moved")  # kept in the store's notes: with what to go on
 
 
+class Player(Policy, Protocol):
+    """Plays what is recorded, in rounds of episodes."""
+
+    def behaviour_of(self, env: int) -> str:
+        """Return the name of what an environment's episode plays."""
+
+    def next_round(
+        self, env: "GoalVectorEnv", store: "StoreAppender", first: int, episodes: int
+    ) -> tuple[int, NDArray[np.float64] | None]:
+        """Return the episode that the round of `first` ends before, and goals as `rollout` takes them."""
+
+
 class Recorder:
     """Keeps the books of a recording. They lie in the store's notes, so that a recording can go on from there."""
 
     def __init__(
         self,
         env: "GoalVectorEnv",
-        policy: Play,
+        policy: Player,
         store: "StoreAppender",
         bar: "tqdm[Any]",
         *,
@@ -53,7 +65,7 @@ class Recorder:
         self.books: dict[str, Any] = store.notes
         for name in BOOKS:
             self.books.setdefault(name, 0)
-        self.books.setdefault("behaviours", dict.fromkeys(BEHAVIOURS, 0))
+        self.books.setdefault("behaviours", {})
         self.books["state"] = {name: [part.start, part.stop] for name, part in env.state_layout().items()}
 
     def take(self, moment: Moment) -> None:
@@ -104,7 +116,7 @@ class Recorder:
             name: np.where(self._in_picture[name][env, :, None], path, np.float32(np.nan))
             for name, path in paths.items()
         }
-        behaviour = BEHAVIOURS[self._policy.behaviour[env]]
+        behaviour = self._policy.behaviour_of(env)
         self._store.add_episode(
             self._columns["pixels"][env],
             labels,
@@ -112,7 +124,7 @@ class Recorder:
             columns=columns,
             instruction=narrate(behaviour, paths),
         )
-        self.books["behaviours"][behaviour] += 1
+        self.books["behaviours"][behaviour] = self.books["behaviours"].get(behaviour, 0) + 1
         moved = [was_moved(path) for name, path in paths.items() if name != "gripper"]
         self.books["with_things"] = bool(moved)
         self.books["moved"] += int(np.any(moved, axis=0).sum()) if moved else 0
