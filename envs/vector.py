@@ -331,11 +331,18 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
 
     def object_positions(self) -> dict[str, NDArray[np.float32]]:
         """Named physical points [m], each (N, 3): "gripper", and the task's things, a single one as "object"."""
-        world, things = self.sim.reader.world(), self.task.objects
-        points = {"gripper": world.tool}
-        for thing in things:
-            points["object" if len(things) == 1 else thing.name] = world.objects[thing.name]
+        world = self.sim.reader.world()
+        points = {"gripper": world.tool} | self._called(world.objects)
         return {name: point.astype(np.float32) for name, point in points.items()}
+
+    def touched(self) -> dict[str, NDArray[np.bool_]]:
+        """Whether the arm touches each of the task's things, (N,) each, by the names of `object_positions`."""
+        return self._called(self.sim.reader.touched())
+
+    def _called(self, by_thing: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """What is known of the task's things by the names that users see: a single one is "object"."""
+        names = [thing.name for thing in self.task.objects]
+        return {"object" if len(names) == 1 else name: by_thing[name] for name in names}
 
     def render_frames(
         self, *, size: int = 480, camera: str = "front", ids: NDArray[np.int64] | None = None

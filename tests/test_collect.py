@@ -81,6 +81,18 @@ def test_pushes_go_on_after_the_first():
     assert (np.linalg.norm(late, axis=-1) > 0.02).mean() > 0.7
 
 
+def test_the_arm_touches_what_it_lifts_and_nothing_before(tmp_path):
+    env = PlayEnv("PandaPickPlace-v1", image_size=16)
+    run = collect(Collect(env=env, frames=400, num_envs=8, film=0, mix=only(grasp=1.0), out=tmp_path / "run"))
+    store = FrameStore.open(run / STORE)
+    touched = store.columns["touched.object"].reshape(8, 50)
+    place, hand = (store.labels[name].reshape(8, 50, 3) for name in ("object", "gripper"))
+    lifted = np.nan_to_num(place[..., 2]) > 0.06
+    assert lifted.any()
+    assert touched[lifted].mean() > 0.95
+    assert not touched[np.linalg.norm(place - hand, axis=-1) > 0.08].any()
+
+
 def test_grasps_lift_the_object():
     _, points, _ = play_through("PandaPickPlace-v1", mix=only(grasp=1.0))
     assert (points[..., 2].max(axis=1) > 0.06).mean() > 0.7

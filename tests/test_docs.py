@@ -1,5 +1,6 @@
 """The documentation says what the code does, and its tutorial runs word for word."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -86,3 +87,16 @@ def test_the_tutorial_runs_word_for_word(tmp_path: Path) -> None:
             assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
             ran += 1
     assert ran == 7
+
+
+def test_the_notebook_runs_from_its_first_cell_to_its_last(workplace: Path) -> None:
+    cells = json.loads((DOCS.parent / "notebooks" / "quickstart.ipynb").read_text())["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    numbers = "FRAMES, PRETRAINING, TRAINING = 5_000, 150, 6_000"
+    assert numbers in code[0]
+    code[0] = code[0].replace(numbers, "FRAMES, PRETRAINING, TRAINING = 200, 2, 1_300")
+    known: dict[str, Any] = {}
+    for cell in code:
+        exec(compile(cell, "quickstart.ipynb", "exec"), known)
+    assert known["result"]["success"]["total"] == 20
+    assert known["obs"]["pixels"].shape == (64, 64, 3)

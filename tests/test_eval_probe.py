@@ -88,6 +88,7 @@ def test_factors_worked_by_hand(tmp_path):
         state=np.concatenate([np.float32([[0.01], [0.02], [0.04]]), turned, np.zeros((3, 3), np.float32)], 1),
         action=np.float32([[1, 0], [0, 1], [0, 0]]),
         achieved_goal=np.float32([[1], [2], [5]]),
+        **{"touched.object": np.array([[False], [True], [True]])},
     )
     store.notes["state"] = {"opening": [0, 1], "cube_rotation": [1, 7]}
     rows, none = np.arange(3), np.zeros(3, bool)
@@ -98,6 +99,7 @@ def test_factors_worked_by_hand(tmp_path):
     values = {factor.name: factor.values for one, at in seen.items() for factor in factors(store, at, one)}
     assert values["object - gripper"].tolist() == pytest.approx(np.float32(cube) - np.float32(hand))
     assert values["object held"].ravel().tolist() == [0, 0, 1]
+    assert values["object touched"].ravel().tolist() == [0, 1, 1]
     assert values["opening"].ravel().tolist() == pytest.approx([0.01, 0.02, 0.04])
     assert values["cube yaw"] == pytest.approx(np.array([[1, 0], [1, 0], [-1, 0]]), abs=1e-6), "quarter turns are alike"
     assert values["object motion"] == pytest.approx(np.array([[-0.1, 0, 0], [0, 0, 0.07]]))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from goalsight.agents.collecting.narration import narrate, was_moved
 from goalsight.agents.policies import Policy
 from goalsight.agents.rollout import Episodes, Moment, Outcome
-from goalsight.pretrain.data.format import PLACE
+from goalsight.pretrain.data.format import PLACE, TOUCHED
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -86,6 +86,8 @@ class Recorder:
             places = self._env.pictures.places(points, camera).astype(np.float32)
             self._keep(self._columns, f"{PLACE}{name}", moment.time, places)
             self._keep(self._in_picture, name, moment.time, self._env.pictures.within(points, camera))
+        for name, touched in self._env.touched().items():
+            self._keep(self._columns, f"{TOUCHED}{name}", moment.time, touched[:, None])
         self._bar.update(int(moment.active.sum()))
 
     def answer(self, moment: Moment, outcome: Outcome) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,14 +41,18 @@ def compose(arm: Arm, task: "Task", more: Sequence[Furnishing] = ()) -> "mujoco.
 
 @dataclass(frozen=True)
 class Touch:
-    """A sensor of where the arm touches a thing."""
+    """A sensor of whether the arm touches a thing."""
 
     arm: Arm
     thing: str
 
-    CONTACTS = 16  # the strongest that are looked at
-    ENTRIES = 4  # of each: whether there is one, and the normal
-    OPPOSING = -0.5  # cosine of the angle from which two normals oppose each other
+    CONTACTS: ClassVar[int] = 1  # the strongest that are looked at
+    NORMALS: ClassVar[bool] = False  # whether their normals are told as well
+
+    @property
+    def name(self) -> str:
+        """Of the sensor."""
+        return f"{type(self).__name__.lower()}-{self.thing}"
 
     def furnish(self, spec: "mujoco.MjSpec") -> None:
         """Add the sensor."""
@@ -57,18 +61,30 @@ class Touch:
         found, normal = mujoco.mjtConDataField.mjCONDATA_FOUND, mujoco.mjtConDataField.mjCONDATA_NORMAL
         by_force = 2
         spec.add_sensor(
-            name="touch",
+            name=self.name,
             type=mujoco.mjtSensor.mjSENS_CONTACT,
             objtype=mujoco.mjtObj.mjOBJ_XBODY,
             objname=next(body.name for body in spec.bodies if body.name.startswith(self.arm.prefix)),
             reftype=mujoco.mjtObj.mjOBJ_BODY,
             refname=self.thing,
-            intprm=[1 << int(found) | 1 << int(normal), by_force, self.CONTACTS],
+            intprm=[1 << int(found) | self.NORMALS << int(normal), by_force, self.CONTACTS],
         )
 
-    def held(self, sensed: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    def felt(self, sensed: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+        """Whether the arm touches the thing, (N,), by what the sensor says, (N, D)."""
+        return sensed[:, 0] > 0
+
+
+class Grasp(Touch):
+    """A sensor of whether the arm holds a thing."""
+
+    CONTACTS = 16
+    NORMALS = True
+    OPPOSING = -0.5  # cosine of the angle from which two normals oppose each other
+
+    def felt(self, sensed: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
         """Whether the arm touches the thing from opposing sides, (N,), by what the sensor says, (N, D)."""
-        contacts = sensed.reshape(len(sensed), self.CONTACTS, self.ENTRIES)
+        contacts = sensed.reshape(len(sensed), self.CONTACTS, -1)  # of each, whether there is one, and the normal
         normals = np.where(contacts[..., :1] > 0, contacts[..., 1:], 0.0)
         return np.matmul(normals, normals.transpose(0, 2, 1)).min(axis=(1, 2)) < self.OPPOSING
 

@@ -22,7 +22,7 @@ from goalsight.envs.simulation.aids import GOAL_MARKERS, Markers, aids_of, marke
 from goalsight.envs.simulation.batch import GuardedBatch
 from goalsight.envs.simulation.control import CONTROLS, DOWN, JointControl
 from goalsight.envs.simulation.placing import STAGE_POS, Placer
-from goalsight.envs.simulation.scene import Touch, compose
+from goalsight.envs.simulation.scene import Grasp, Touch, compose
 from goalsight.envs.simulation.state import StateReader
 from goalsight.envs.tasks import TASKS, Layout, Task
 from goalsight.envs.variation import Cast, Factor, Variation, at_work, factors_of
@@ -100,11 +100,12 @@ class GoalSimulator:
         self.aids = aids_of(aids)
         factors = factors_of(vary)
         markers = Markers.of(self.task) if GOAL_MARKERS in self.aids else Markers(0)
-        touch = Touch(self.arm, self.task.grasped) if self.task.grasped else None
-        self.model = compose(self.arm, self.task, (*factors, markers, *([touch] if touch else [])))
+        touches = [Touch(self.arm, thing.name) for thing in self.task.objects]
+        touches += [Grasp(self.arm, self.task.grasped)] if self.task.grasped else []
+        self.model = compose(self.arm, self.task, (*factors, markers, *touches))
         self.batch = _make_batch(self.model, num_envs, num_threads)
         shows_joints = isinstance(self.control, JointControl)
-        self.reader = StateReader(self.batch, self.model, self.arm, self.task, touch, shows_joints)
+        self.reader = StateReader(self.batch, self.model, self.arm, self.task, touches, shows_joints)
         self._index = self.reader.index
         self._joint_low, self._joint_high = self.model.jnt_range[self._index.joints].T
         self._ctrl = self.batch.bind("ctrl")

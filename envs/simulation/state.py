@@ -1,6 +1,6 @@
 """What is known about a batch of simulations: physical queries, observations, and where they are in the arrays."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from goalsight.envs.arms.catalogue import Arm
 from goalsight.envs.simulation.control import Chain, geometric_jacobian
-from goalsight.envs.simulation.scene import ArmIndex, ThingIndex, Touch
+from goalsight.envs.simulation.scene import ArmIndex, Grasp, ThingIndex, Touch
 from goalsight.envs.tasks import Task, World
 
 if TYPE_CHECKING:
@@ -34,7 +34,13 @@ class StateReader:
     """Reads a batch; the arrays that it holds are live views."""
 
     def __init__(
-        self, batch: Batch, model: "mujoco.MjModel", arm: Arm, task: Task, touch: Touch | None, joints_shown: bool
+        self,
+        batch: Batch,
+        model: "mujoco.MjModel",
+        arm: Arm,
+        task: Task,
+        touches: Sequence[Touch],
+        joints_shown: bool,
     ) -> None:
         """Find everything once.
 
@@ -43,10 +49,10 @@ class StateReader:
             model: what it simulates.
             arm: the arm in it.
             task: what is asked of it.
-            touch: the sensor of what is grasped, if there is one.
+            touches: the sensors of what the arm touches.
             joints_shown: whether joints are part of the proprioception.
         """
-        self._arm, self._task, self._touch, self._joints_shown = arm, task, touch, joints_shown
+        self._arm, self._task, self._touches, self._joints_shown = arm, task, touches, joints_shown
         self.index = ArmIndex.of(arm, model)
         self.tool = self.index.tool if task.uses_gripper else self.index.tip
         things = {thing.name: ThingIndex.of(thing.name, model) for thing in task.objects}
@@ -57,9 +63,8 @@ class StateReader:
         self.site_xpos, self.site_xmat = bind("site_xpos"), bind("site_xmat")
         self._xaxis, self._xanchor = bind("xaxis"), bind("xanchor")
         self._xpos, self._xmat = bind("xpos"), bind("xmat")
-        sensed = model.sensor("touch") if touch is not None else None
-        first, count = (sensed.adr[0], sensed.dim[0]) if sensed is not None else (0, 0)
-        self._touched = bind("sensordata")[:, first : first + count]
+        sensors = [model.sensor(touch.name) for touch in touches]
+        self._sensed = [bind("sensordata")[:, one.adr[0] : one.adr[0] + one.dim[0]] for one in sensors]
 
     def chain(self, ids: NDArray[np.int64] | slice = slice(None)) -> Chain:
         """The arms of simulations `ids` as chains of joints."""
@@ -130,6 +135,14 @@ class StateReader:
         ends = np.cumsum(list(sizes.values()))
         return {name: slice(int(end) - size, int(end)) for (name, size), end in zip(sizes.items(), ends, strict=True)}
 
+    def touched(self) -> dict[str, NDArray[np.bool_]]:
+        """Whether the arm touches each of the task's things, (N,) each."""
+        felt = zip(self._touches, self._sensed, strict=True)
+        return {touch.thing: touch.felt(sensed) for touch, sensed in felt if not isinstance(touch, Grasp)}
+
     def grasped(self) -> NDArray[np.bool_]:
         """Whether the hand holds what the task wants grasped, (N,); true where that is nothing."""
-        return np.ones(len(self.qpos), bool) if self._touch is None else self._touch.held(self._touched)
+        for touch, sensed in zip(self._touches, self._sensed, strict=True):
+            if isinstance(touch, Grasp):
+                return touch.felt(sensed)
+        return np.ones(len(self.qpos), bool)

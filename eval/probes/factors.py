@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from goalsight.pretrain.data.format import TOUCHED
+
 if TYPE_CHECKING:
     from goalsight.pretrain.data.store import FrameStore
 
@@ -100,6 +102,10 @@ def _of_frames(store: "FrameStore", at: Rows) -> list[Factor]:
             lowest = np.nanmin(store.labels[name][:, 2])
             held = (place[:, 2] > lowest + LIFTED) & (np.linalg.norm(place - places[TOOL], axis=1) < NEAR)
             found.append(Factor(f"{name} held", "frame", held[:, None].astype(np.float32)))
+    for column in store.columns:
+        if column.startswith(TOUCHED):
+            name = column.removeprefix(TOUCHED)
+            found.append(Factor(f"{name} touched", "frame", np.asarray(store.columns[column][now], np.float32)))
     for name, part in _state(store).items():
         values = np.asarray(store.columns["state"][now, part], np.float32)
         if name == "opening":

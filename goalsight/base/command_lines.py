@@ -26,7 +26,7 @@ def words_of(config: Any, usual: Any = None, within: str = "") -> list[str]:
             words += words_of(value, default, within if flat else f"{within}{option.name}.")
         elif value != default:
             name = next((mark.name for mark in marks if getattr(mark, "name", None)), option.name)
-            words += _words(f"{within}{name}".replace("_", "-"), value)
+            words += words_for(f"{within}{name}", value)
     return words
 
 
@@ -36,7 +36,10 @@ def _default(option: "Field[Any]") -> Any:
     return option.default_factory() if option.default_factory is not MISSING else None
 
 
-def _words(name: str, value: Any) -> list[str]:
+def words_for(option: str, value: Any) -> list[str]:
+    """Return the words that give an option a value; `option` may be a part of another, as in `mix.push`."""
+    name = option.replace("_", "-")
     if isinstance(value, bool):
-        return [f"--{name}" if value else f"--no-{name}"]
-    return [f"--{name}", *map(str, value if isinstance(value, tuple) else (value,))]
+        *within, last = name.split(".")
+        return [f"--{name}" if value else f"--{'.'.join([*within, f'no-{last}'])}"]
+    return [f"--{name}", *map(str, value if isinstance(value, tuple | list) else (value,))]

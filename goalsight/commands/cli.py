@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 import goalsight
@@ -164,11 +165,13 @@ def _dispatch(arguments: list[str]) -> int:
     if group().size > 1 and name not in TOGETHER:
         raise UserError(f"{name} works in one process; torchrun is for {', '.join(TOGETHER)}")
     command = COMMANDS[name]
+    # What is said on the command line comes later, and counts.
+    asked = [*_from_files(arguments), *arguments[words:]]
     module = importlib.import_module(command.module)
     kind = getattr(module, command.config)
     if hasattr(kind, "for_command_line"):  # its options depend on what is chosen
-        kind = kind.for_command_line(arguments[words:])
-    config = _parse(kind, f"goalsight {name}", arguments[words:])
+        kind = kind.for_command_line(asked)
+    config = _parse(kind, f"goalsight {name}", asked)
     if config is None:
         return 0
     _check_numbers(config)
@@ -217,6 +220,20 @@ def _extend(arguments: list[str]) -> None:
         prepare("goalsight.envs.plugins:import_tasks", module=module)
 
 
+def _from_files(arguments: list[str]) -> list[str]:
+    """Take files of options out of the arguments, and return the words that they stand for.
+
+    Raises:
+        UserError: a file is not named, or cannot be read.
+    """
+    words: list[str] = []
+    for file in _taken(arguments, "--config", "a file"):
+        from goalsight.commands.option_files import words_from
+
+        words += words_from(Path(file))
+    return words
+
+
 def _taken(arguments: list[str], option: str, what: str) -> list[str]:
     """Take an option and its values out of the arguments, and return the values."""
     values = []
@@ -239,7 +256,8 @@ def _overview() -> str:
         f"{goalsight.__doc__}\n\nusage: goalsight COMMAND [options]\n\ncommands:\n{commands}\n\n"
         "`goalsight COMMAND --help` lists a command's options; `goalsight --version` names the version.\n"
         "With any command, `--import MODULE` imports a module that registers tasks, and\n"
-        "`--arm-file FILE.toml` adds an arm (`--trust-arm-files` lets its files name others elsewhere)."
+        "`--arm-file FILE.toml` adds an arm (`--trust-arm-files` lets its files name others elsewhere), and\n"
+        "`--config FILE.toml` takes options from a file."
     )
 
 

@@ -12,7 +12,8 @@ Columns that recorded play has; video has `pixels` alone:
 - `achieved_goal`, `desired_goal` float32: what frame t achieves, and what was asked for;
 - `reward` float32, `success` bool, both (1,): what the action after frame t brought;
 - `position.NAME` float32 (3,): where a thing is at frame t [m], NaN where it lies outside the picture;
-- `place.NAME` float32 (2,): where it is in the picture, across and down, as shares of its side.
+- `place.NAME` float32 (2,): where it is in the picture, across and down, as shares of its side;
+- `touched.NAME` bool (1,): whether the arm touches a thing at frame t.
 
 Each episode also has a `source`, for people, and an `instruction`: what happens in it, as a sentence.
 """
@@ -29,6 +30,7 @@ FIRST_FORMAT = "goalsight-frames-1"  # pixels in shards, positions as float32 .n
 PIXELS = "pixels"
 POSITION = "position."  # begins the names of columns that hold where something is
 PLACE = "place."  # and of those that hold where it is in the picture
+TOUCHED = "touched."  # and of those that say whether the arm touches it
 DTYPES = ("bool", "uint8", "int32", "int64", "float32", "float64")
 
 
