@@ -2,6 +2,7 @@ import re
 
 import numpy as np
 import pytest
+import yaml
 from pages import read
 
 from goalsight.base.errors import UserError
@@ -73,6 +74,27 @@ def test_a_whole_run(tmp_path):
     assert "<td class=number>0.90</td>" in text
     assert "<script>" not in text
     assert "2,500" in text
+
+
+def test_the_card_of_a_run_is_for_hubs_and_for_people(tmp_path):
+    run = a_training(tmp_path / "agent", tmp_path / "gone")
+    report(Report(run.path))
+    assert "Results" not in (run.path / "README.md").read_text(), "nobody has judged it"
+    atomic_write_json(run.path / "eval.json", result(85))
+    report(Report(run.path))
+    text = (run.path / "README.md").read_text()
+    before, head, rest = text.split("---\n", 2)
+    assert before == ""
+    said = yaml.safe_load(head)
+    assert said["library_name"] == "goalsight"
+    (found,) = said["model-index"][0]["results"]
+    assert found["dataset"]["name"] == "goalsight/PandaPush-v1"
+    assert found["metrics"][0]["value"] == "85% [77%, 91%]"
+    assert "| expert | 99% [95%, 100%] | 99 of 100 | -10.0 |" in rest
+    assert 'goalsight.load_agent("agent")' in rest
+    encoder = a_pretraining(tmp_path / "encoder")
+    report(Report(encoder.path))
+    assert "by the objective `masked`" in (encoder.path / "README.md").read_text()
 
 
 def test_a_probe_of_an_earlier_version_is_still_shown(tmp_path):

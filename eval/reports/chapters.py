@@ -44,7 +44,7 @@ def subtitle(run: "Run") -> str:
 
 def headline(run: "Run") -> list[tuple[str, str]]:
     """The numbers in large type: value and label."""
-    metrics, found = run.metrics(), _judgement(run)
+    metrics, found = run.metrics(), judgement(run)
     cards: list[tuple[str, str]] = []
     if found:
         success = Proportion(**found["success"])
@@ -149,7 +149,7 @@ def learnt(run: "Run") -> str:
     long = seconds[-1] > 180
     clock = [second / 60 if long else second for second in seconds]
     success = [row[SUCCESS] for row in rows]
-    found = _judgement(run)
+    found = judgement(run)
     known = found.get("baselines", {})
     baselines = {key: known[key]["success"]["rate"] for key in ("expert", "random") if key in known}
     plots = []
@@ -196,7 +196,7 @@ def _within_family(name: str, family: str) -> str:
 
 def judged(run: "Run") -> str:
     """Success beside the baselines."""
-    found = _judgement(run)
+    found = judgement(run)
     if not found:
         return page.section(
             "How well it does",
@@ -300,7 +300,7 @@ def _latest_pictures(run: "Run") -> list[Path]:
     return list(newest.values())
 
 
-def _judgement(run: "Run") -> dict[str, Any]:
+def judgement(run: "Run") -> dict[str, Any]:
     """What `goalsight eval` found; empty where it has not been run. Earlier versions called baselines floors."""
     found = _read(run.path / evaluate.RESULT)
     return {"baselines": found["floors"], **found} if "floors" in found else found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from goalsight.eval.reports import chapters, page
+from goalsight.eval.reports.card import CARD, TAGS, card
 
 if TYPE_CHECKING:
     from goalsight.base.runs import Run
@@ -16,7 +17,7 @@ REPORT = "report.html"  # in the run's folder
 
 @dataclass(frozen=True)
 class Report:
-    """Write a run's report.html."""
+    """Write a run's report.html, and its model card, README.md."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """A run of any kind: collect, pretrain or train."""
@@ -42,6 +43,8 @@ def report(config: Report) -> Path:
     run = Run.open(config.run)
     path = config.out or run.path / REPORT
     atomic_write_text(path, render(run))
+    if run.kind in TAGS:
+        atomic_write_text(run.path / CARD, card(run))
     print(path)
     return path
 
