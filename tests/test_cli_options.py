@@ -1,5 +1,7 @@
-"""Options from a file."""
+"""Options from a file, and their completion by a shell."""
 
+import shutil
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,3 +62,14 @@ def test_a_file_of_options_must_be_named(command, capsys):  # noqa: F811
     command(lambda config: pytest.fail("the command ran"))
     assert cli.run(["try", "--config"]) == 2
     assert one_line(capsys.readouterr().err) == "goalsight: --config needs a file"
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_bash_completes_commands_and_options(capsys, tmp_path: Path):
+    assert cli.run(["completion", "bash"]) == 0
+    (tmp_path / "script").write_text(capsys.readouterr().out)
+    for words, expected in ((["goalsight", "pretr"], "pretrain"), (["goalsight", "collect", "--fra"], "--frames")):
+        place = f"COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}"
+        ask = f'source ./script; {place}; _tyro_goalsight; echo "${{COMPREPLY[@]}}"'
+        said = subprocess.run(["bash", "-c", ask], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        assert expected in said.split()

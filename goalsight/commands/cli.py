@@ -102,6 +102,9 @@ COMMANDS = {
     "runs": Command("goalsight.commands.runs", "Runs", "list_runs", "list the runs in a folder, newest first"),
     "report": Command("goalsight.eval.reports.report", "Report", "report", "write a run's report.html"),
     "bench": Command("goalsight.commands.bench", "Bench", "bench", "measure steps per second"),
+    "completion": Command(
+        "goalsight.commands.completion", "Completion", "completion", "print a script by which a shell completes"
+    ),
     "doctor": Command("goalsight.commands.doctor", "Doctor", "doctor", "say what this machine can do"),
 }
 
