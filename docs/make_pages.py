@@ -41,6 +41,7 @@ from goalsight.envs.vector import GoalVectorEnv
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "pages"
 EXPERTS = ROOT / "benchmarks" / "results" / "experts.json"
+MEDIA = ROOT / "docs" / "media"
 # Steps per frame, steps shown after the goal is reached, frames per second, and frames for which the end stays.
 CLIP_EVERY, CLIP_LATE, CLIP_FPS, CLIP_REST = 2, 6, 12, 8
 
@@ -239,7 +240,7 @@ def readme_section(title: str) -> str:
 
 def at_home(text: str) -> str:
     """A page with the docs' own plots for those of the repository; of links to its other files only the words stay."""
-    text = re.sub(r"\(\.\./\.\./benchmarks/results/([^/)]+\.(?:svg|png))\)", r"(plots/\1)", text)
+    text = re.sub(r"\(\.\./(?:media|\.\./benchmarks/results)/([^/)]+\.(?:svg|png|gif))\)", r"(plots/\1)", text)
     return re.sub(r"(?<!!)\[([^]]+)\]\(\.\./\.\./[^)]+\)", r"\1", text)
 
 
@@ -290,7 +291,7 @@ def main(config: MakePages) -> None:
             shutil.copy(page, config.out / page.name)
     plots = config.out / "plots"
     plots.mkdir(exist_ok=True)
-    for plot in (*EXPERTS.parent.glob("*.svg"), *EXPERTS.parent.glob("*.png")):
+    for plot in (*EXPERTS.parent.glob("*.svg"), *EXPERTS.parent.glob("*.png"), *MEDIA.iterdir()):
         shutil.copy(plot, plots / plot.name)
     for name, ids in tqdm(by_task.items(), unit="task", desc="pages", disable=None):
         (folder / f"{name}.md").write_text(task_page(name, ids))

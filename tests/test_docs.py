@@ -9,6 +9,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -100,3 +101,17 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(workplace: Path) -> N
         exec(compile(cell, "quickstart.ipynb", "exec"), known)
     assert known["result"]["success"]["total"] == 20
     assert known["obs"]["pixels"].shape == (64, 64, 3)
+
+
+PICTURE = re.compile(r"!\[[^]]*\]\((?!https?:)([^)]+)\)")
+
+
+@pytest.mark.parametrize(
+    "page", [DOCS.parent / "README.md", *sorted((DOCS / "pages").glob("*.md"))], ids=lambda p: p.stem
+)
+def test_the_pictures_of_a_page_are_there_and_browsers_can_show_them(page: Path) -> None:
+    for name in PICTURE.findall(page.read_text()):
+        file = page.parent / name
+        assert file.stat().st_size > 100, name
+        if file.suffix == ".svg":  # a browser shows one as a picture only if it says what it is
+            assert ElementTree.parse(file).getroot().tag == "{http://www.w3.org/2000/svg}svg", name

@@ -199,6 +199,6 @@ def text(x: float, y: float, words: str, anchor: str, colour: str = FAINT, extra
 def svg(width: int, height: int, parts: list[str], title: str) -> str:
     """A picture of parts, with a title for those who cannot see it."""
     return (
-        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
-        f'aria-label="{escape(title)}" font-family="system-ui, sans-serif" font-size="13">{"".join(parts)}</svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'role="img" aria-label="{escape(title)}" font-family="system-ui, sans-serif" font-size="13">{"".join(parts)}</svg>'
     )
