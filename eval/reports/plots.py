@@ -200,5 +200,6 @@ def svg(width: int, height: int, parts: list[str], title: str) -> str:
     """A picture of parts, with a title for those who cannot see it."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'role="img" aria-label="{escape(title)}" font-family="system-ui, sans-serif" font-size="13">{"".join(parts)}</svg>'
+        f'role="img" aria-label="{escape(title)}" font-family="system-ui, sans-serif" font-size="13">'
+        f"{''.join(parts)}</svg>"
     )
