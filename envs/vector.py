@@ -15,7 +15,7 @@ from goalsight.base.memory import check_memory
 from goalsight.envs.arms.catalogue import Arm
 from goalsight.envs.autoreset import check_begun, check_mask, copied, final_of, info_of, mode_of, seed_each
 from goalsight.envs.config import IMAGES, EnvConfig
-from goalsight.envs.goals import Image, Stage, asked_goals, channels_of, spaces_of
+from goalsight.envs.goals import Image, Stage, asked_goals, beyond, channels_of, spaces_of
 from goalsight.envs.ids import id_by_parts
 from goalsight.envs.rendering.pictures import Pictures
 from goalsight.envs.simulation.aids import aids_of
@@ -46,7 +46,8 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
     Actions are float32 in [-1, 1], shape (N, A): with `control="ee"` a displacement of the tool (4 cm at full
     scale), with `control="joint"` of the joints; tasks that grasp add the gripper (-1 closes, 1 opens).
     `info["is_success"]` says where the goal is achieved, and has been for as long as the task wants it held.
-    Nothing terminates. Episodes truncate at `max_episode_steps`, or when physics diverges (`info["diverged"]`).
+    Nothing terminates. Episodes truncate at `max_episode_steps`, or when physics diverges (`info["diverged"]`), as it
+    has where a number is larger than 1000; so all that is observed lies within the finite bounds of its space.
     Environment i seeded with s behaves as the only environment of a batch seeded with s, bit for bit.
     `pictures` draws the present states by any camera, and says where points are in such a picture.
     """
@@ -244,9 +245,11 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             raise UserError("call reset() before step()")
         check_begun(self._over, self.autoreset_mode)
         begun = self._over.copy()  # next-step autoreset: to be reset now, instead of stepped
-        diverged = self.sim.step(actions) & ~begun
+        diverged = self.sim.step(actions)
         self._elapsed += 1
-        obs = self._observe(self._obs, diverged)
+        seen = self.sim.reader.observe()
+        diverged = (diverged | beyond(seen)) & ~begun
+        obs = self._observe(seen, self._obs, diverged)
         reward = self.compute_reward(obs["achieved_goal"], obs["desired_goal"], {})
         achieved = self.task.success(obs["achieved_goal"], obs["desired_goal"])
         self._achieved_for = np.where(achieved & self.sim.reader.grasped(), self._achieved_for + 1, 0)
@@ -353,9 +356,8 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
 
     # --- internals ----------------------------------------------------------------------------------------------
 
-    def _observe(self, previous: Obs, diverged: NDArray[np.bool_]) -> Obs:
+    def _observe(self, seen: Observed, previous: Obs, diverged: NDArray[np.bool_]) -> Obs:
         """Observations after a step; a diverged simulation repeats its last good one."""
-        seen = self.sim.reader.observe()
         obs = self._all_seen(seen, np.arange(self.num_envs))
         if diverged.any():
             for key, value in obs.items():
