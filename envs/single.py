@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from goalsight.base.errors import UserError, choose
 from goalsight.envs.snapshots import Snapshot
-from goalsight.envs.vector import GoalVectorEnv, Obs
+from goalsight.envs.vector import RENDER_MODES, GoalVectorEnv, Obs
 
 ENDLESS = 2**62  # truncation is Gymnasium's TimeLimit's business
 
@@ -19,7 +19,7 @@ class GoalEnv(gym.Env[Obs, NDArray[np.float32]]):
     Episodes do not end by themselves: `gymnasium.make` adds the time limit. Only diverged physics truncates.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 25}  # noqa: RUF012 (Gymnasium's own declaration)
+    metadata = {"render_modes": [*RENDER_MODES], "render_fps": 25}  # noqa: RUF012 (Gymnasium's own declaration)
 
     def __init__(self, task: Any = "reach", arm: Any = "panda", **kwargs: Any) -> None:
         """See `GoalVectorEnv`."""
@@ -91,8 +91,11 @@ class GoalEnv(gym.Env[Obs, NDArray[np.float32]]):
         """See `GoalVectorEnv.restore`."""
         return _row(self.vector.restore(snapshot))
 
-    def render(self) -> NDArray[np.uint8] | None:
-        """The view at 480 px, when `render_mode` is "rgb_array"."""
+    def render(self) -> NDArray[Any] | None:
+        """The view at 480 px: uint8 (480, 480, 3) when `render_mode` is "rgb_array", or distances when "depth_array".
+
+        These are float32 (480, 480) [m], see `GoalVectorEnv.depth_frames`.
+        """
         frames = self.vector.render()
         return None if frames is None else frames[0]
 

@@ -27,6 +27,7 @@ from goalsight.envs.variation import Factor, factors_of
 
 Obs = dict[str, NDArray[Any]]
 RESET_OPTIONS = ("goal", "reset_mask")
+RENDER_MODES = ("rgb_array", "depth_array")
 PICTURES = 8  # of each environment and camera that are held at once: views, goals, copies, and the renderer's own
 
 
@@ -96,7 +97,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             vary: factors of variation that are drawn anew for each episode, by name or as `Factor`s: "colour",
                 "size", "mass", "friction", "table", "light", "camera", "distractors", "latency", "noise", or "all".
             aids: visual aids that make the scene easier to see than it is: "transparent_arm", "goal_markers".
-            render_mode: "rgb_array" or None.
+            render_mode: what `render` returns: "rgb_array", pictures; "depth_array", distances; None, nothing.
             autoreset_mode: what happens where an episode ends: the next one begins within the same step, in the next
                 step ("next_step", which then ignores the action), or when `reset` is told so ("disabled"); as a name or
                 as Gymnasium's `AutoresetMode`.
@@ -121,8 +122,8 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             vary=tuple(factor.name for factor in factors),
             aids=chosen_aids,
         )
-        if render_mode not in (None, "rgb_array"):
-            raise UserError(f'no render mode "{render_mode}"; choices: rgb_array')
+        if render_mode is not None:
+            choose("render mode", render_mode, RENDER_MODES)
         self.render_mode, self.num_envs = render_mode, num_envs
         self.sim = GoalSimulator(
             task,
@@ -162,7 +163,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self.bound_to_thread = config.shows_images and config.renderer == "opengl"
         self.image_size, self.privileged = config.image_size, config.privileged and self.pixels
         self.tolerance = self.task.tolerance
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": 25, "autoreset_mode": self.autoreset_mode}
+        self.metadata = {"render_modes": [*RENDER_MODES], "render_fps": 25, "autoreset_mode": self.autoreset_mode}
         self._reward = getattr(self.task, f"{config.reward}_reward")
 
     def _make_observations(self) -> None:
@@ -309,9 +310,16 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self._obs = copied(snapshot.obs) | self._goals
         return copied(self._obs)
 
-    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
-        """The view of each environment at 480 px, when `render_mode` is "rgb_array"."""
-        return tuple(self.render_frames()) if self.render_mode == "rgb_array" else None
+    def render(self) -> tuple[NDArray[Any], ...] | None:
+        """The view of each environment at 480 px.
+
+        Returns:
+            uint8 (480, 480, 3) each when `render_mode` is "rgb_array"; what `depth_frames` returns, float32 (480, 480)
+            each, when it is "depth_array"; else None.
+        """
+        if self.render_mode == "rgb_array":
+            return tuple(self.render_frames())
+        return tuple(self.depth_frames()) if self.render_mode == "depth_array" else None
 
     def close_extras(self, **kwargs: Any) -> None:
         """Release the cameras, and let nothing be stepped any more."""
@@ -345,6 +353,15 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
     ) -> NDArray[np.uint8]:
         """Pictures of the present states, (n, size, size, 3), of environments `ids` or of all."""
         return self.pictures.draw(size, camera, ids)
+
+    def depth_frames(
+        self, *, size: int = 480, camera: str = "front", ids: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
+        """How far ahead lies what `render_frames` shows [m], (n, size, size), of environments `ids` or of all.
+
+        Distances are from the plane through the camera, across its line of sight; endless for the sky.
+        """
+        return self.pictures.distances(size, camera, ids)
 
     def goal_frames(
         self, *, size: int = 480, camera: str = "front", ids: NDArray[np.int64] | None = None
