@@ -28,6 +28,7 @@ from goalsight.envs.variation import Factor, factors_of
 Obs = dict[str, NDArray[Any]]
 RESET_OPTIONS = ("goal", "reset_mask")
 RENDER_MODES = ("rgb_array", "depth_array")
+HUMAN = "human"  # a further one, of a single environment
 PICTURES = 8  # of each environment and camera that are held at once: views, goals, copies, and the renderer's own
 
 
@@ -122,6 +123,9 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             vary=tuple(factor.name for factor in factors),
             aids=chosen_aids,
         )
+        if render_mode == HUMAN:
+            choices = ", ".join(RENDER_MODES)
+            raise UserError(f'render mode "{HUMAN}" is for one environment; choices of a batch: {choices}')
         if render_mode is not None:
             choose("render mode", render_mode, RENDER_MODES)
         self.render_mode, self.num_envs = render_mode, num_envs

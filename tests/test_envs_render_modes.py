@@ -1,5 +1,8 @@
-"""What `render` gives: distances that geometry confirms, and one line where it has not what is asked for."""
+"""What `render` gives: distances that geometry confirms, a window where there is a display, one line otherwise."""
 
+import sys
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
@@ -9,6 +12,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from goalsight.base.errors import UserError
+from goalsight.envs.rendering import opengl
 from goalsight.envs.simulation.scene import arm_geoms
 from goalsight.envs.single import GoalEnv
 from goalsight.envs.vector import GoalVectorEnv
@@ -102,17 +106,104 @@ def test_depth_is_the_same_in_a_batch_on_threads_and_alone(env: GoalVectorEnv) -
     single.close()
 
 
-def test_gymnasium_has_nothing_to_say_about_them() -> None:
-    assert GoalEnv.metadata["render_modes"] == ["rgb_array", "depth_array"]
+def test_gymnasium_checks_the_modes_that_need_no_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert GoalEnv.metadata["render_modes"] == ["rgb_array", "depth_array", "human"]
+    monkeypatch.setitem(GoalEnv.metadata, "render_modes", ["depth_array"])
     check_env(gym.make("goalsight/PandaReach-v1").unwrapped)
+
+
+class Viewer:
+    """Stands in for MuJoCo's: keeps what it is given to show."""
+
+    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, **_: Any) -> None:
+        self.model, self.data, self.running = model, data, True
+        self.shown: list[tuple[np.ndarray, float]] = []
+
+    def is_running(self) -> bool:
+        return self.running
+
+    def sync(self) -> None:
+        self.shown.append((self.data.qpos.copy(), time.monotonic()))
+
+    def close(self) -> None:
+        self.running = False
+
+
+@pytest.fixture
+def viewers(monkeypatch: pytest.MonkeyPatch) -> list[Viewer]:
+    """A display, and the windows on it."""
+    opened: list[Viewer] = []
+
+    def launch(*args: Any, **kwargs: Any) -> Viewer:
+        opened.append(Viewer(*args, **kwargs))
+        return opened[-1]
+
+    monkeypatch.setattr(opengl, "_probe", lambda platform: None)
+    monkeypatch.setitem(sys.modules, "mujoco.viewer", SimpleNamespace(launch_passive=launch))
+    return opened
+
+
+def test_a_window_shows_each_state_when_its_time_has_come(viewers: list[Viewer]) -> None:
+    env = gym.make(PUSH, render_mode="human", vary=("size", "colour"))
+    assert not viewers
+    batch = env.unwrapped.vector.batch  # type: ignore[attr-defined]
+    env.reset(seed=0)
+    (viewer,) = viewers
+    seen = [batch.qpos[0].copy()]
+    for _ in range(4):
+        env.step(np.array([1.0, 0.0, 0.0], np.float32))
+        seen.append(batch.qpos[0].copy())
+    assert env.render() is None
+    np.testing.assert_array_equal([qpos for qpos, _ in viewer.shown], [*seen, seen[-1]])
+    moments = [moment for _, moment in viewer.shown]
+    assert (np.diff(moments[:5]) >= 0.039).all()  # a control step is 40 ms
+    for seed in (1, 2):
+        env.reset(seed=seed)
+        for field in ("geom_size", "geom_rgba"):
+            np.testing.assert_array_equal(getattr(viewer.model, field), batch.expand(field)[0])
+    viewer.running = False  # somebody closes it, and nothing is shown any more
+    count = len(viewer.shown)
+    env.step(np.zeros(3, np.float32))
+    assert len(viewer.shown) == count
+    env.close()
+    assert len(viewers) == 1
+
+
+def test_closing_the_environment_closes_its_window(viewers: list[Viewer]) -> None:
+    env = GoalEnv("reach", render_mode="human")
+    env.reset(seed=0)
+    env.close()
+    assert not viewers[0].running
+    with pytest.raises(UserError, match="these environments are closed"):
+        env.render()
+
+
+def test_a_window_that_does_not_open_is_one_line(viewers: list[Viewer], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("run it under mjpython")
+
+    monkeypatch.setattr(sys.modules["mujoco.viewer"], "launch_passive", refuse)
+    env = GoalEnv("reach", render_mode="human")
+    with pytest.raises(UserError, match=r"no window opens \(run it under mjpython\): take render_mode=") as caught:
+        env.reset(seed=0)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_a_display_there_is_one_line_that_says_what_else_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opengl, "_probe", lambda platform: f"no {platform} here")
+    with pytest.raises(UserError) as caught:
+        gym.make("goalsight/PandaReach-v1", render_mode="human")
+    message = 'there is no display here to open a window on: take render_mode="rgb_array", or film an agent with '
+    assert str(caught.value) == message + '"goalsight record"'
 
 
 @pytest.mark.parametrize(
     ("make", "mode", "message"),
     [
-        (GoalEnv, "rgb", 'no render mode "rgb"; choices: depth_array, rgb_array'),
+        (GoalEnv, "rgb", 'no render mode "rgb"; choices: depth_array, human, rgb_array'),
         (GoalEnv, "depth_aray", 'did you mean "depth_array"'),
         (GoalVectorEnv, "ansi", 'no render mode "ansi"; choices: depth_array, rgb_array'),
+        (GoalVectorEnv, "human", 'render mode "human" is for one environment; choices of a batch: rgb_array, depth_'),
     ],
 )
 def test_wrong_modes_name_the_choices(make: Any, mode: str, message: str) -> None:
