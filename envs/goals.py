@@ -33,6 +33,10 @@ CHANNELS = Registry(
     },
 )
 PIXELS = "pixels"  # key of the first camera's frames; a further camera adds its name
+# The largest number that a simulation may show [m, rad, m/s, rad/s]: one with a larger has diverged. At 1000 rad/s a
+# thing turns by 4 rad in a physics step, which nothing integrates; under extreme actions all stay below 100.
+MOST = 1000.0
+BOUND = 2 * MOST  # of what is observed: sensors add noise, which is no larger
 
 
 @dataclass(frozen=True)
@@ -175,5 +179,11 @@ def spaces_of(stage: Stage, channels: Sequence[GoalChannel]) -> gym.spaces.Dict:
     return gym.spaces.Dict(spaces)
 
 
+def beyond(seen: "Observed") -> NDArray[np.bool_]:
+    """Which simulations show a number larger than `MOST`, or what is none, (N,)."""
+    largest = np.maximum(np.abs(seen.state).max(axis=1), np.abs(seen.achieved).max(axis=1))
+    return ~(largest <= MOST)  # also where it is not a number
+
+
 def _reals(size: int) -> gym.spaces.Box:
-    return gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
+    return gym.spaces.Box(-BOUND, BOUND, (size,), np.float32)

@@ -1,6 +1,6 @@
 """`GoalEnv`: the same code as `GoalVectorEnv`, with one simulation, as a `gymnasium.Env`."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -8,7 +8,10 @@ from numpy.typing import NDArray
 
 from goalsight.base.errors import UserError, choose
 from goalsight.envs.snapshots import Snapshot
-from goalsight.envs.vector import GoalVectorEnv, Obs
+from goalsight.envs.vector import HUMAN, RENDER_MODES, GoalVectorEnv, Obs
+
+if TYPE_CHECKING:
+    from goalsight.envs.rendering.window import Window
 
 ENDLESS = 2**62  # truncation is Gymnasium's TimeLimit's business
 
@@ -19,14 +22,22 @@ class GoalEnv(gym.Env[Obs, NDArray[np.float32]]):
     Episodes do not end by themselves: `gymnasium.make` adds the time limit. Only diverged physics truncates.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 25}  # noqa: RUF012 (Gymnasium's own declaration)
+    metadata = {"render_modes": [*RENDER_MODES, HUMAN], "render_fps": 25}  # noqa: RUF012 (Gymnasium's own declaration)
 
     def __init__(self, task: Any = "reach", arm: Any = "panda", **kwargs: Any) -> None:
-        """See `GoalVectorEnv`."""
+        """See `GoalVectorEnv`; `render_mode` may also be "human", which shows all that happens in a window.
+
+        Raises:
+            UserError: what `GoalVectorEnv` raises; there is no display for a window.
+        """
         self._given = {"task": task, "arm": arm, **kwargs}
-        kwargs = {"num_threads": 1} | kwargs
+        self.render_mode = kwargs.get("render_mode")
+        if self.render_mode is not None:
+            choose("render mode", self.render_mode, self.metadata["render_modes"])
+        watched = self.render_mode == HUMAN
+        kwargs = {"num_threads": 1} | kwargs | ({"render_mode": None} if watched else {})
         self.vector = GoalVectorEnv(task, arm, 1, max_episode_steps=ENDLESS, autoreset_mode="disabled", **kwargs)
-        self.render_mode = self.vector.render_mode
+        self._window = self._make_window() if watched else None
         self.observation_space = self.vector.single_observation_space
         self.action_space = self.vector.single_action_space
 
@@ -36,6 +47,7 @@ class GoalEnv(gym.Env[Obs, NDArray[np.float32]]):
         for name in options or {}:
             choose("option of reset", name, ("goal",))
         obs, info = self.vector.reset(seed=seed, options=options)
+        self._show()
         return _row(obs), _scalars(info)
 
     def step(self, action: NDArray[Any]) -> tuple[Obs, float, bool, bool, dict[str, Any]]:
@@ -48,6 +60,7 @@ class GoalEnv(gym.Env[Obs, NDArray[np.float32]]):
         if action.shape != self.action_space.shape:
             raise UserError(f"an action must have shape {self.action_space.shape}, got {action.shape}")
         obs, reward, _, truncated, info = self.vector.step(action[None])
+        self._show()
         return _row(obs), float(reward[0]), False, bool(truncated[0]), _scalars(info)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -91,14 +104,30 @@ class GoalEnv(gym.Env[Obs, NDArray[np.float32]]):
         """See `GoalVectorEnv.restore`."""
         return _row(self.vector.restore(snapshot))
 
-    def render(self) -> NDArray[np.uint8] | None:
-        """The view at 480 px, when `render_mode` is "rgb_array"."""
+    def render(self) -> NDArray[Any] | None:
+        """The view at 480 px: uint8 (480, 480, 3) when `render_mode` is "rgb_array", or distances when "depth_array".
+
+        These are float32 (480, 480) [m], see `GoalVectorEnv.depth_frames`. When it is "human", the window shows what
+        is now, as it does after each reset and step without being told.
+        """
+        self._show()
         frames = self.vector.render()
         return None if frames is None else frames[0]
 
     def close(self) -> None:
-        """Release the cameras."""
+        """Release the cameras, and close the window."""
+        if self._window is not None:
+            self._window.close()
         self.vector.close()
+
+    def _make_window(self) -> "Window":
+        from goalsight.envs.rendering.window import Window  # only here: nobody else needs a display
+
+        return Window(self.vector.batch)
+
+    def _show(self) -> None:
+        if self._window is not None:
+            self._window.show()
 
 
 def _row(obs: Obs) -> Obs:

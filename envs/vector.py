@@ -15,7 +15,7 @@ from goalsight.base.memory import check_memory
 from goalsight.envs.arms.catalogue import Arm
 from goalsight.envs.autoreset import check_begun, check_mask, copied, final_of, info_of, mode_of, seed_each
 from goalsight.envs.config import IMAGES, EnvConfig
-from goalsight.envs.goals import Image, Stage, asked_goals, channels_of, spaces_of
+from goalsight.envs.goals import Image, Stage, asked_goals, beyond, channels_of, spaces_of
 from goalsight.envs.ids import id_by_parts
 from goalsight.envs.rendering.pictures import Pictures
 from goalsight.envs.simulation.aids import aids_of
@@ -27,6 +27,8 @@ from goalsight.envs.variation import Factor, factors_of
 
 Obs = dict[str, NDArray[Any]]
 RESET_OPTIONS = ("goal", "reset_mask")
+RENDER_MODES = ("rgb_array", "depth_array")
+HUMAN = "human"  # a further one, of a single environment
 PICTURES = 8  # of each environment and camera that are held at once: views, goals, copies, and the renderer's own
 
 
@@ -46,7 +48,8 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
     Actions are float32 in [-1, 1], shape (N, A): with `control="ee"` a displacement of the tool (4 cm at full
     scale), with `control="joint"` of the joints; tasks that grasp add the gripper (-1 closes, 1 opens).
     `info["is_success"]` says where the goal is achieved, and has been for as long as the task wants it held.
-    Nothing terminates. Episodes truncate at `max_episode_steps`, or when physics diverges (`info["diverged"]`).
+    Nothing terminates. Episodes truncate at `max_episode_steps`, or when physics diverges (`info["diverged"]`), as it
+    has where a number is larger than 1000; so all that is observed lies within the finite bounds of its space.
     Environment i seeded with s behaves as the only environment of a batch seeded with s, bit for bit.
     `pictures` draws the present states by any camera, and says where points are in such a picture.
     """
@@ -95,7 +98,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             vary: factors of variation that are drawn anew for each episode, by name or as `Factor`s: "colour",
                 "size", "mass", "friction", "table", "light", "camera", "distractors", "latency", "noise", or "all".
             aids: visual aids that make the scene easier to see than it is: "transparent_arm", "goal_markers".
-            render_mode: "rgb_array" or None.
+            render_mode: what `render` returns: "rgb_array", pictures; "depth_array", distances; None, nothing.
             autoreset_mode: what happens where an episode ends: the next one begins within the same step, in the next
                 step ("next_step", which then ignores the action), or when `reset` is told so ("disabled"); as a name or
                 as Gymnasium's `AutoresetMode`.
@@ -120,8 +123,11 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             vary=tuple(factor.name for factor in factors),
             aids=chosen_aids,
         )
-        if render_mode not in (None, "rgb_array"):
-            raise UserError(f'no render mode "{render_mode}"; choices: rgb_array')
+        if render_mode == HUMAN:
+            choices = ", ".join(RENDER_MODES)
+            raise UserError(f'render mode "{HUMAN}" is for one environment; choices of a batch: {choices}')
+        if render_mode is not None:
+            choose("render mode", render_mode, RENDER_MODES)
         self.render_mode, self.num_envs = render_mode, num_envs
         self.sim = GoalSimulator(
             task,
@@ -161,7 +167,7 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self.bound_to_thread = config.shows_images and config.renderer == "opengl"
         self.image_size, self.privileged = config.image_size, config.privileged and self.pixels
         self.tolerance = self.task.tolerance
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": 25, "autoreset_mode": self.autoreset_mode}
+        self.metadata = {"render_modes": [*RENDER_MODES], "render_fps": 25, "autoreset_mode": self.autoreset_mode}
         self._reward = getattr(self.task, f"{config.reward}_reward")
 
     def _make_observations(self) -> None:
@@ -244,9 +250,11 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             raise UserError("call reset() before step()")
         check_begun(self._over, self.autoreset_mode)
         begun = self._over.copy()  # next-step autoreset: to be reset now, instead of stepped
-        diverged = self.sim.step(actions) & ~begun
+        diverged = self.sim.step(actions)
         self._elapsed += 1
-        obs = self._observe(self._obs, diverged)
+        seen = self.sim.reader.observe()
+        diverged = (diverged | beyond(seen)) & ~begun
+        obs = self._observe(seen, self._obs, diverged)
         reward = self.compute_reward(obs["achieved_goal"], obs["desired_goal"], {})
         achieved = self.task.success(obs["achieved_goal"], obs["desired_goal"])
         self._achieved_for = np.where(achieved & self.sim.reader.grasped(), self._achieved_for + 1, 0)
@@ -306,9 +314,16 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self._obs = copied(snapshot.obs) | self._goals
         return copied(self._obs)
 
-    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
-        """The view of each environment at 480 px, when `render_mode` is "rgb_array"."""
-        return tuple(self.render_frames()) if self.render_mode == "rgb_array" else None
+    def render(self) -> tuple[NDArray[Any], ...] | None:
+        """The view of each environment at 480 px.
+
+        Returns:
+            uint8 (480, 480, 3) each when `render_mode` is "rgb_array"; what `depth_frames` returns, float32 (480, 480)
+            each, when it is "depth_array"; else None.
+        """
+        if self.render_mode == "rgb_array":
+            return tuple(self.render_frames())
+        return tuple(self.depth_frames()) if self.render_mode == "depth_array" else None
 
     def close_extras(self, **kwargs: Any) -> None:
         """Release the cameras, and let nothing be stepped any more."""
@@ -350,6 +365,15 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         """Pictures of the present states, (n, size, size, 3), of environments `ids` or of all."""
         return self.pictures.draw(size, camera, ids)
 
+    def depth_frames(
+        self, *, size: int = 480, camera: str = "front", ids: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
+        """How far ahead lies what `render_frames` shows [m], (n, size, size), of environments `ids` or of all.
+
+        Distances are from the plane through the camera, across its line of sight; endless for the sky.
+        """
+        return self.pictures.distances(size, camera, ids)
+
     def goal_frames(
         self, *, size: int = 480, camera: str = "front", ids: NDArray[np.int64] | None = None
     ) -> NDArray[np.uint8]:
@@ -360,9 +384,8 @@ class GoalVectorEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
 
     # --- internals ----------------------------------------------------------------------------------------------
 
-    def _observe(self, previous: Obs, diverged: NDArray[np.bool_]) -> Obs:
+    def _observe(self, seen: Observed, previous: Obs, diverged: NDArray[np.bool_]) -> Obs:
         """Observations after a step; a diverged simulation repeats its last good one."""
-        seen = self.sim.reader.observe()
         obs = self._all_seen(seen, np.arange(self.num_envs))
         if diverged.any():
             for key, value in obs.items():

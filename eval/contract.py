@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from goalsight.envs.goals import BOUND
+
 if TYPE_CHECKING:
     from goalsight.envs.tasks import Task
     from goalsight.envs.vector import GoalVectorEnv
@@ -88,7 +90,7 @@ def _made(make: Callable[..., "GoalVectorEnv"], count: int, **kwargs: Any) -> It
 def _resets(make: Callable[..., "GoalVectorEnv"]) -> str:
     with _made(make, 64) as env:
         obs, info = env.reset(seed=SEED)
-        _must(obs in env.observation_space, "observations lie outside their space")
+        _must(obs in env.observation_space, f"observations lie outside their space, which ends at {BOUND:g}")
         _must(not info["is_success"].any(), "an episode is solved at its start")
         return f"{env.arm.name}, {env.task.name}: {env.sim.action_size} actions, goals of {env.task.goal_size}"
 

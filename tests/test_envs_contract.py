@@ -1,5 +1,6 @@
 """The contracts of Gymnasium, Stable-Baselines3 and our own: determinism, goals, autoreset, divergence."""
 
+import warnings
 from dataclasses import replace
 from functools import partial
 
@@ -20,6 +21,7 @@ from goalsight.envs.single import GoalEnv
 from goalsight.envs.tasks import TASKS as TASKS_BY_NAME
 from goalsight.envs.tasks import PickPlace, Push, Reach
 from goalsight.envs.tasks.shared.world import Cube
+from goalsight.envs.variation.feel import Noise
 from goalsight.envs.vector import GoalVectorEnv
 from goalsight.eval.contract import CONTRACT, keeps
 
@@ -194,6 +196,37 @@ def test_diverged_physics_truncates_and_leaves_no_bad_number():
     assert np.isfinite(reward).all()
     *_, info = env.step(np.zeros((3, 3)))
     assert not info["diverged"].any()
+
+
+@pytest.mark.parametrize("options", [{}, {"control": "joint", "obs": "pixels", "image_size": 16, "privileged": True}])
+def test_gymnasium_has_nothing_to_remark(options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(gym.make("goalsight/PandaPush-v1", **options).unwrapped, skip_render_check=True)
+
+
+@pytest.mark.parametrize("obs", ["state", "pixels"])
+@pytest.mark.parametrize("noise", [(), Noise(place=1000.0, speed=1000.0)])
+def test_a_simulation_with_numbers_out_of_all_bounds_has_diverged(obs, noise):
+    env = GoalVectorEnv("push", num_envs=4, num_threads=1, obs=obs, image_size=8, vary=noise)
+    for space in (env.observation_space[key] for key in ("observation", "achieved_goal", "desired_goal")):
+        assert (space.low == -2000).all()
+        assert (space.high == 2000).all()
+    assert env.reset(seed=0)[0] in env.observation_space
+    cube = env.sim.reader.objects["cube"]
+    env.batch.bind("qpos")[1:3, cube.qpos.start] = [990.0, -1010.0]  # [m]
+    env.batch.bind("qpos")[3, cube.qpos.start + 2] = 0.5  # in the air, where nothing slows its turning
+    env.batch.bind("qvel")[3, cube.qvel.stop - 1] = 1100.0  # [rad/s]
+    obs, _, _, truncated, info = env.step(np.zeros((4, 3)))
+    assert info["diverged"].tolist() == truncated.tolist() == [False, False, True, True]
+    assert obs["achieved_goal"][1, 0] == pytest.approx(990, abs=0.1)
+    assert obs in env.observation_space
+    assert all(last in env.single_observation_space for last in info["final_obs"][2:])
+
+
+def test_noise_that_would_leave_the_bounds_is_refused():
+    with pytest.raises(UserError, match=r"noise: place and speed must be at most 1000, got 1001\.0 and 0\.02"):
+        Noise(place=1001.0)
 
 
 @pytest.mark.parametrize(

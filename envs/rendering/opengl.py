@@ -127,6 +127,11 @@ def working_platform() -> str:
     raise UserError(f'OpenGL does not work here, tried {", ".join(failures)}; use renderer "raytrace"')
 
 
+def opens_windows() -> bool:
+    """Whether there is a display here to open windows on."""
+    return _probe("glfw") is None
+
+
 def offer_platform() -> None:
     """Have MuJoCo's own renderer, and others that ask for MUJOCO_GL, use a platform that works, unless one was named.
 

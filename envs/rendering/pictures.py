@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import mujoco
 
     from goalsight.envs.rendering.camera import Camera
+    from goalsight.envs.rendering.raytrace import DepthCamera
     from goalsight.envs.simulation.simulator import GoalSimulator
 
 
@@ -34,6 +35,7 @@ class Pictures:
         self._sim, self._num_threads = sim, num_threads
         self._renderer, self.seconds = renderer, 0.0
         self._cameras: dict[tuple[str, int], Camera] = {}
+        self._depth_cameras: dict[tuple[str, int], DepthCamera] = {}
 
     def check(self, camera: str) -> None:
         """Make sure that a camera exists and sees something.
@@ -56,6 +58,23 @@ class Pictures:
         drawn = self._cameras[key].render(self._sim.batch, ids)
         self.seconds += time.monotonic() - began
         return drawn
+
+    def distances(self, size: int, camera: str, ids: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """How far ahead of a camera lies what it sees of simulations `ids`, or of all [m], (n, size, size).
+
+        That is the distance from the plane through the camera, not from the camera; endless for the sky. Traced,
+        whatever the renderer; a transparent arm is measured as if it were not.
+
+        Raises:
+            UserError: the simulations cannot be used any more, or not in this process.
+        """
+        self._sim.batch.check()
+        key, began = (camera, size), time.monotonic()
+        if key not in self._depth_cameras:
+            self._depth_cameras[key] = self._make_depth(camera, size)
+        measured = self._depth_cameras[key].distances(self._sim.batch, ids)
+        self.seconds += time.monotonic() - began
+        return measured
 
     def places(self, points: NDArray[Any], camera: str) -> NDArray[np.float64]:
         """Where points [m], (N, ..., 3), some of each simulation, are in the square picture of a camera, (N, ..., 2).
@@ -89,10 +108,31 @@ class Pictures:
         """Release the cameras."""
         for camera in self._cameras.values():
             camera.close()
+        for measuring in self._depth_cameras.values():
+            measuring.close()
         self._cameras.clear()
+        self._depth_cameras.clear()
 
     def _name(self, camera: str) -> str:
         return camera_name(self._sim.arm, self._sim.model, camera)
+
+    @property
+    def _varying(self) -> tuple[str, ...]:
+        return () if self._sim.variation is None else self._sim.variation.drawn
+
+    def _make_depth(self, camera: str, size: int) -> "DepthCamera":
+        from goalsight.envs.rendering.backends import make_depth_camera
+
+        self.check(camera)
+        return make_depth_camera(
+            self._sim.model,
+            name=self._name(camera),
+            width=size,
+            height=size,
+            num_threads=self._num_threads,
+            batch_size_hint=self._sim.num_envs,
+            varying=self._varying,
+        )
 
     def _make(self, camera: str, size: int) -> "Camera":
         from goalsight.envs.rendering.backends import make_camera
@@ -110,7 +150,7 @@ class Pictures:
                 backend=self._renderer,
                 num_threads=self._num_threads,
                 batch_size_hint=sim.num_envs,
-                varying=() if sim.variation is None else sim.variation.drawn,
+                varying=self._varying,
             )
 
         if TRANSPARENT_ARM not in sim.aids:

@@ -1,10 +1,11 @@
-"""Pixels by the ray tracer of mujoco_warp: batched, on CPU threads or on CUDA, without OpenGL."""
+"""Pixels and distances by the ray tracer of mujoco_warp: batched, on CPU threads or on CUDA, without OpenGL."""
 
 import math
 import queue
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import mujoco
 import mujoco.batch
@@ -22,8 +23,8 @@ PIXELS_PER_LAUNCH_CUDA = 1024 * 64 * 64
 MAKING = threading.Lock()  # held while a tracer, and with it kernels, is made
 
 
-class RayTraceCamera:
-    """Draws batches with one `Tracer` per thread; kernels run without Python's lock."""
+class _TracingCamera:
+    """Traces batches with one `Tracer` per thread; kernels run without Python's lock."""
 
     backend = "raytrace"
 
@@ -38,6 +39,7 @@ class RayTraceCamera:
         num_threads: int,
         batch_size_hint: int,
         varying: Sequence[str] = (),
+        depth: bool = False,
     ) -> None:
         """Put the model where the kernels run and compile them (2 to 8 s at the very first use on a machine).
 
@@ -50,6 +52,7 @@ class RayTraceCamera:
             num_threads: threads that draw, at least 1.
             batch_size_hint: simulations drawn per call as a rule.
             varying: fields of the model that the batches have expanded.
+            depth: keep distances, and no colours.
 
         Raises:
             UserError: the model uses something the ray tracer does not know.
@@ -64,21 +67,25 @@ class RayTraceCamera:
         per_launch = (PIXELS_PER_LAUNCH_CPU if device.is_cpu else PIXELS_PER_LAUNCH_CUDA) // (width * height)
         per_worker = math.ceil(batch_size_hint / self._num_workers)
         self._capacity = 1 if quality == "pretty" else max(1, min(per_launch, per_worker))
-        still = quality == "fast" and device.is_cpu and not varying and MovingTracer.suits(model, name)
+        self._kept = {"colour": False, "depth": True} if depth else {}
+        plain = quality == "fast" and device.is_cpu and not varying and not depth
+        still = plain and MovingTracer.suits(model, name)
         self._make = MovingTracer if still else Tracer
         self._idle: queue.SimpleQueue[Tracer | MovingTracer] = queue.SimpleQueue()
         self._num_tracers = 0
         self._pool: ThreadPoolExecutor | None = None
         self._prepare(1)
 
-    def render(self, batch: mujoco.batch.Batch, ids: NDArray[np.integer] | None = None) -> NDArray[np.uint8]:
-        """Draw simulations of the batch as they are now; see `Camera.render`."""
+    def _draw(
+        self, batch: mujoco.batch.Batch, ids: NDArray[np.integer] | None, *pixel: int, dtype: type[np.generic]
+    ) -> NDArray[Any]:
+        """Draw simulations of the batch as they are now, (n, H, W, *pixel)."""
         if self._num_tracers == 0:
             raise RuntimeError("this camera has been closed")
         fields = [getattr(batch, field) for field in KINEMATICS]
         fields += [batch.expand(field) for field in self._varying]
         total = batch.nsim if ids is None else len(ids)
-        frames = np.empty((total, self.height, self.width, 3), np.uint8)
+        frames = np.empty((total, self.height, self.width, *pixel), dtype)
         bounds = chunk_bounds(total, self._capacity, self._num_workers)
 
         def draw(chunk: int) -> None:
@@ -122,9 +129,39 @@ class RayTraceCamera:
                     height=self.height,
                     pretty=self.quality == "pretty",
                     varying=self._varying,
+                    **self._kept,
                 )
             self._idle.put(tracer)
             self._num_tracers += 1
+
+
+class RayTraceCamera(_TracingCamera):
+    """Draws pictures."""
+
+    def render(self, batch: mujoco.batch.Batch, ids: NDArray[np.integer] | None = None) -> NDArray[np.uint8]:
+        """Draw simulations of the batch as they are now; see `Camera.render`."""
+        return self._draw(batch, ids, 3, dtype=np.uint8)
+
+
+class DepthCamera(_TracingCamera):
+    """Measures how far ahead of the camera lies what it sees."""
+
+    def __init__(self, model: mujoco.MjModel, **camera: Any) -> None:
+        """Arguments as those of `RayTraceCamera`, without `quality`."""
+        super().__init__(model, quality="fast", depth=True, **camera)
+
+    def distances(self, batch: mujoco.batch.Batch, ids: NDArray[np.integer] | None = None) -> NDArray[np.float32]:
+        """Measure simulations of the batch as they are now.
+
+        Args:
+            batch: simulations whose `KINEMATICS` are bound and current.
+            ids: the simulations, shape (n,); all of them when None.
+
+        Returns:
+            distances from the plane through the camera that it looks away from [m], shape (n, height, width), a new
+            array; endless for the sky.
+        """
+        return self._draw(batch, ids, dtype=np.float32)
 
 
 def chunk_bounds(total: int, capacity: int, workers: int) -> list[int]:

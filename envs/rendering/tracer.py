@@ -35,6 +35,7 @@ class Tracer:
         height: int,
         pretty: bool,
         varying: Sequence[str] = (),
+        colour: bool = True,
         depth: bool = False,
     ) -> None:
         """Allocate what the kernels need, and compile them where this machine has not yet.
@@ -51,11 +52,12 @@ class Tracer:
             height: picture height [pixels].
             pretty: with shadows, highlights and smooth edges.
             varying: fields of the model that simulations have values of their own of.
-            depth: whether distances are kept too.
+            colour: whether colours are kept.
+            depth: whether distances are kept.
         """
         features = {
             "cam_active": [name],
-            "render_rgb": True,
+            "render_rgb": colour,
             "render_depth": depth,
             "render_seg": False,
             "use_textures": host_model.ntex > 0,
@@ -67,6 +69,7 @@ class Tracer:
             "enable_emission": bool(host_model.mat_emission.any()),
             "enable_per_light_ambient": bool(host_model.light_ambient.any()),
         }
+        self._colour = colour
         self._model = copy.copy(device_model) if varying else device_model
         self._context = mujoco_warp.create_render_context(
             host_model, nworld=capacity, cam_res=(width, height), **features
@@ -89,19 +92,24 @@ class Tracer:
         self,
         fields: list[NDArray[Any]],
         rows: slice | NDArray[np.integer],
-        frames: NDArray[np.uint8],
+        frames: NDArray[Any],
     ) -> None:
         """Draw simulations `rows` of the arrays of kinematics, then of what varies.
 
         Args:
             fields: the arrays, of all simulations.
             rows: which to draw, k at most the capacity.
-            frames: where to, (k, H, W, 3).
+            frames: where to, uint8 (k, H, W, 3); where no colours are kept, float32 (k, H, W): how far ahead it is
+                what is seen [m], endless for the sky.
         """
         for source, target in zip(fields, self._inputs, strict=True):
             target.write(source[rows])
         self._data.nworld = len(frames)
         self._trace(self._context)
+        if not self._colour:
+            ahead = self._context.depth_data.numpy()[: len(frames)].reshape(frames.shape)
+            frames[:] = np.where(ahead > 0, ahead, np.inf)
+            return
         unpack(self._context.rgb_data.numpy()[: len(frames)], frames)
         if self._smoother is not None:
             self._smooth(self._smoother, frames[0])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from goalsight.base.errors import UserError
+from goalsight.envs.goals import MOST
 from goalsight.envs.variation.base import TABLE, Cast, Factor, Floats, Ids, Span, between
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ class Noise(Factor):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if max(self.place, self.speed) > MOST:
+            raise UserError(f"noise: place and speed must be at most {MOST:g}, got {self.place} and {self.speed}")
         if self.levels > 255:
             raise UserError(f"noise: levels must lie in [0, 255], got {self.levels}")
 
