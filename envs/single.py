@@ -1,5 +1,7 @@
 """`GoalEnv`: the same code as `GoalVectorEnv`, with one simulation, as a `gymnasium.Env`."""
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -33,8 +35,10 @@ class GoalEnv(gym.Env[Obs, NDArray[np.float32]]):
         self._given = {"task": task, "arm": arm, **kwargs}
         self.render_mode = kwargs.get("render_mode")
         if self.render_mode is not None:
-            choose("render mode", self.render_mode, self.metadata["render_modes"])
+            choose("render mode", self.render_mode, type(self).metadata["render_modes"])
         watched = self.render_mode == HUMAN
+        if not watched and not _has_display():  # whoever tries all modes, as Gymnasium's check does, leaves it out
+            self.metadata = {**type(self).metadata, "render_modes": [*RENDER_MODES]}
         kwargs = {"num_threads": 1} | kwargs | ({"render_mode": None} if watched else {})
         self.vector = GoalVectorEnv(task, arm, 1, max_episode_steps=ENDLESS, autoreset_mode="disabled", **kwargs)
         self._window = self._make_window() if watched else None
@@ -128,6 +132,11 @@ class GoalEnv(gym.Env[Obs, NDArray[np.float32]]):
     def _show(self) -> None:
         if self._window is not None:
             self._window.show()
+
+
+def _has_display() -> bool:
+    """Whether there may be a display; whether a window can be opened on it is found out when one is asked for."""
+    return sys.platform != "linux" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def _row(obs: Obs) -> Obs:
