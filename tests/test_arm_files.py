@@ -124,6 +124,14 @@ def test_what_is_missing_or_wrong_is_said_in_one_line(folder: Path, before: str,
     assert "\n" not in str(refused.value)
 
 
+def test_an_actuator_that_drives_nothing_is_one_line(folder: Path) -> None:
+    text = (folder / "arm.xml").read_text()
+    begin, end = text.index("<tendon>"), text.index("</tendon>") + len("</tendon>")
+    (folder / "arm.xml").write_text(text[:begin] + text[end:])
+    with pytest.raises(UserError, match=r'what the actuator "squeeze" of \[gripper\] drives is not there'):
+        load_arm(folder / "arm.toml")
+
+
 def test_no_file_no_arm(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no .*none\.toml"):
         find_arm(str(tmp_path / "none.xml"))
