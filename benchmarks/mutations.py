@@ -4,10 +4,11 @@ Three kinds of files are damaged, one file at a time: those of small runs of col
 stopped (configuration, manifest, measurements, summary, evaluation, checkpoints, training states, replays, frame
 stores); videos (mp4, webm, gif) and a folder of png; and the TOML and MJCF of arms. Files of text are damaged value by
 value (replaced by what cannot be meant, missing, renamed, doubled, nested, exchanged, changed a little), and every
-fourth, as all others, byte by byte (flipped, overwritten, zeroed, cut off, lost, doubled, spliced). A run's file is read
-by all who would read it: `Run.open`, `goalsight runs`, `goalsight report`, `load_agent` and a step of the agent's
-environment, `load_encoder`, `FrameStore.open`, and `goalsight resume` up to its first step. Videos are ingested. With an
-arm an environment is made, and acts for 20 steps.
+fourth, as all others, byte by byte (flipped, overwritten, zeroed, cut off, lost, doubled, spliced). Of every other
+checkpoint that is damaged the hashes are taken away, as if an older version or a stranger had written it. A run's file
+is read by all who would read it: `Run.open`, `goalsight runs`, `goalsight report`, `load_agent` and a step of the
+agent's environment, `load_encoder`, `FrameStore.open`, and `goalsight resume` up to its first step. Videos are
+ingested. With an arm an environment is made, and acts for 20 steps.
 
 Reading is done by a process with a limit on its time and on its address space. A file counts as the worst that any of
 its readers came to:
@@ -17,10 +18,12 @@ its readers came to:
     memory      memory was asked for that there is not, even if that was refused in one line
     exception   anything but a `UserError`, or one of several lines
     silent      read to something else without a word, although it could be known: of a run, a frame store, a
-                checkpoint with its training state, or a replay, which nobody edits, so that a hash can cover them; a
-                png, which has checksums; a video of which nothing is left; an arm of which observations are not finite
+                checkpoint with its training state, or a replay, which nobody edits, so that a hash can cover them
+                (not where the hashes were taken away); a png, which has checksums; a video of which nothing is
+                left; an arm of which observations are not finite
     refused     a `UserError` in one line
-    contained   a video at which only the process apart crashed or hung that decodes it, said in one line
+    contained   a video at which only the process apart crashed, hung or ran out of memory that decodes it, within
+                limits of its own, said in one line
     said        read to something else, with a line that says so
     other       read to something else that nothing could know: a configuration, which may be edited, a measurement, a
                 summary or a note of a manifest, a film whose format has no checksum, an arm of other numbers
@@ -31,6 +34,7 @@ A number always means the same damage. Results are kept in batches; those that a
 
 import contextlib
 import json
+import os
 import select
 import shutil
 import signal
@@ -185,7 +189,8 @@ class Worker:
 
     def __init__(self, kind: str, config: Mutations) -> None:
         self._kind, self._config = kind, config
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._unread = b""  # of its answers
 
     def read(self, numbers: list[int]) -> list[dict[str, Any]]:
         """Damage and read for each number; where the process dies, the number that it had begun last has killed it."""
@@ -206,11 +211,8 @@ class Worker:
     def _ask(self, numbers: list[int], rows: dict[int, dict[str, Any]]) -> tuple[str, str] | None:
         """Take answers into rows; how the process ended, if it did."""
         process = self._process or self._begin()
-        if process is None:
-            return "hang", "at its beginning"
         assert process.stdin is not None
-        process.stdin.write(json.dumps(numbers) + "\n")
-        process.stdin.flush()
+        process.stdin.write(json.dumps(numbers).encode() + b"\n")
         while any("outcome" not in rows.get(number, {}) for number in numbers):
             answer = self._answer(process)
             if isinstance(answer, tuple):
@@ -218,43 +220,46 @@ class Worker:
             rows.setdefault(answer["number"], {}).update(answer)
         return None
 
-    def _begin(self) -> "subprocess.Popen[str] | None":
+    def _begin(self) -> "subprocess.Popen[bytes]":
         script = Path(__file__).with_name("mutations_reading.py")
         workshop = self._config.workshop.resolve()
         self._process = subprocess.Popen(
             [sys.executable, str(script), self._kind, str(workshop), str(workshop / f"scratch-{self._kind}"),
              str(self._config.seed)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
         )  # fmt: skip
         answer = self._answer(self._process)
         if isinstance(answer, tuple):
             sys.exit(f"the worker for {self._kind} does not begin: {answer}")
         return self._process
 
-    def _answer(self, process: "subprocess.Popen[str]") -> dict[str, Any] | tuple[str, str]:
+    def _answer(self, process: "subprocess.Popen[bytes]") -> dict[str, Any] | tuple[str, str]:
         """The next answer, or how the process ended without one."""
         assert process.stdout is not None
-        ready, _, _ = select.select([process.stdout], [], [], LIMIT)
-        line = process.stdout.readline() if ready else ""
-        if line:
-            answer: dict[str, Any] = json.loads(line)
-            return answer
-        said = self.end()
-        if not ready:
-            return "hang", f"more than {LIMIT:.0f} s"
-        code = process.returncode
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return "crash", f"{how} {said[-1] if said else ''}".strip()
+        while b"\n" not in self._unread:
+            ready, _, _ = select.select([process.stdout], [], [], LIMIT)
+            part = os.read(process.stdout.fileno(), 1 << 16) if ready else b""
+            if not part:
+                self.end()
+                if not ready:
+                    return "hang", f"more than {LIMIT:.0f} s"
+                code = process.returncode
+                return "crash", signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            self._unread += part
+        line, _, self._unread = self._unread.partition(b"\n")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
-    def end(self) -> list[str]:
-        """End the process; what it said last."""
-        process, self._process = self._process, None
-        if process is None:
-            return []
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(2)
-        process.kill()
-        return process.communicate()[1].strip().splitlines()[-1:]
+    def end(self) -> None:
+        """End the process."""
+        process, self._process, self._unread = self._process, None, b""
+        if process is not None:
+            assert process.stdin is not None
+            process.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(2)
+            process.kill()
+            process.wait()
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:

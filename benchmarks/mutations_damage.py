@@ -65,7 +65,9 @@ def damage_tree(tree: Any, rng: Rng) -> str:
     elif how == "removed":
         del holder[key]
     elif how == "renamed":
-        holder[f"{key}x" if rng.random() < 0.5 else str(rng.choice(["", "kind", "step", "__class__"]))] = holder.pop(key)
+        holder[f"{key}x" if rng.random() < 0.5 else str(rng.choice(["", "kind", "step", "__class__"]))] = holder.pop(
+            key
+        )
     elif how == "doubled":
         holder[f"{TWICE}{key}"] = STRANGE[int(rng.integers(len(STRANGE)))]
     elif how == "repeated":
