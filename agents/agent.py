@@ -1,8 +1,9 @@
 """A trained agent, acting: what a training run's checkpoint holds, made into a policy."""
 
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import torch
@@ -17,7 +18,9 @@ from goalsight.agents.networks.inputs import Sight
 from goalsight.agents.networks.policy import GoalActor
 from goalsight.agents.policies import Actions, Mask, Observation
 from goalsight.base.errors import UserError
+from goalsight.base.records import check_form
 from goalsight.base.runs import Run
+from goalsight.envs.config import EnvConfig
 from goalsight.envs.ids import lasting_id, recorded
 
 if TYPE_CHECKING:
@@ -31,6 +34,22 @@ def views_of(env_kwargs: dict[str, Any]) -> list[str]:
     """Return the keys of what each camera shows, the first camera's first."""
     cameras = env_kwargs.get("camera", "front")
     return ["pixels", *(f"pixels_{name}" for name in (() if isinstance(cameras, str) else cameras[1:]))]
+
+
+class AgentMeta(TypedDict, total=False):
+    """What an agent's meta holds; see `agent_meta`."""
+
+    kind: str
+    env: str
+    env_kwargs: dict[str, Any]
+    facts: dict[str, Any]
+    sight: dict[str, Any]
+    hidden: list[int]
+    spread: bool
+    observation: dict[str, list[int]]
+    actions: int
+    tune_blocks: int
+    encoder: dict[str, Any] | None
 
 
 class Agent:
@@ -179,6 +198,9 @@ def load_agent(run: Path | str, which: str | int = "best", *, device: str = "cpu
     if meta.get("kind") != KIND:
         raise UserError(f"{run} holds no agent; give a folder that goalsight train made")
     try:
+        check_form(meta, AgentMeta, "meta.json")
+        _check_sizes(tensors, meta)
+        EnvConfig.recorded({"env": {"id": meta["env"], **meta["env_kwargs"]}})
         features = _features(tensors, meta)
         actor = _actor(tensors, meta, features)
         env_id = recorded(meta["env"])
@@ -199,15 +221,26 @@ def load_agent(run: Path | str, which: str | int = "best", *, device: str = "cpu
     )
 
 
+def _check_sizes(tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    """Refuse a description of networks that would take more memory than there are weights for.
+
+    Raises:
+        ValueError: it does.
+    """
+    sizes = [meta["actions"], *meta["hidden"], *(sum(shape) for shape in meta["observation"].values())]
+    weights = sum(tensor.numel() for tensor in tensors.values())
+    if min(sizes) < 0 or max(sizes) > weights or sum(a * b for a, b in pairwise(meta["hidden"])) > weights:
+        raise ValueError(f"{weights:,} weights are too few for it")
+
+
 def _features(tensors: dict[str, Tensor], meta: dict[str, Any]) -> Features | None:
     if meta["encoder"] is None:
         return None
     if "estimates" in meta:
         return Estimates.from_kept(tensors, meta)
-    from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder
+    from goalsight.pretrain.encoders.vit import encoder_of
 
-    encoder = VideoEncoder(EncoderConfig(**meta["encoder"]))
-    encoder.load_state_dict(_under(ENCODER, tensors))
+    encoder = encoder_of(meta["encoder"], _under(ENCODER, tensors))
     cameras = len(views_of(meta["env_kwargs"]))
     return FrozenFeatures(encoder, meta["tune_blocks"], Reduction(tensors[MEAN], tensors[BASIS]), cameras=cameras)
 

@@ -8,7 +8,7 @@ import torch
 from goalsight.agents.online import Online
 from goalsight.agents.replay_files import ReplayFiles
 from goalsight.base.runs import Run
-from goalsight.base.training_state import State
+from goalsight.base.training_state import State, restoring
 
 if TYPE_CHECKING:
     from goalsight.agents.learning import Learner
@@ -55,18 +55,19 @@ class Keeper:
         """Put learner and watch back into a state.
 
         Raises:
-            UserError: if the replay's files are missing or damaged.
+            UserError: if the replay's files are missing or damaged, or the state does not fit.
         """
         learner = self._learner
-        if self._files is not None:
-            self._files.read(state["replay_files"])
-        learner.algorithm.load(state["algorithm"])
-        learner.loop.load(state["loop"])
-        watch.load(state["watch"])
-        # Last: whatever was made before has drawn from the generators.
-        torch.set_rng_state(state["torch"])
-        if "cuda" in state:
-            torch.cuda.set_rng_state(state["cuda"])
+        with restoring(f"run {self._folder.parent}"):
+            if self._files is not None:
+                self._files.read(state["replay_files"])
+            learner.algorithm.load(state["algorithm"])
+            learner.loop.load(state["loop"])
+            watch.load(state["watch"])
+            # Last: whatever was made before has drawn from the generators.
+            torch.set_rng_state(state["torch"])
+            if "cuda" in state:
+                torch.cuda.set_rng_state(state["cuda"])
 
     def tidy(self) -> None:
         """Remove what the latest state, which is safe now, needs no more."""

@@ -30,10 +30,10 @@ from goalsight.agents.watching.origin import check_video
 from goalsight.agents.watching.video import SilentVideo, open_video
 from goalsight.agents.watching.watcher import StoppedError, Watched, Watcher
 from goalsight.base.errors import UserError, choose
-from goalsight.base.machine import usable_cores
+from goalsight.base.machine import check_threads, usable_cores
 from goalsight.base.parts import options_of
 from goalsight.base.runs import Run
-from goalsight.base.training_state import State
+from goalsight.base.training_state import State, restoring
 from goalsight.envs.ids import resolved, spec_of
 from goalsight.envs.making import make
 from goalsight.envs.tasks import TASKS
@@ -74,9 +74,8 @@ class Learner:
         self.config = config
         self.env = resolved(config.env)
         self.source = config.source
+        check_threads(config.threads)
         self.threads, self.costs = config.threads or usable_cores(), Costs()
-        if self.threads < 1:
-            raise UserError(f"threads must be at least 1, or 0 for every CPU, got {config.threads}")
         self._kind: type[Algorithm] = ALGORITHMS.load(config.algorithm)
         self.options: Any = options_of(ALGORITHMS, config.algorithm, config.options)
         if self._kind.online and config.data:
@@ -187,11 +186,14 @@ class Learner:
         if self._encoder is None:
             return None
         if self.config.estimates:
-            kept = None if self.state is None else self.state["estimates"]
-            return None if kept is None else Estimates.from_kept(kept["tensors"], kept["meta"]).to(self.config.device)
+            with restoring("the run"):
+                kept = None if self.state is None else self.state["estimates"]
+                found = None if kept is None else Estimates.from_kept(kept["tensors"], kept["meta"])
+            return None if found is None else found.to(self.config.device)
         features = FrozenFeatures(self._encoder, self.config.tune_blocks, cameras=len(self.env.cameras))
         if self.state is not None:
-            features.reduction = Reduction(**self.state["reduction"])
+            with restoring("the run"):
+                features.reduction = Reduction(**self.state["reduction"])
         return features
 
     def _make_online(self, env: "GoalEnvs", run: Run | None = None) -> Online:
@@ -320,7 +322,8 @@ class Learner:
         began = time.monotonic()
         if self._loop is None:
             if self.state is not None:
-                self.rounds = list(self.state["rounds"])
+                with restoring(f"run {run.path}"):
+                    self.rounds = list(self.state["rounds"])
             try:
                 assert self._raw is not None
                 self._loop = self._make_online(self._raw, run)

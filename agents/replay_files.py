@@ -5,6 +5,7 @@ segment of which nothing counts any more is removed. Which segment counts for wh
 state, so a process that dies while it saves leaves the save before whole.
 """
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ class ReplayFiles:
         self._folder, self._replay = Path(folder), replay
         self._place = np.full(replay.blocks, NONE, np.int64)  # the segment that counts for each block
         self._next = 0
+        self._sums: dict[str, str] = {}  # sha256 of each segment as it was written, by its file's name
         self.written = 0  # bytes, by this process
 
     def save(self) -> State:
@@ -45,7 +47,9 @@ class ReplayFiles:
         for start in range(0, len(changed), most):
             self._write(changed[start : start + most])
         self._replay.unchanged(changed)
-        return {"segments": self._place.copy(), "next": self._next}
+        counting = self._counting()
+        self._sums = {name: self._sums[name] for name in counting if name in self._sums}
+        return {"segments": self._place.copy(), "next": self._next, "sums": dict(self._sums)}
 
     def _write(self, blocks: np.ndarray) -> None:
         from safetensors.torch import save
@@ -57,16 +61,21 @@ class ReplayFiles:
         with writing(self._folder):
             self._folder.mkdir(exist_ok=True)
         atomic_write_bytes(self._path(self._next), content)
+        self._sums[self._path(self._next).name] = hashlib.sha256(content).hexdigest()
         self._place[blocks] = self._next
         self._next += 1
         self.written += len(content)
 
     def tidy(self) -> None:
         """Remove segments of which nothing counts; call it when the state of the latest save is safe."""
-        counting = {self._path(int(segment)).name for segment in np.unique(self._place)}
+        counting = self._counting()
         for path in self._folder.glob("*.safetensors"):
             if path.name not in counting:
                 path.unlink(missing_ok=True)
+
+    def _counting(self) -> set[str]:
+        """The files of which something counts."""
+        return {self._path(int(segment)).name for segment in np.unique(self._place) if segment != NONE}
 
     def read(self, state: State) -> None:
         """Fill the replay from the segments of a save, through memory maps; remove what was written after it.
@@ -77,9 +86,11 @@ class ReplayFiles:
         from safetensors import SafetensorError, safe_open
 
         self._place[:], self._next = state["segments"], state["next"]
+        self._sums = dict(state.get("sums", {}))  # an earlier version kept none
         for segment in np.unique(self._place[self._place != NONE]):
             path = self._path(int(segment))
             try:
+                self._check(path)
                 with safe_open(path, framework="pt") as file:
                     blocks = file.get_tensor(BLOCKS)
                     counts = torch.from_numpy(self._place)[blocks] == int(segment)
@@ -91,6 +102,17 @@ class ReplayFiles:
                 raise UserError(f"the replay in {path} cannot be read: {reason}; train anew") from error
         self._replay.unchanged(np.arange(self._replay.blocks))
         self.tidy()
+
+    def _check(self, path: Path) -> None:
+        """Compare a segment with what was written.
+
+        Raises:
+            OSError: it is missing, or another.
+        """
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if self._sums.get(path.name, found) != found:
+            raise OSError("it is not what was written")
 
     def _path(self, segment: int) -> Path:
         return self._folder / f"{segment:06d}.safetensors"

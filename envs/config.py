@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 import tyro
 
 from goalsight.base.errors import UserError, choose
+from goalsight.base.options import options_from
 
 Obs = Literal["state", "pixels"]
 Control = Literal["ee", "joint"]
@@ -15,6 +16,7 @@ Renderer = Literal["raytrace", "opengl"]
 OBS_MODES, CONTROL_MODES, REWARDS, RENDERERS = map(get_args, (Obs, Control, Reward, Renderer))
 MAX_IMAGE_SIZE = 4096  # [px]
 IMAGES = ("image_size", "camera", "renderer")  # options that matter only where images are observed
+WORDS = ("vary", "aids", "channels")  # options of which one word may stand for a list of one
 LOOKS = ("obs", *IMAGES, "privileged", "aids", "channels")  # options that change what is seen, not what happens
 
 
@@ -55,7 +57,7 @@ class EnvConfig:
     """Goal channels beside those that obs brings, such as image where the state is observed."""
 
     def __post_init__(self) -> None:
-        for name in ("vary", "aids", "channels"):
+        for name in WORDS:
             words = getattr(self, name)
             object.__setattr__(self, name, (words,) if isinstance(words, str) else tuple(words))
         cameras = self.cameras
@@ -97,12 +99,24 @@ class EnvConfig:
         """The environment that the record of a run names; None where it names none.
 
         Runs that are older than this class keep an id and a few options among all others.
+
+        Raises:
+            UserError: an option that no environment takes, or one that cannot be what it is said to be.
         """
         env = config.get("env")
+        known = [option.name for option in fields(cls)]
+        if env is None:
+            return None
         if isinstance(env, Mapping):
-            return cls.of(str(env["id"]), {name: value for name, value in env.items() if name != "id"})
-        names = {option.name for option in fields(cls)} - {"id"}
-        return None if env is None else cls.of(str(env), {name: config[name] for name in names & set(config)})
+            for name in env:
+                choose("option of an environment", name, known)
+            said = dict(env)
+        else:
+            said = {name: config[name] for name in known if name in config} | {"id": env}
+        if "id" not in said:
+            raise UserError("config.json: env has no id")
+        listed = {name: [said[name]] for name in WORDS if isinstance(said.get(name), str)}
+        return options_from(cls, said | listed)
 
     def change(self, **changes: Any) -> Self:
         """The same with other options.

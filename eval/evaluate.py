@@ -5,7 +5,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 import numpy as np
 import tyro
@@ -56,6 +56,34 @@ class Eval:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.seed < 0:
             raise UserError(f"seed must not be negative, got {self.seed}")
+
+
+class Success(TypedDict, total=False):
+    """A `Proportion` as results keep it."""
+
+    count: int
+    total: int
+    rate: float
+    low: float
+    high: float
+
+
+class Judged(TypedDict, total=False):
+    """What results keep of a policy; see `summarise`."""
+
+    success: Success
+    mean_return: float
+    diverged: int
+
+
+class Result(Judged, total=False):
+    """What an `eval.json` holds that is read again; earlier versions called baselines floors."""
+
+    subject: dict[str, Any]
+    episodes: int
+    seed: int
+    baselines: dict[str, Judged]
+    floors: dict[str, Judged]
 
 
 def evaluate(config: Eval) -> dict[str, Any]:

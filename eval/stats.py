@@ -1,6 +1,6 @@
 """Statistics of success: what a count out of so many episodes, and a few seeds, allow one to say."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
@@ -22,6 +22,11 @@ class Proportion:
     rate: float
     low: float
     high: float
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "Proportion":
+        """The one that a result keeps."""
+        return cls(row["count"], row["total"], row["rate"], row["low"], row["high"])
 
 
 def wilson(count: int, total: int, *, confidence: float = 0.95) -> Proportion:

@@ -10,6 +10,7 @@ import tyro
 
 from goalsight.base.distributed import group
 from goalsight.base.errors import UserError
+from goalsight.base.machine import check_threads
 from goalsight.base.parts import settled, with_every_option
 from goalsight.base.trackers import check_trackers
 from goalsight.pretrain.data import CACHE
@@ -81,7 +82,8 @@ class Pretrain:
         for name in ("max_gap", "batch"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("fps", "threads", "seed", "picture_every", "save_every"):
+        check_threads(self.threads)
+        for name in ("fps", "seed", "picture_every", "save_every"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"{name} must not be negative, got {getattr(self, name)}")
         check_trackers(self.track)

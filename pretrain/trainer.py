@@ -17,7 +17,7 @@ from goalsight.base.errors import UserError, choose
 from goalsight.base.flops import count_flops, matmul_peak
 from goalsight.base.precision import autocast, fast_dtype
 from goalsight.base.runs import Run
-from goalsight.base.training_state import State, load_optimiser, optimiser_state
+from goalsight.base.training_state import State, load_optimiser, optimiser_state, restoring
 from goalsight.pretrain.data.clips import Batch, Sampler
 from goalsight.pretrain.data.integrity import stamps
 from goalsight.pretrain.data.samplers import ClipSampler
@@ -98,7 +98,8 @@ class Trainer:
         self.sampler: Sampler = ClipSampler(store, clips, batch=config.batch, seed=config.seed, rows=rows)
         self._shown = ClipSampler(store, clips, batch=PICTURED, seed=config.seed + 1).sample()
         if self._kept is not None:
-            self.sampler.load(self._kept)
+            with restoring("the run"):
+                self.sampler.load(self._kept)
         self._flops = self.flops_per_step(_next_of(self.sampler)) * self.group.size
         if self.budget.flops is not None and self.budget.flops < self._flops:
             raise UserError(
@@ -242,12 +243,17 @@ class Trainer:
         }
 
     def load(self, state: State) -> None:
-        """Go on from a state, once the same data is opened."""
-        self.objective.load_state_dict(state["objective"])
-        load_optimiser(self.optimiser, state["optimiser"])
-        self._kept = state["sampler"]
-        self.steps, self.seconds = int(state["steps"]), float(state["seconds"])
-        self.recent.extend(state["recent"])
+        """Go on from a state, once the same data is opened.
+
+        Raises:
+            UserError: it is that of another training.
+        """
+        with restoring("the run"):
+            self.objective.load_state_dict(state["objective"])
+            load_optimiser(self.optimiser, state["optimiser"])
+            self._kept = state["sampler"]
+            self.steps, self.seconds = int(state["steps"]), float(state["seconds"])
+            self.recent.extend(state["recent"])
 
 
 class Journal:

@@ -163,7 +163,13 @@ def test_a_damaged_replay_is_refused_in_one_line(tmp_path):
     play(buffer, [[5]])
     state = files.save()
     (segment,) = tmp_path.iterdir()
-    segment.write_bytes(segment.read_bytes()[:40])
+    whole = segment.read_bytes()
+    segment.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(UserError, match="cannot be read: it is not what was written"):
+        ReplayFiles(tmp_path, make(1, 3)).read(state)
+    del state["sums"]  # as an earlier version
+    ReplayFiles(tmp_path, make(1, 3)).read(state)
+    segment.write_bytes(whole[:40])
     with pytest.raises(UserError, match="cannot be read") as error:
         ReplayFiles(tmp_path, make(1, 3)).read(state)
     assert "\n" not in str(error.value)

@@ -20,6 +20,7 @@ from goalsight.agents.learning import Learner
 from goalsight.agents.rollout import Episodes, rollout
 from goalsight.agents.train import Train, train
 from goalsight.agents.watch import Watch
+from goalsight.base.checkpoints import SUMS
 from goalsight.base.errors import UserError
 from goalsight.base.runs import Run
 from goalsight.commands import cli
@@ -267,6 +268,7 @@ def test_the_command_line_takes_the_options_of_the_chosen_algorithm(words):
         ({"env": replace(TINY["env"], camera="frnt")}, "front"),
         ({"env": TWO, "tune_blocks": 1}, "blocks are tuned on one camera's images"),
         ({"threads": -1}, "threads must be at least 1"),
+        ({"threads": 100_000}, "and at most 1,024"),
         (STATE | {"steps": 2_000_000_000}, "store fewer steps"),
     ],
 )
@@ -292,6 +294,7 @@ def test_agents_from_before_there_were_algorithms_are_read(run, tmp_path):
     for meta in copy.glob("checkpoints/*/meta.json"):
         new = json.loads(meta.read_text())
         meta.write_text(json.dumps({name: value for name, value in new.items() if name not in ("spread", "options")}))
+        (meta.parent / SUMS).unlink()
     old, new = load_agent(copy, "last"), load_agent(run.path, "last")
     theirs = new.actor.state_dict()
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in old.actor.state_dict().items())
@@ -302,5 +305,20 @@ def test_a_damaged_agent_is_refused(run, tmp_path):
     shutil.copytree(run.path, copy)
     meta = copy / "checkpoints" / "000240" / "meta.json"
     meta.write_text(json.dumps(json.loads(meta.read_text()) | {"hidden": [8, 8]}))
-    with pytest.raises(UserError, match="does not fit its description"):
+    with pytest.raises(UserError, match=r"meta\.json: it is not what was written"):
         load_agent(copy, "best")
+    (meta.parent / SUMS).unlink()  # as older versions and strangers write
+    good = json.loads(meta.read_text())
+    for change, says in (
+        ({"hidden": [8, 8]}, "does not fit its description"),
+        ({"hidden": [2**14, 2**14]}, "weights are too few for it"),
+        ({"observation": {"observation": [10**15]}}, "weights are too few for it"),
+        ({"hidden": ["x"]}, "meta.json: hidden: 0 cannot be 'x'"),
+        ({"env": True}, "meta.json: env cannot be True"),
+        ({"env_kwargs": {"control": 1}}, "control cannot be 1"),
+        ({"sight": {}}, "meta.json has no vectors"),
+    ):
+        meta.write_text(json.dumps(good | change))
+        with pytest.raises(UserError, match=says) as caught:
+            load_agent(copy, "best")
+        assert "\n" not in str(caught.value)

@@ -111,7 +111,15 @@ def test_a_home_it_cannot_reach_is_one_line(folder: Path) -> None:
         ('mjcf = "arm.xml"', 'mjcf = "../arm.xml"', "lies outside"),
         ("[gripper]", "[servo]\nstiffness = [9, 9]\ndamping = 1\n[gripper]", "one for each of 6 joints"),
         ("[gripper]", "[servo]\nstiffness = -5\ndamping = 1\n[gripper]", r"\[servo\] needs positive stiffness"),
-        ("width = 0.085", "width = nan", '"width" must be finite'),
+        ("width = 0.085", "width = nan", '"width" must lie in'),
+        ("width = 0.085", f"width = {'9' * 400}", '"width" must lie in'),
+        ("width = 0.085", "width = 85", r"width must lie in \[0.001, 1.0\] m, got 85"),
+        ("width = 0.085", "width = 0.085\nstrength = 1e300", '"strength" must lie in'),
+        ("pos = [0, 0, 0.153]", "pos = [0, 0, 153]", "pos, mount, home_at and reach are in metres"),
+        ("mount =", "turn_weight = -1\nmount =", "turn_weight must not be negative"),
+        ("max_speed = 3.1416", "max_speed = 1e-9", "max_speed must be at least 0.001 rad/s"),
+        ("[gripper]", "[servo]\nstiffness = []\ndamping = []\n[gripper]", r"\[servo\] needs stiffness and damping"),
+        ('"squeeze"\nclosed = 0\nopen = 0.0425', "[]\nclosed = []\nopen = []", r"\[gripper\] needs actuators"),
         ("pos = [0, ", "pos = [", r"\[tool\] pos is three numbers"),
         ('body = "hand"', 'body = "hand"\nsite = "tool"', r"\[tool\] has a site and a body"),
         ("mount =", "reach = [1, 1, 1, 0, 0, 0]\nmount =", "reach is low x, y, z and then high"),
@@ -122,6 +130,14 @@ def test_what_is_missing_or_wrong_is_said_in_one_line(folder: Path, before: str,
     with pytest.raises(UserError, match=says) as refused:
         load_arm(folder / "arm.toml")
     assert "\n" not in str(refused.value)
+
+
+def test_an_actuator_that_drives_nothing_is_one_line(folder: Path) -> None:
+    text = (folder / "arm.xml").read_text()
+    begin, end = text.index("<tendon>"), text.index("</tendon>") + len("</tendon>")
+    (folder / "arm.xml").write_text(text[:begin] + text[end:])
+    with pytest.raises(UserError, match=r'what the actuator "squeeze" of \[gripper\] drives is not there'):
+        load_arm(folder / "arm.toml")
 
 
 def test_no_file_no_arm(tmp_path: Path) -> None:

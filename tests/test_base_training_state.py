@@ -8,7 +8,7 @@ import torch
 
 from goalsight.base.errors import UserError
 from goalsight.base.registry import Registry
-from goalsight.base.training_state import cut, join, load_optimiser, load_rng, optimiser_state, rng_state
+from goalsight.base.training_state import cut, join, load_optimiser, load_rng, optimiser_state, restoring, rng_state
 
 
 def test_a_registry_imports_only_what_is_chosen() -> None:
@@ -21,6 +21,23 @@ def test_a_registry_imports_only_what_is_chosen() -> None:
     assert parts.load("count").__name__ == "Counter"
     with pytest.raises(ValueError, match="already"):
         parts.add("count", "a:b")
+
+
+@pytest.mark.parametrize(
+    "put_back",
+    [
+        lambda: {}["actor"],
+        lambda: int([]),
+        lambda: torch.nn.Linear(2, 2).load_state_dict({"weight": torch.zeros(3, 3)}),
+        lambda: load_rng(np.random.default_rng(0), {"bit_generator": "PCG64"}),
+        lambda: "x".items(),
+    ],
+)
+def test_a_state_that_does_not_fit_is_one_line(put_back) -> None:
+    says = r"run a keeps a training state that does not fit: .*; train anew"
+    with pytest.raises(UserError, match=says) as caught, restoring("run a"):
+        put_back()
+    assert "\n" not in str(caught.value)
 
 
 def test_a_state_comes_back_from_json_and_tensors() -> None:

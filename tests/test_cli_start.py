@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from goalsight.base.checkpoints import SUMS
 from goalsight.base.errors import UserError
 from goalsight.base.files import atomic_write_json
 from goalsight.base.imports import import_named
@@ -80,6 +81,7 @@ def test_nothing_of_the_current_folder_runs_unasked(trap: Path) -> None:
     assert not list(trap.glob("ran-*"))
     meta = trap / "run" / "checkpoints" / "000120" / "meta.json"
     atomic_write_json(meta, json.loads(meta.read_text()) | {"env": "trackio:goalsight/PandaStranger-v1"})
+    (meta.parent / SUMS).unlink()
     process = start("eval", "run", cwd=trap)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 2

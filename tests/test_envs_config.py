@@ -33,6 +33,27 @@ def test_records_of_runs_are_read_also_those_of_older_ones() -> None:
     flat = {"env": "a", "obs": "pixels", "image_size": 32, "vary": ["mass"], "seed": 3, "camera": "front"}
     assert EnvConfig.recorded(flat) == config
     assert EnvConfig.recorded({"seed": 3}) is None
+    assert EnvConfig.recorded({"env": {"id": "a", "vary": "mass"}}) == EnvConfig("a", vary=("mass",))
+
+
+@pytest.mark.parametrize(
+    ("env", "says"),
+    [
+        ({"obs": "state"}, "config.json: env has no id"),
+        ({"id": 3}, "id cannot be 3"),
+        (7, "id cannot be 7"),
+        ({"id": "a", "obs": None}, "obs cannot be None"),
+        ({"id": "a", "control": 1.5}, "control cannot be 1.5"),
+        ({"id": "a", "channels": 0}, "channels cannot be 0"),
+        ({"id": "a", "max_episode_steps": "x"}, "max_episode_steps cannot be 'x'"),
+        ({"id": "a", "image_size": [64]}, r"image_size cannot be \[64\]"),
+        ({"id": "a", "camera": {}}, "camera cannot be {}"),
+        ({"id": "a", "contrl": "ee"}, 'did you mean "control"'),
+    ],
+)
+def test_a_record_that_no_environment_fits_is_one_line(env: object, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        EnvConfig.recorded({"env": env})
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,42 @@ def test_an_alarm_of_a_pretraining_is_shown(tmp_path):
     assert "<p class=alarm>Alarm: the features have &lt;collapsed&gt;.</p>" in read(report(Report(run.path)))
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"success": [1]}, r"eval\.json: success cannot be \[1\]"),
+        ({"success": {"count": 1, "total": 2, "rate": 0.5, "low": 0.1}}, r"eval\.json has no high"),
+        ({"seed": "x"}, r"eval\.json: seed cannot be 'x'"),
+        ({"baselines": {"expert": {"success": 1.0}}}, r"eval\.json: baselines: expert: success cannot be 1.0"),
+        ({"subject": {}}, r"eval\.json has no name"),
+    ],
+)
+def test_a_damaged_judgement_is_one_line(tmp_path, change, says):
+    run = a_training(tmp_path / "run", tmp_path / "gone")
+    atomic_write_json(run.path / "eval.json", result(80) | change)
+    with pytest.raises(UserError, match=says):
+        report(Report(run.path))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("command", ["goalsight", 1], "manifest.json: command: 1 cannot be 1"),
+        ("machine", 3, "manifest.json: machine cannot be 3"),
+        ("status", "done", "manifest.json: status cannot be 'done'"),
+    ],
+)
+def test_a_damaged_manifest_is_one_line(tmp_path, name, value, says):
+    run = a_pretraining(tmp_path / "run")
+    atomic_write_json(run.path / "manifest.json", run.manifest | {name: value})
+    with pytest.raises(UserError, match=says):
+        report(Report(run.path))
+    run.manifest.pop(name)
+    atomic_write_json(run.path / "manifest.json", run.manifest)
+    with pytest.raises(UserError, match=f"manifest.json has no {name}"):
+        report(Report(run.path))
+
+
 def test_no_run_and_no_place_are_one_line(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         report(Report(tmp_path / "nowhere"))

@@ -92,6 +92,17 @@ def test_what_decodes_of_a_cut_off_video_is_kept_and_said(tmp_path, capfd, suffi
     assert "\n" not in said
 
 
+def test_a_png_whose_checksums_do_not_fit_is_left_out(tmp_path, capfd):
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png", compress_level=0)
+    data = bytearray((tmp_path / "1.png").read_bytes())
+    data[len(data) // 2] ^= 1  # in the pixels, which are not compressed: a decoder takes it
+    (tmp_path / "1.png").write_bytes(data)
+    assert ingest([tmp_path], tmp_path / "store", SIZE).num_frames == 2
+    assert f"{tmp_path / '1.png'} left out" in capfd.readouterr().err
+
+
 def test_a_broken_image_in_a_folder_is_left_out(tmp_path, capfd):
     for number in range(3):
         image(tmp_path / f"{number}.png")

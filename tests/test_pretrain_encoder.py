@@ -16,6 +16,7 @@ from goalsight.pretrain.encoders.vit import (
     ENCODERS,
     EncoderConfig,
     VideoEncoder,
+    encoder_of,
     load_encoder,
     random_encoder,
 )
@@ -215,6 +216,23 @@ def test_a_checkpoint_that_holds_no_fitting_encoder_is_one_line(tmp_path, meta):
     with pytest.raises(UserError) as error:
         load_encoder(tmp_path / "run")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "says"),
+    [
+        ({"width": 8192, "depth": 8000}, "weights are too few for width 8192 and depth 8000"),
+        ({"width": 10**12}, "width must be a whole number in"),
+        ({"heads": 0}, "heads must be a whole number in"),
+        ({"depth": 1.5}, "depth must be a whole number in"),
+        ({"image_size": "64"}, "image_size must be a whole number in"),
+        ({"points": 10**30}, "points must be a whole number up to"),
+    ],
+)
+def test_a_description_that_asks_for_more_than_there_is_takes_no_memory(shape, says):
+    encoder = random_encoder()
+    with pytest.raises(ValueError, match=says):
+        encoder_of(encoder.config.identity() | {"heads": 1} | shape, encoder.state_dict())
 
 
 def test_a_folder_that_is_no_run_is_one_line(tmp_path):

@@ -341,6 +341,45 @@ def test_a_flipped_bit_is_found_when_the_store_is_opened(tmp_path, name):
         FrameStore.open(tmp_path / "store")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("fps", 25.5), ("notes", {"next": 2}), ("complete", False), ("content_hash", "0" * 64), ("columns", {})],
+)
+def test_an_index_that_is_not_what_was_written_is_refused(tmp_path, name, value):
+    record(tmp_path / "store")
+    file = tmp_path / "store" / "index.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {name: value}))
+    with pytest.raises(UserError, match=r"damaged .*its index is not what was written"):
+        FrameStore.open(tmp_path / "store")
+
+
+@pytest.mark.parametrize("value", ["0" * 64, 10**30, None, [[]]])
+def test_an_older_index_is_still_held_against_the_hashes_in_it(tmp_path, value):
+    record(tmp_path / "store")
+    file = tmp_path / "store" / "index.json"
+    index = json.loads(file.read_text())
+    del index["sha256"]
+    file.write_text(json.dumps(index))
+    assert FrameStore.open(tmp_path / "store").complete
+    for place, key in ((index, "content_hash"), (index["episodes"][0], "length"), (index, "episodes")):
+        before, place[key] = place[key], value
+        file.write_text(json.dumps(index))
+        place[key] = before
+        with pytest.raises(UserError, match="is damaged"):
+            FrameStore.open(tmp_path / "store")
+
+
+def test_a_recording_that_was_broken_off_is_checked_when_it_is_read_and_gone_on_with(tmp_path):
+    store = StoreAppender(tmp_path / "store", image_size=SIZE)
+    store.add_episode(episode(3), columns=columns(3, 0))
+    store.publish(complete=False)
+    store.close()
+    flip(tmp_path / "store" / "action.raw")
+    for read in (FrameStore.open, lambda path: StoreAppender(path, image_size=SIZE)):
+        with pytest.raises(UserError, match="episode 0 is not what was written"):
+            read(tmp_path / "store")
+
+
 def test_a_store_is_checked_once_and_where_it_cannot_be_noted_each_time(tmp_path, monkeypatch):
     record(tmp_path / "store")
     (tmp_path / "store" / ".checked").unlink()

@@ -282,6 +282,24 @@ def test_a_checkpoint_that_lacks_a_file_is_refused(run: Run, name: str) -> None:
         read_checkpoint(folder)
 
 
+@pytest.mark.parametrize("name", ["weights.safetensors", "meta.json", "state.safetensors", "state.json", "sums.json"])
+def test_a_checkpoint_that_is_not_what_was_written_is_refused(run: Run, name: str) -> None:
+    folder = run.publish(1, weights(1.0), {"spread": True}, state={"steps": 1, "weights": weights(2.0)})
+    data = (folder / name).read_bytes()
+    (folder / name).write_bytes(data[:-4] + bytes([data[-4] ^ 1]) + data[-3:])
+    with pytest.raises(UserError, match=r"cannot read .*") as caught:
+        (run.load_state if name.startswith("s") else run.load)()
+    assert "\n" not in str(caught.value)
+    if name != "sums.json":
+        assert f"{folder / name}: it is not what was written" in str(caught.value)
+
+
+def test_lists_in_lists_in_lists_are_refused_in_one_line(run: Run) -> None:
+    (run.path / "config.json").write_text('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    with pytest.raises(UserError, match="cannot read"):
+        Run.open(run.path)
+
+
 def test_a_missing_run_is_named_with_its_neighbours(run: Run) -> None:
     with pytest.raises(UserError, match=r"run .*absent does not exist; newest runs: .*run"):
         Run.open(run.path.parent / "absent")

@@ -125,8 +125,12 @@ def _check_grip(model: "mujoco.MjModel", arm: Arm) -> None:
     Raises:
         UserError: which actuator, and why.
     """
+    import mujoco
+
     for name in arm.grip.actuators:
-        actuator = model.actuator(arm.prefix + name).id
+        actuator = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_ACTUATOR, arm.prefix + name)
+        if actuator < 0:  # MuJoCo leaves out what drives nothing
+            raise UserError(f'{arm.mjcf}: what the actuator "{name}" of [gripper] drives is not there')
         if not follows(model, actuator):
             raise UserError(
                 f'{arm.mjcf}: actuator "{name}" of [gripper] does not settle at what it is told '

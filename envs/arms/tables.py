@@ -2,7 +2,7 @@
 
 import tomllib
 from dataclasses import MISSING, dataclass, fields
-from math import inf, isfinite
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +11,12 @@ from goalsight.base.files import plain_bytes
 from goalsight.envs.geometry.region import Region
 
 Table = TypeVar("Table")
+
+# What lies beyond these is meant in other units, or is no number of a robot.
+LARGEST = 1e6  # of any number
+NARROWEST, WIDEST = 0.001, 1.0  # a gripper when it is open [m]
+FARTHEST = 10.0  # that places lie from the origin [m]
+SLOWEST = 0.001  # speed limit of a joint [rad/s]
 
 
 @dataclass(frozen=True)
@@ -87,10 +93,14 @@ def read_table(described: Path) -> ArmTable:
     gripper = table.gripper
     if not table.name.replace("_", "").isalnum():
         raise UserError(f'{described}: name "{table.name}" must be of letters, digits and underscores')
-    if not len(gripper.actuators) == len(gripper.closed) == len(gripper.open) or gripper.width <= 0:
-        raise UserError(f"{described}: [gripper] needs one number closed and open for each actuator, and a width")
+    if not len(gripper.actuators) == len(gripper.closed) == len(gripper.open) > 0:
+        raise UserError(f"{described}: [gripper] needs actuators, and one number closed and open for each actuator")
+    if not NARROWEST <= gripper.width <= WIDEST:
+        raise UserError(f"{described}: [gripper] width must lie in [{NARROWEST}, {WIDEST}] m, got {gripper.width}")
     if gripper.strength <= 0:
         raise UserError(f"{described}: [gripper] strength must be positive, got {gripper.strength}")
+    if table.turn_weight < 0:
+        raise UserError(f"{described}: turn_weight must not be negative, got {table.turn_weight}")
     if table.tool.site is None and table.tool.body is None:
         raise UserError(f"{described}: [tool] needs a site, or a body")
     if table.tool.site is not None and table.tool.body is not None:
@@ -101,6 +111,13 @@ def read_table(described: Path) -> ArmTable:
         raise UserError(f"{described}: mount and home_at are three numbers, reach is six")
     if any(low >= high for low, high in zip(table.reach[:3], table.reach[3:], strict=True)):
         raise UserError(f"{described}: reach is low x, y, z and then high x, y, z, got {list(table.reach)}")
+    places = (*table.tool.pos, *table.mount, *table.home_at, *table.reach)
+    if max(map(abs, places)) > FARTHEST:
+        raise UserError(f"{described}: pos, mount, home_at and reach are in metres, at most {FARTHEST:g}")
+    if any(0 < speed < SLOWEST for speed in table.max_speed):
+        raise UserError(f"{described}: max_speed must be at least {SLOWEST} rad/s, got {list(table.max_speed)}")
+    if table.servo is not None and not (table.servo.stiffness and table.servo.damping):
+        raise UserError(f"{described}: [servo] needs stiffness and damping, one number or one for each joint")
     if table.servo is not None and min(*table.servo.stiffness, *table.servo.damping) <= 0:
         raise UserError(f"{described}: [servo] needs positive stiffness and damping")
     return table
@@ -126,8 +143,8 @@ def _parse(kind: type[Table], said: dict[str, Any], where: str) -> Table:
             isinstance(value, list) and not many
         ):
             raise UserError(f'{where}: "{key}" must be {"text" if expected is str else "a number"}, got {value!r}')
-        if expected is not str and not all(isfinite(item) for item in items):
-            raise UserError(f'{where}: "{key}" must be finite, got {value!r}')
+        if expected is not str and not all(-LARGEST <= item <= LARGEST for item in items):  # NaN does not either
+            raise UserError(f'{where}: "{key}" must lie in [{-LARGEST:g}, {LARGEST:g}], got {value!r:.80}')
         values[key] = tuple(items) if many else value
     missing = [name for name, each in known.items() if each.default is MISSING and name not in values]
     if missing:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import numpy as np
 import tyro
@@ -46,6 +46,14 @@ if TYPE_CHECKING:
 RESULT, PAGE = "probe.json", "probe.html"  # in the encoder's run
 MEAN = "mean position"
 LEARNERS = (ENCODER, RANDOM)  # that small networks read, too
+
+
+class Probed(TypedDict, total=False):
+    """What a `probe.json` holds that is read again."""
+
+    errors_cm: dict[str, dict[str, float]]
+    worst: dict[str, Any]
+    answers: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """The chapters of a run's report. Each takes a run and gives HTML, also when what it tells of is not there yet."""
 
 import inspect
-import json
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goalsight.base.errors import UserError
+from goalsight.base.files import read_json
 from goalsight.base.tables import duration
 from goalsight.envs.config import EnvConfig
 from goalsight.eval import evaluate
@@ -47,7 +47,7 @@ def headline(run: "Run") -> list[tuple[str, str]]:
     metrics, found = run.metrics(), judgement(run)
     cards: list[tuple[str, str]] = []
     if found:
-        success = Proportion(**found["success"])
+        success = Proportion.of(found["success"])
         interval = f"95% interval {success.low:.0%} to {success.high:.0%}"
         cards.append((f"{success.rate:.0%}", f"success in {success.total} episodes, {interval}"))
     if run.kind == "collect":
@@ -61,7 +61,7 @@ def headline(run: "Run") -> list[tuple[str, str]]:
             cards.append((f"{summary['moved_share']:.0%}", "of the frames show the object moved"))
         if "frames_per_second" in summary:
             cards.append((f"{summary['frames_per_second']:,.0f}", "frames recorded per second"))
-    probed = _read(run.path / probe.RESULT)
+    probed = _read(run.path / probe.RESULT, probe.Probed)
     if probed:
         worst = probed["worst"]
         told, factor = worst.get("told"), worst["factor"]
@@ -101,7 +101,7 @@ def watched(run: "Run") -> str:
         parts.append(page.picture(path, f"{name}, after {int(step):,} training steps of {encoder.path.name}"))
     if not _latest_pictures(encoder):
         parts.append(page.missing("The encoder's run has drawn no pictures yet.", "goalsight pretrain --data DATA"))
-    probed = _read(encoder.path / probe.RESULT)
+    probed = _read(encoder.path / probe.RESULT, probe.Probed)
     if probed:
         parts.append(_probe_table(probed))
     else:
@@ -210,7 +210,7 @@ def judged(run: "Run") -> str:
         "last step."
     )
     seen = {key: value for key, value in found["subject"].items() if key != "name"}
-    plot = success_plot({name: Proportion(**row["success"]) for name, row in rows.items()})
+    plot = success_plot({name: Proportion.of(row["success"]) for name, row in rows.items()})
     table = page.grid(
         ["policy", "successes", "mean return", "diverged"],
         [
@@ -302,13 +302,14 @@ def _latest_pictures(run: "Run") -> list[Path]:
 
 def judgement(run: "Run") -> dict[str, Any]:
     """What `goalsight eval` found; empty where it has not been run. Earlier versions called baselines floors."""
-    found = _read(run.path / evaluate.RESULT)
+    found = _read(run.path / evaluate.RESULT, evaluate.Result)
     return {"baselines": found["floors"], **found} if "floors" in found else found
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """A result that another command left in the run; empty when there is none."""
-    try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, TypeError, ValueError):
-        return {}
+def _read(path: Path, form: Any) -> dict[str, Any]:
+    """A result that another command left in the run; empty when there is none.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    return read_json(path, form=form) if path.exists() else {}

@@ -1,13 +1,23 @@
 """Checkpoints: folders of safetensors and JSON that appear whole under their name, or not at all."""
 
+import hashlib
 import json
 import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from goalsight.base.errors import UserError
-from goalsight.base.files import atomic_write_text, flush_to_disk, read_json, to_json, write_flushed, writing
+from goalsight.base.errors import UserError, in_one_line
+from goalsight.base.files import (
+    atomic_write_text,
+    flush_to_disk,
+    plain_bytes,
+    read_json,
+    to_json,
+    write_flushed,
+    writing,
+)
+from goalsight.base.records import json_object
 from goalsight.base.training_state import State, cut, join
 
 if TYPE_CHECKING:
@@ -17,6 +27,7 @@ WEIGHTS, META = "weights.safetensors", "meta.json"
 LAST, BEST = "last", "best"  # files beside the checkpoints that name one
 PASSING = "passing"  # marks a checkpoint that goes once a newer one is there
 STATE, STATE_TREE = "state.safetensors", "state.json"  # what training goes on from; see `training_state`
+SUMS = "sums.json"  # sha256 of each of these as it was written; older checkpoints have none
 
 
 def step_name(step: int) -> str:
@@ -127,13 +138,30 @@ def publish(
 def _write_files(folder: Path, tensors: "dict[str, torch.Tensor]", meta: dict[str, Any], state: State | None) -> None:
     from safetensors.torch import save
 
-    write_flushed(folder / WEIGHTS, save(tensors))
-    write_flushed(folder / META, json.dumps(to_json(meta), indent=2).encode())
+    files = {WEIGHTS: save(tensors), META: json.dumps(to_json(meta), indent=2).encode()}
     if state is not None:
         kept, tree = cut(state)
-        write_flushed(folder / STATE, save(kept))
         # Unlike what people read, this knows numbers that are not finite.
-        write_flushed(folder / STATE_TREE, json.dumps(tree).encode())
+        files |= {STATE: save(kept), STATE_TREE: json.dumps(tree).encode()}
+    files[SUMS] = json.dumps({name: hashlib.sha256(data).hexdigest() for name, data in files.items()}).encode()
+    for name, data in files.items():
+        write_flushed(folder / name, data)
+
+
+def _read_files(folder: Path, *names: str) -> list[bytes]:
+    """What files of a checkpoint hold.
+
+    Raises:
+        UserError: one is missing, or is not what was written.
+    """
+    sums = read_json(folder / SUMS, form=dict[str, str]) if (folder / SUMS).exists() else None
+    found = []
+    for name in names:
+        data = plain_bytes(folder / name)
+        if sums is not None and sums.get(name) != hashlib.sha256(data).hexdigest():
+            raise UserError(f"cannot read {folder / name}: it is not what was written; {SUMS} beside it tells")
+        found.append(data)
+    return found
 
 
 def _drop_states_but(folder: Path, newest: Path) -> None:
@@ -164,15 +192,13 @@ def read_state(folder: Path) -> State | None:
     Raises:
         UserError: if it is damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     if not (folder / STATE_TREE).exists():
         return None
+    tensors, tree = _read_files(folder, STATE, STATE_TREE)
     try:
-        return join(load((folder / STATE).read_bytes()), read_json(folder / STATE_TREE))
-    except (OSError, SafetensorError, KeyError) as error:
-        raise UserError(f"cannot read {folder / STATE}: {error}") from error
+        return join(_tensors(folder / STATE, tensors), json_object(folder / STATE_TREE, tree, finite=False))
+    except (KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"cannot read {folder / STATE}: {in_one_line(error)}") from error
 
 
 def read_checkpoint(folder: Path) -> "tuple[dict[str, torch.Tensor], dict[str, Any]]":
@@ -181,14 +207,18 @@ def read_checkpoint(folder: Path) -> "tuple[dict[str, torch.Tensor], dict[str, A
     Raises:
         UserError: if a file is missing or damaged.
     """
+    meta, weights = _read_files(folder, META, WEIGHTS)
+    return _tensors(folder / WEIGHTS, weights), json_object(folder / META, meta)
+
+
+def _tensors(path: Path, data: bytes) -> "dict[str, torch.Tensor]":
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    meta = read_json(folder / META)
     try:
-        return load((folder / WEIGHTS).read_bytes()), meta
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot read {folder / WEIGHTS}: {error}") from error
+        return load(data)
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:  # what a damaged head comes to
+        raise UserError(f"cannot read {path}: {in_one_line(error)}") from error
 
 
 def _move_into_place(sibling: Path, target: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from goalsight.base.errors import UserError
+from goalsight.base.records import json_object
 
 
 @contextmanager
@@ -136,16 +137,14 @@ def plain_bytes(path: Path) -> bytes:
         raise UserError(f"{path}: {error.strerror or error}") from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in the file at `path`.
+def read_json(path: Path, *, finite: bool = True, form: Any = None) -> dict[str, Any]:
+    """Return the JSON object in the file at `path`; see `records.json_object` for the options.
 
     Raises:
         UserError: if it cannot be read, or holds anything else.
     """
     try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        data = path.read_bytes()
+    except OSError as error:
         raise UserError(f"cannot read {path}: {error}") from error
-    if not isinstance(value, dict):
-        raise UserError(f"cannot read {path}: it holds no JSON object")
-    return value
+    return json_object(path, data, finite=finite, form=form)

@@ -7,6 +7,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from goalsight.base.errors import UserError
+
+MOST_THREADS = 1024
 PACKAGES = (
     "goalsight",
     "gymnasium",
@@ -33,6 +36,16 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[name] = "absent"
     return found
+
+
+def check_threads(threads: int) -> None:
+    """Refuse a number of threads that cannot be meant.
+
+    Raises:
+        UserError: it is negative, or more than any machine has use for.
+    """
+    if not 0 <= threads <= MOST_THREADS:
+        raise UserError(f"threads must be at least 1 and at most {MOST_THREADS:,}, or 0 for every CPU, got {threads}")
 
 
 def usable_cores() -> int:

@@ -4,15 +4,23 @@ import json
 from pathlib import Path
 
 from goalsight.base.files import atomic_write_bytes, to_json, writing
+from goalsight.base.records import Record, check_form
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:
-    """The measurements, oldest first; a line cut off by a crash is left out, null is NaN."""
+    """The measurements, oldest first; a line cut off by a crash is left out, null is NaN.
+
+    Raises:
+        UserError: a line holds something else than numbers.
+    """
     rows: list[dict[str, float]] = []
-    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+    for number, line in enumerate(path.read_text(errors="replace").splitlines() if path.exists() else [], 1):
         row = _row(line)
         if row is not None:
-            rows.append({key: float("nan") if value is None else value for key, value in row.items()})
+            where = f"{path}: line {number}"
+            check_form(row, dict[str, float | None], where)
+            row = {key: float("nan") if value is None else value for key, value in row.items()}
+            rows.append(Record(where, row))
     return rows
 
 
@@ -38,7 +46,8 @@ def drop_after(path: Path, step: int) -> None:
     if not path.exists():
         return
     lines = path.read_text(errors="replace").splitlines()
-    kept = [line for line in lines if (row := _row(line)) is not None and row.get("step", 0) <= step]
+    read_rows(path)  # a step that is no number says nothing of where it belongs
+    kept = [line for line in lines if (row := _row(line)) is not None and (row.get("step") or 0) <= step]
     if kept != lines:
         atomic_write_bytes(path, "".join(f"{line}\n" for line in kept).encode())
 
@@ -46,6 +55,6 @@ def drop_after(path: Path, step: int) -> None:
 def _row(line: str) -> dict[str, float] | None:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None

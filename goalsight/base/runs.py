@@ -5,7 +5,7 @@ A run is a folder::
     config.json       what was asked for
     manifest.json     kind, status, seed, versions, machine, command line, and the sources with their hashes
     metrics.jsonl     one line a measurement; trackers show it elsewhere too
-    checkpoints/      NNNNNN/{weights.safetensors, meta.json}, and the pointers last and best
+    checkpoints/      NNNNNN/{weights.safetensors, meta.json, sums.json}, and the pointers last and best
     pictures/, videos/, summary.json
 
 Weights are safetensors and everything else is JSON, so loading a stranger's run executes nothing.
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from goalsight.base import checkpoints, run_folders
 from goalsight.base.checkpoints import read_checkpoint
@@ -27,8 +27,10 @@ from goalsight.base.life import FolderLock, is_same_process_alive, is_written, t
 from goalsight.base.machine import describe_machine, versions
 from goalsight.base.measurements import Measurements
 from goalsight.base.provenance import now, provenance
+from goalsight.base.records import check_has
+from goalsight.base.run_forms import NEEDED, Manifest, Status, Summary
 from goalsight.base.trackers import check_trackers
-from goalsight.base.training_state import State
+from goalsight.base.training_state import State, restoring
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KINDS = ("collect", "pretrain", "train")
-Status = Literal["running", "finished", "interrupted", "failed"]
 
 
 class Run:
@@ -212,9 +213,10 @@ class Run:
         """
         path = Path(path)
         run_folders.check_is_run(path)
-        manifest = read_json(path / run_folders.MANIFEST)
+        manifest = read_json(path / run_folders.MANIFEST, form=Manifest)
         if manifest.get("kind") not in KINDS:
             raise UserError(f"{path}/manifest.json names no kind of run; kinds: {', '.join(KINDS)}")
+        check_has(manifest, NEEDED)
         return cls(path, read_json(path / run_folders.CONFIG), manifest)
 
     @property
@@ -330,8 +332,10 @@ class Run:
         found = checkpoints.newest_state(self._checkpoints)
         if found is not None:
             step, whole = found
-            self._measured.go_back(step, float(whole["seconds"]))
-            return dict(whole["training"])
+            with restoring(f"run {self.path}"):
+                seconds, training = float(whole["seconds"]), dict(whole["training"])
+            self._measured.go_back(step, seconds)
+            return training
         if checkpoints.published_steps(self._checkpoints):
             raise UserError(f"run {self.path} keeps no training state, so it cannot go on; train anew")
         self._measured.go_back(-1, 0.0)
@@ -374,7 +378,7 @@ class Run:
     def summary(self) -> dict[str, Any]:
         """What `finish` wrote; empty while the run has not finished."""
         path = self.path / "summary.json"
-        return read_json(path) if path.exists() else {}
+        return read_json(path, form=Summary) if path.exists() else {}
 
 
 def _differences(what: str, before: dict[str, Any], now: dict[str, Any]) -> list[str]:

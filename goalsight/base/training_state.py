@@ -4,10 +4,13 @@ A state is a nested dictionary whose leaves are torch tensors, NumPy arrays, or 
 flat dictionary of tensors and one JSON tree that says where they belong, so nothing is ever unpickled.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+
+from goalsight.base.errors import UserError, in_one_line
 
 if TYPE_CHECKING:
     import torch
@@ -70,6 +73,24 @@ def join(tensors: dict[str, "torch.Tensor"], tree: dict[str, Any]) -> State:
         return [leaf(part) for part in value] if isinstance(value, list) else value
 
     return leaf(tree)
+
+
+@contextmanager
+def restoring(what: str) -> Iterator[None]:
+    """Say in one line that a training state does not fit what is put back into it: it is another's, or damaged.
+
+    Args:
+        what: is put back, such as "the run runs/a".
+
+    Raises:
+        UserError: instead of what a part raises that finds something else than it wrote.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
+        raise UserError(f"{what} keeps a training state that does not fit: {in_one_line(error)}; train anew") from error
 
 
 def rng_state(rng: np.random.Generator) -> State:

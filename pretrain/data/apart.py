@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import json
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -25,6 +26,7 @@ import numpy as np
 from goalsight.pretrain.data.pictures import Frame, UnreadableError, warn
 from goalsight.pretrain.data.readers.base import Reader, Reading, Recorded
 
+MEMORY = 8 << 30  # of address space, which a file that asks for absurd sizes may not go beyond [bytes]
 LIMIT = 60.0  # without a frame, after which a source is given up [s]
 AT_ONCE = 64  # frames that are handed over together, at most
 SOON = 1.0  # after which fewer are [s]
@@ -199,6 +201,10 @@ def _bundles(frames: Any) -> Iterator[list[Frame]]:
 
 
 if __name__ == "__main__":
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    with contextlib.suppress(OSError, ValueError):  # some systems know no such limit
+        least = MEMORY if most == resource.RLIM_INFINITY else min(MEMORY, most)
+        resource.setrlimit(resource.RLIMIT_AS, (least, most))
     with contextlib.suppress(BrokenPipeError):
         serve(sys.stdin.buffer, sys.stdout.buffer)
     os._exit(0)  # flushing a broken pipe once more would complain

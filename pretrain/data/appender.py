@@ -13,10 +13,18 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from goalsight.base.errors import UserError
+from goalsight.base.errors import UserError, in_one_line
 from goalsight.base.files import atomic_write_text, flush_to_disk, read_json, writing
 from goalsight.pretrain.data.format import DTYPES, FORMAT, INDEX, PIXELS, POSITION, Column, Episode, column_file
-from goalsight.pretrain.data.integrity import hash_columns, mark_checked
+from goalsight.pretrain.data.integrity import (
+    OWN,
+    check_held,
+    check_index,
+    content_hash,
+    hash_columns,
+    index_hash,
+    mark_checked,
+)
 
 
 class StoreAppender:
@@ -125,17 +133,16 @@ class StoreAppender:
                 os.fsync(file.fileno())
             flush_to_disk(self.path)
         columns = {name: asdict(column) for name, column in sorted(self._columns.items())}
-        content = json.dumps([FORMAT, columns, [(e.length, e.sha256) for e in self.episodes]])
         index = {
             "format": FORMAT,
             "complete": complete,
-            "content_hash": hashlib.sha256(content.encode()).hexdigest(),
+            "content_hash": content_hash(FORMAT, columns, ((e.length, e.sha256) for e in self.episodes)),
             "fps": self.fps,
             "columns": columns,
             "notes": self.notes,
             "episodes": [asdict(episode) for episode in self.episodes],
         }
-        atomic_write_text(self.path / INDEX, json.dumps(index, indent=1))
+        atomic_write_text(self.path / INDEX, json.dumps(index | {OWN: index_hash(index)}, indent=1))
         if complete:
             mark_checked(self.path)
         return str(index["content_hash"])
@@ -148,21 +155,39 @@ class StoreAppender:
         self._files.clear()
 
     def _go_on(self) -> None:
-        """Take up the published episodes, and cut off what was written after them."""
+        """Take up the published episodes, which must be what was written, and cut off what was written after them."""
         index = read_json(self.path / INDEX)
         if index.get("format") != FORMAT:
             raise UserError(f"{self._name} was written by another version, which nothing can be added to; begin anew")
         try:
+            check_index(index)
             columns = {name: Column(kind["dtype"], tuple(kind["shape"])) for name, kind in index["columns"].items()}
             episodes = [Episode(**episode) for episode in index["episodes"]]
             self.notes, same = dict(index["notes"]), columns[PIXELS] == self._frame
-        except (KeyError, TypeError) as error:
-            raise UserError(f"the frame store {self._name} is damaged ({error}); make it again") from error
+            self._check_held(index, columns, sum(episode.length for episode in episodes))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+            reason = str(error) if type(error) is ValueError else in_one_line(error)
+            raise UserError(f"the frame store {self._name} is damaged ({reason}); make it again") from error
         if not same:
             raise UserError(f"the frame store {self._name} holds frames of another size")
         self._columns, self.episodes = columns, episodes
         self.num_frames = sum(episode.length for episode in episodes)
         self._cut(self.num_frames)
+
+    def _check_held(self, index: dict[str, Any], columns: dict[str, Column], rows: int) -> None:
+        """Compare the published rows with the hashes in the index.
+
+        Raises:
+            OSError, ValueError, TypeError: they differ, or are not there.
+        """
+        if not rows:
+            return
+        files = {name: self.path / column_file(name) for name in columns}
+        kept: dict[str, NDArray[Any]] = {
+            name: np.memmap(files[name], kind.dtype, mode="r", shape=(rows, *kind.shape))
+            for name, kind in columns.items()
+        }
+        check_held(index, kept.pop(PIXELS).__getitem__, kept)
 
     @property
     def _frame(self) -> Column:

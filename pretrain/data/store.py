@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from goalsight.base.errors import UserError
+from goalsight.base.errors import UserError, in_one_line
 from goalsight.pretrain.data.first_format import first_hash, open_first_format
 from goalsight.pretrain.data.format import (
     DTYPES,
@@ -20,7 +20,7 @@ from goalsight.pretrain.data.format import (
     Column,
     column_file,
 )
-from goalsight.pretrain.data.integrity import episode_hash, is_checked, mark_checked
+from goalsight.pretrain.data.integrity import check_held, check_index, is_checked, mark_checked, stamps
 from goalsight.pretrain.data.shards import Shards
 from goalsight.pretrain.data.writer import FrameStoreWriter
 
@@ -35,7 +35,7 @@ def is_store(path: Path) -> bool:
         head = json.loads((Path(path) / INDEX).read_bytes())
     except OSError:
         return False
-    except ValueError:
+    except (ValueError, RecursionError):
         return True
     return not isinstance(head, dict) or "format" in head
 
@@ -98,18 +98,21 @@ class FrameStore:
         if not is_store(path):
             raise UserError(f"no frame store at {path} (there is no {INDEX})")
         try:
+            found = stamps(path)  # first: a store that is still recorded grows while it is read
             index = json.loads((path / INDEX).read_text())
             if index["format"] not in (FORMAT, FIRST_FORMAT):
                 raise UserError(f'{path} has the format "{index["format"]}"; this version reads "{FORMAT}"')
+            check_index(index)
             store = cls(path, index)
-            if store.complete and not is_checked(path):
+            if not is_checked(path):
                 store._check(index)
-                mark_checked(path)
+                mark_checked(path, found)
             return store
         except UserError:
             raise
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"the frame store {path} is damaged ({error}); make it again") from error
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+            reason = str(error) if type(error) is ValueError else in_one_line(error)
+            raise UserError(f"the frame store {path} is damaged ({reason}); make it again") from error
 
     @property
     def num_episodes(self) -> int:
@@ -179,10 +182,7 @@ class FrameStore:
             if first_hash(index, map(self.episode, range(self.num_episodes)), self.labels) != self.content_hash:
                 raise ValueError("it does not hold what was written")
             return
-        for i, episode in enumerate(index["episodes"]):
-            columns = {name: values[self.rows_of(i)] for name, values in self.columns.items()}
-            if episode_hash(self.instructions[i], self.episode(i), columns) != episode["sha256"]:
-                raise ValueError(f"episode {i} is not what was written")
+        check_held(index, self._pixels.slice, self.columns)
 
     def _map(self, name: str, column: Column) -> NDArray[Any]:
         shape = (self.num_frames, *column.shape)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from goalsight.base.checkpoints import read_checkpoint
-from goalsight.base.errors import UserError, choose
+from goalsight.base.errors import UserError, choose, in_one_line
 from goalsight.base.parts import options_of
 from goalsight.base.runs import Run
 from goalsight.pretrain.encoders.points import Points
@@ -20,6 +20,7 @@ from goalsight.pretrain.tokenisers import TOKENISERS
 from goalsight.pretrain.tokenisers.base import Tokeniser
 from goalsight.pretrain.tokenisers.local import LocalStem
 
+LARGEST = 8192  # of an encoder's sizes: more is asked for by mistake or by malice
 STEM_GAIN = 2.5  # at the start, so that what a patch shows weighs as much in its token as where it lies
 PREFIX = "encoder."  # of the encoder's weights in a checkpoint: it is the objective's `encoder`
 
@@ -42,6 +43,12 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         """Refuse shapes that cannot be built."""
+        for name, most in (("image_size", LARGEST), ("width", LARGEST), ("depth", LARGEST), ("heads", LARGEST)):
+            value = getattr(self, name)
+            if type(value) is not int or not 1 <= value <= most:
+                raise UserError(f"{name} must be a whole number in [1, {most:,}], got {value!r:.80}")
+        if type(self.points) is not int or self.points > LARGEST:
+            raise UserError(f"points must be a whole number up to {LARGEST:,}, got {self.points!r:.80}")
         options = options_of(TOKENISERS, self.tokeniser, self.tokeniser_options)
         object.__setattr__(self, "tokeniser_options", options)
         self.make_tokeniser()
@@ -253,6 +260,21 @@ def random_encoder(
     return VideoEncoder(replace(preset, image_size=image_size, **cut), seed=seed)
 
 
+def encoder_of(shape: dict[str, Any], weights: dict[str, Tensor]) -> VideoEncoder:
+    """An encoder from its description and its weights, by name.
+
+    Raises:
+        UserError, TypeError, ValueError, RuntimeError: they do not fit; said before memory is taken.
+    """
+    config = EncoderConfig(**shape)
+    there = sum(value.numel() for value in weights.values())
+    if 4 * config.depth * config.width**2 > there:  # attention alone has as many
+        raise ValueError(f"{there:,} weights are too few for width {config.width} and depth {config.depth}")
+    encoder = VideoEncoder(config)
+    encoder.load_state_dict(weights)
+    return encoder
+
+
 def load_encoder(source: Path | str) -> VideoEncoder:
     """Read an encoder from a run that pretrained one or trained an agent with one, or from a checkpoint's folder.
 
@@ -275,10 +297,9 @@ def load_encoder(source: Path | str) -> VideoEncoder:
     if "encoder" not in meta or not weights:
         raise UserError(f"{source} holds no encoder; give a folder that goalsight pretrain made")
     try:
-        encoder = VideoEncoder(EncoderConfig(**meta["encoder"]))
-        encoder.load_state_dict(weights)
+        encoder = encoder_of(meta["encoder"], weights)
     except (TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = in_one_line(error) if isinstance(error, TypeError) else (str(error).splitlines() or [""])[0]
         raise UserError(f"the encoder in {folder} does not fit its description: {reason}") from error
     return encoder.eval()
 

@@ -56,6 +56,8 @@ def read_images(files: Iterable[Path], size: int) -> Iterator[Frame]:
         try:
             with Image.open(file) as image:
                 check_pixels(*image.size)
+                image.verify()  # by the checksums of PNG, which decoding does not look at; it can be opened again then
+            with Image.open(file) as image:
                 frame = square(ImageOps.exif_transpose(image), size)
         except Exception as error:  # whatever a decoder raises on a damaged file
             warn(f"{file} left out: {reason(error)}")
