@@ -152,9 +152,10 @@ class Watch:
     def load(self, state: State) -> None:
         """Go back to a state."""
         self._recent.extend(state["recent"])
-        self._evaluations = list(state["evaluations"])
-        self._evaluated, self._best, self._diverged = state["evaluated"], state["best"], state["diverged"]
-        self._seconds, self._saved = state["seconds"], time.monotonic()
+        self._evaluations = [float(success) for success in state["evaluations"]]
+        self._best = None if state["best"] is None else float(state["best"])
+        self._evaluated, self._diverged = int(state["evaluated"]), int(state["diverged"])
+        self._seconds, self._saved = float(state["seconds"]), time.monotonic()
         self._saved_step = self._loop.steps  # where the state was published, it may be as the best one
         if "costs" in state:  # runs of an earlier version have counted none
             self._learner.costs.load(state["costs"])

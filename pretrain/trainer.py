@@ -253,7 +253,7 @@ class Trainer:
             load_optimiser(self.optimiser, state["optimiser"])
             self._kept = state["sampler"]
             self.steps, self.seconds = int(state["steps"]), float(state["seconds"])
-            self.recent.extend(state["recent"])
+            self.recent.extend({name: float(value) for name, value in parts.items()} for parts in state["recent"])
 
 
 class Journal:
