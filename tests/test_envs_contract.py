@@ -8,6 +8,7 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 import pytest
+from every_id import parameters
 from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,7 +48,7 @@ def same(a, b, row_a=slice(None), row_b=slice(None)):
     return all(np.array_equal(x[key][row_a], y[key][row_b]) for x, y in zip(a, b, strict=True) for key in x)
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", parameters(IDS))
 @pytest.mark.parametrize("name", QUICK)
 def test_every_environment_keeps_the_contract(name, env_id):
     outcome = keeps(name, partial(make_vector, env_id, num_threads=1))
@@ -55,7 +56,7 @@ def test_every_environment_keeps_the_contract(name, env_id):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", parameters(IDS))
 @pytest.mark.parametrize("name", sorted(LONG))
 def test_every_environment_keeps_the_long_part_of_the_contract(name, env_id):
     outcome = keeps(name, partial(make_vector, env_id))

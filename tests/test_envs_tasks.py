@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import pytest
 import torch
+from every_id import parameters
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -146,7 +147,7 @@ def test_expert_succeeds_on_at_least_97_percent_of_200_fixed_episodes_and_slides
 @pytest.mark.parametrize(
     "env_id",
     # The expert of Slide knows how fast the Panda's fingers strike.
-    [env_id for env_id in env_ids() if "/Panda" not in env_id and "Slide" not in env_id],
+    parameters(env_id for env_id in env_ids() if "/Panda" not in env_id and "Slide" not in env_id),
 )
 def test_expert_succeeds_on_at_least_95_of_100_fixed_episodes_with_every_other_arm(env_id):
     assert solved_by_the_expert(env_id, 100, 100) >= 95
