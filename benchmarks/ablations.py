@@ -18,7 +18,7 @@ import tyro
 from reporting import RESULTS, Rows, apart, markdown_table, provenance, shared_seeds
 
 from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
-from goalsight.agents.collecting.play import SKILLED, Mix
+from goalsight.agents.collecting.play import AIMLESS, SKILLED, Mix
 from goalsight.agents.watching.experience import UNSKILLED
 from goalsight.base.errors import UserError, choose
 from goalsight.base.files import to_json
@@ -30,12 +30,11 @@ from goalsight.eval.objectives.pieces import piece
 from goalsight.pretrain.objectives.masked import Masked
 from goalsight.pretrain.train import Pretrain
 
-RANDOM = Mix(push=0.0, grasp=0.0, expert=0.0, wander=0.0, random=1.0)
 PLAY, REAL, SOUGHT = "play", "real video", "rare goals"
 RECORDED: dict[str, tuple[str, Mix, int]] = {  # arm, behaviour, seed; judges' recordings have seeds of their own
     PLAY: ("panda", Mix(), 7),
     "expert": ("panda", SKILLED, 100_007),
-    "random actions": ("panda", RANDOM, 200_007),
+    "random actions": ("panda", AIMLESS, 200_007),
     "other arm": ("ur5e", Mix(), 300_007),
     SOUGHT: ("panda", Mix(), 600_007),  # by the agent that is named
     "aimless": ("panda", UNSKILLED, 700_007),

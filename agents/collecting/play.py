@@ -75,6 +75,7 @@ class Mix:
 BEHAVIOURS = tuple(field.name for field in fields(Mix))
 PUSH, GRASP, EXPERT, WANDER, RANDOM = range(len(BEHAVIOURS))
 SKILLED = Mix(push=0.0, grasp=0.0, expert=1.0, wander=0.0, random=0.0)  # someone who can, as far as noise lets them
+AIMLESS = Mix(push=0.0, grasp=0.0, expert=0.0, wander=0.0, random=1.0)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from goalsight.agents.collecting.play import Mix, Play, normal
+from goalsight.agents.collecting.play import AIMLESS, Play, normal
 from goalsight.agents.policies import Actions, EpisodeStreams, Mask, Observation
 from goalsight.base.errors import UserError
 from goalsight.envs.config import EnvConfig
@@ -31,7 +31,6 @@ BANDWIDTH = 0.1  # of the kernel, in standard deviations of what was achieved
 LEAST_SPREAD = 0.01  # what has been achieved spreads at least so far [m, rad]
 NOISE = 0.2  # standard deviation on the agent's actions
 BEGUN = "round"  # in the store's notes: the first episode of the round, and how many lay there when it began
-AIMLESS = Mix(push=0.0, grasp=0.0, expert=0.0, wander=0.0, random=1.0)
 
 
 class Seeker:

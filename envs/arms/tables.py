@@ -111,6 +111,16 @@ def read_table(described: Path) -> ArmTable:
         raise UserError(f"{described}: mount and home_at are three numbers, reach is six")
     if any(low >= high for low, high in zip(table.reach[:3], table.reach[3:], strict=True)):
         raise UserError(f"{described}: reach is low x, y, z and then high x, y, z, got {list(table.reach)}")
+    _check_numbers(table, described)
+    return table
+
+
+def _check_numbers(table: ArmTable, described: Path) -> None:
+    """Refuse numbers that are meant in other units, or are none of a robot.
+
+    Raises:
+        UserError: naming the entry.
+    """
     places = (*table.tool.pos, *table.mount, *table.home_at, *table.reach)
     if max(map(abs, places)) > FARTHEST:
         raise UserError(f"{described}: pos, mount, home_at and reach are in metres, at most {FARTHEST:g}")
@@ -120,7 +130,6 @@ def read_table(described: Path) -> ArmTable:
         raise UserError(f"{described}: [servo] needs stiffness and damping, one number or one for each joint")
     if table.servo is not None and min(*table.servo.stiffness, *table.servo.damping) <= 0:
         raise UserError(f"{described}: [servo] needs positive stiffness and damping")
-    return table
 
 
 def _parse(kind: type[Table], said: dict[str, Any], where: str) -> Table:
