@@ -18,6 +18,7 @@ from goalsight.agents.networks.inputs import Sight
 from goalsight.agents.networks.policy import GoalActor
 from goalsight.agents.policies import Actions, Mask, Observation
 from goalsight.base.errors import UserError
+from goalsight.base.hub import local
 from goalsight.base.records import check_form
 from goalsight.base.runs import Run
 from goalsight.envs.config import EnvConfig
@@ -186,14 +187,14 @@ def load_agent(run: Path | str, which: str | int = "best", *, device: str = "cpu
     """Read an agent from a training run; nothing is unpickled.
 
     Args:
-        run: the run's folder.
+        run: the run's folder, or `hf://user/name`.
         which: "best", "last" or a step.
         device: where it computes.
 
     Raises:
         UserError: if the run, the checkpoint or the agent in it does not exist or is damaged.
     """
-    source = Run.open(run)
+    source = Run.open(local(run))
     tensors, meta = source.load(which)
     if meta.get("kind") != KIND:
         raise UserError(f"{run} holds no agent; give a folder that goalsight train made")

@@ -111,7 +111,7 @@ def prepare(config: Kills) -> dict[str, float]:
 def outcome_of(path: Path) -> Any:
     """What must be equal: the hash of recorded frames, or the bytes of the last weights."""
     run = Run.open(path)
-    return run.summary["data"] if run.kind == "collect" else (run.checkpoint() / "weights.safetensors").read_bytes()
+    return run.summary["data"] if run.kind == "collect" else (run.checkpoint() / "model.safetensors").read_bytes()
 
 
 def published(path: Path) -> set[str]:

@@ -139,11 +139,11 @@ READERS: dict[str, dict[str, tuple[Callable[[Path], Content], ...]]] = {
                         "frames/*.raw": (store, resumed)},
     "pretrain": {"config.json": (*GENERAL, resumed), "manifest.json": (*GENERAL, resumed), "summary.json": GENERAL,
                  "metrics.jsonl": (*GENERAL, resumed), "checkpoints/last": (encoder, resumed),
-                 "checkpoints/*/meta.json": (encoder, resumed), "checkpoints/*/weights.safetensors": (encoder,),
+                 "checkpoints/*/meta.json": (encoder, resumed), "checkpoints/*/model.safetensors": (encoder,),
                  "checkpoints/*/state.*": (resumed,)},
     "train": {"config.json": (*GENERAL, resumed), "manifest.json": (*GENERAL, resumed), "summary.json": GENERAL,
               "eval.json": GENERAL, "metrics.jsonl": (*GENERAL, resumed), "checkpoints/[bl]*t": (agent, resumed),
-              "checkpoints/*/meta.json": (agent, resumed), "checkpoints/*/weights.safetensors": (agent,),
+              "checkpoints/*/meta.json": (agent, resumed), "checkpoints/*/model.safetensors": (agent,),
               "checkpoints/*/state.*": (resumed,), "replay/*.safetensors": (resumed,)},
 }  # fmt: skip
 HASHED = ("frames/", "checkpoints/0", "replay/")  # what a hash covers, or could, because nobody edits it

@@ -48,7 +48,7 @@ def config(*words: str) -> Train:
 
 
 def weights(run: Path) -> bytes:
-    return (Run.open(run).checkpoint("last") / "weights.safetensors").read_bytes()
+    return (Run.open(run).checkpoint("last") / "model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(

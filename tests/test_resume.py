@@ -64,7 +64,7 @@ def wait_for_steps(run: Path, steps: int) -> None:
 def same(run: Path, whole: Path) -> None:
     ended, expected = Run.open(run), Run.open(whole)
     assert ended.status == "finished"
-    last = [path.checkpoint() / "weights.safetensors" for path in (ended, expected)]
+    last = [path.checkpoint() / "model.safetensors" for path in (ended, expected)]
     assert last[0].parent.name == last[1].parent.name == f"{STEPS:06d}"
     assert last[0].read_bytes() == last[1].read_bytes()
     rows = [

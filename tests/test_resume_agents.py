@@ -63,7 +63,7 @@ def goes_on_to_the_bit(run: Path, folder: Path, kind: str) -> None:
     if kind == "collect":
         assert FrameStore.open(run / "frames").content_hash == FrameStore.open(folder / "whole/frames").content_hash
         return
-    weights = [one.checkpoint() / "weights.safetensors" for one in (ended, expected)]
+    weights = [one.checkpoint() / "model.safetensors" for one in (ended, expected)]
     assert weights[0].parent.name == weights[1].parent.name
     assert weights[0].read_bytes() == weights[1].read_bytes()
     rows = [[{k: v for k, v in row.items() if k not in UNEQUAL} for row in one.metrics()] for one in (ended, expected)]

@@ -203,7 +203,7 @@ def test_a_crash_before_the_rename_leaves_the_old_checkpoint(run: Run, monkeypat
     run.publish(1, weights(1.0), {})
 
     def crash(sibling: Path, target: Path) -> None:
-        assert (sibling / "weights.safetensors").stat().st_size > 0
+        assert (sibling / "model.safetensors").stat().st_size > 0
         raise KeyboardInterrupt
 
     monkeypatch.setattr(goalsight.base.checkpoints, "_move_into_place", crash)
@@ -269,12 +269,12 @@ def test_nothing_in_a_run_is_a_pickle(run: Run) -> None:
     run.finish({})
     kinds = {path.suffix for path in run.path.rglob("*") if path.is_file() and "tensorboard" not in path.parts}
     assert kinds == {".json", ".jsonl", ".safetensors", ""}
-    (run.checkpoint() / "weights.safetensors").write_bytes(b"\x80\x04\x95 a pickle")
+    (run.checkpoint() / "model.safetensors").write_bytes(b"\x80\x04\x95 a pickle")
     with pytest.raises(UserError, match="cannot read"):
         run.load()
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "meta.json"])
+@pytest.mark.parametrize("name", ["model.safetensors", "meta.json"])
 def test_a_checkpoint_that_lacks_a_file_is_refused(run: Run, name: str) -> None:
     folder = run.publish(1, weights(1.0), {})
     (folder / name).unlink()
@@ -282,7 +282,7 @@ def test_a_checkpoint_that_lacks_a_file_is_refused(run: Run, name: str) -> None:
         read_checkpoint(folder)
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "meta.json", "state.safetensors", "state.json", "sums.json"])
+@pytest.mark.parametrize("name", ["model.safetensors", "meta.json", "state.safetensors", "state.json", "sums.json"])
 def test_a_checkpoint_that_is_not_what_was_written_is_refused(run: Run, name: str) -> None:
     folder = run.publish(1, weights(1.0), {"spread": True}, state={"steps": 1, "weights": weights(2.0)})
     data = (folder / name).read_bytes()

@@ -64,7 +64,7 @@ def whole(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def weights(run: Run) -> bytes:
-    return (run.checkpoint() / "weights.safetensors").read_bytes()
+    return (run.checkpoint() / "model.safetensors").read_bytes()
 
 
 @pytest.mark.slow
@@ -116,7 +116,7 @@ def test_video_is_silent(whole: Run, video: Path, tmp_path: Path) -> None:
             action = rng.uniform(-1, 1, (len(pixels), 3)).astype(np.float32)
             writer.add_episode(pixels, source="noise", columns={"action": action})
     actual = Run.open(train(config(tmp_path / "run", deaf)))
-    ours, theirs = (load_file(run.checkpoint() / "weights.safetensors") for run in (actual, whole))
+    ours, theirs = (load_file(run.checkpoint() / "model.safetensors") for run in (actual, whole))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(weight, theirs[name]) for name, weight in ours.items())
     audited = [run.summary["watching"][0]["audited_actions_explained"] for run in (actual, whole)]
@@ -167,7 +167,7 @@ def test_a_training_that_was_stopped_while_it_watched_begins_anew(
 @pytest.mark.slow
 def test_attempts_without_noise_are_made_too(video: Path, tmp_path: Path) -> None:
     run = Run.open(train(config(tmp_path / "run", video, watching=replace(SHORT, noise=0.0), steps=1500)))
-    tensors = load_file(run.checkpoint() / "weights.safetensors")
+    tensors = load_file(run.checkpoint() / "model.safetensors")
     assert all(tensor.isfinite().all() for tensor in tensors.values())
 
 

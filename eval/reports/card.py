@@ -24,22 +24,28 @@ LOADED = {
 }
 
 
-def card(run: "Run") -> str:
-    """Return the card of a run that has weights, kind pretrain or train, as Markdown."""
+def card(run: "Run", name: str = "") -> str:
+    """Return the card of a run that has weights, kind pretrain or train, as Markdown.
+
+    Args:
+        run: what it is of.
+        name: what readers load it by; its folder's name unless given.
+    """
+    name = name or run.path.name
     imports = "import goalsight" if run.kind == "pretrain" else "import gymnasium\n\nimport goalsight"
     parts = [
-        f"---\n{_head(run)}---",
+        f"---\n{_head(run, name)}---",
         f"# {chapters.title(run)}",
         _about(run),
         _results(run),
-        f"## Use\n\n```python\n{imports}\n\n{LOADED[run.kind].format(run=run.path.name)}\n```",
+        f"## Use\n\n```python\n{imports}\n\n{LOADED[run.kind].format(run=name)}\n```",
         f"## How it was made\n\n```sh\n{shlex.join(run.manifest['command'])}\n```",
         _origin(run),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _head(run: "Run") -> str:
+def _head(run: "Run", name: str) -> str:
     """What hubs read, as YAML, of which JSON is a part."""
     lines = ["library_name: goalsight", f"tags: {json.dumps(['goalsight', *TAGS[run.kind]])}"]
     found = chapters.judgement(run)
@@ -48,7 +54,7 @@ def _head(run: "Run") -> str:
         data = {"type": found["env"], "name": found["env"]}
         task = {"type": "reinforcement-learning", "name": "goal-conditioned reinforcement learning"}
         results = [{"task": task, "dataset": data, "metrics": [metric]}]
-        lines.append(f"model-index: {json.dumps([{'name': run.path.name, 'results': results}])}")
+        lines.append(f"model-index: {json.dumps([{'name': name, 'results': results}])}")
     return "\n".join(lines) + "\n"
 
 

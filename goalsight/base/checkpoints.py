@@ -23,7 +23,8 @@ from goalsight.base.training_state import State, cut, join
 if TYPE_CHECKING:
     import torch
 
-WEIGHTS, META = "weights.safetensors", "meta.json"
+WEIGHTS, META = "model.safetensors", "meta.json"
+OLDER_WEIGHTS = "weights.safetensors"  # what they were called before 2026-11-30
 LAST, BEST = "last", "best"  # files beside the checkpoints that name one
 PASSING = "passing"  # marks a checkpoint that goes once a newer one is there
 STATE, STATE_TREE = "state.safetensors", "state.json"  # what training goes on from; see `training_state`
@@ -207,8 +208,14 @@ def read_checkpoint(folder: Path) -> "tuple[dict[str, torch.Tensor], dict[str, A
     Raises:
         UserError: if a file is missing or damaged.
     """
-    meta, weights = _read_files(folder, META, WEIGHTS)
-    return _tensors(folder / WEIGHTS, weights), json_object(folder / META, meta)
+    name = weights_name(folder)
+    meta, weights = _read_files(folder, META, name)
+    return _tensors(folder / name, weights), json_object(folder / META, meta)
+
+
+def weights_name(folder: Path) -> str:
+    """Return what the file of weights is called in a checkpoint's folder."""
+    return OLDER_WEIGHTS if (folder / OLDER_WEIGHTS).exists() else WEIGHTS
 
 
 def _tensors(path: Path, data: bytes) -> "dict[str, torch.Tensor]":

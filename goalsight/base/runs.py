@@ -5,7 +5,7 @@ A run is a folder::
     config.json       what was asked for
     manifest.json     kind, status, seed, versions, machine, command line, and the sources with their hashes
     metrics.jsonl     one line a measurement; trackers show it elsewhere too
-    checkpoints/      NNNNNN/{weights.safetensors, meta.json, sums.json}, and the pointers last and best
+    checkpoints/      NNNNNN/{model.safetensors, meta.json, sums.json}, and the pointers last and best
     pictures/, videos/, summary.json
 
 Weights are safetensors and everything else is JSON, so loading a stranger's run executes nothing.

@@ -20,6 +20,7 @@ from typing import Any, get_args
 import goalsight
 from goalsight.base.distributed import group
 from goalsight.base.errors import UserError, choose
+from goalsight.base.hub import with_local
 from goalsight.base.interruption import asked_to_leave, forget_stop, interrupting, stopped_by
 from goalsight.base.workers.job import prepare
 
@@ -41,6 +42,7 @@ REFUSALS = (
 )
 MOST_SEED = 2**31
 TOGETHER = ("pretrain",)  # what several processes of torchrun do as one
+OUTWARD = ("push",)  # to which a name on a hub says where to, not where from
 
 # What stable-baselines3, its zoo, CleanRL and others call an option, and what it is called here.
 ELSEWHERE = {
@@ -95,6 +97,7 @@ COMMANDS = {
     "probe": Command(
         "goalsight.eval.probes.probe", "Probe", "probe", "measure what an encoder knows, the worst factor first"
     ),
+    "push": Command("goalsight.commands.push", "Push", "push", "publish a run on a model hub, as hf://user/name"),
     "new-task": Command(
         "goalsight.commands.new_task", "NewTask", "new_task", "write a plug-in package with a task of your own"
     ),
@@ -170,6 +173,8 @@ def _dispatch(arguments: list[str]) -> int:
     command = COMMANDS[name]
     # What is said on the command line comes later, and counts.
     asked = [*_from_files(arguments), *arguments[words:]]
+    if name not in OUTWARD:
+        asked = with_local(asked)
     module = importlib.import_module(command.module)
     kind = getattr(module, command.config)
     if hasattr(kind, "for_command_line"):  # its options depend on what is chosen

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from goalsight.base.checkpoints import read_checkpoint
 from goalsight.base.errors import UserError, choose, in_one_line
+from goalsight.base.hub import local
 from goalsight.base.parts import options_of
 from goalsight.base.runs import Run
 from goalsight.pretrain.encoders.points import Points
@@ -278,12 +279,12 @@ def encoder_of(shape: dict[str, Any], weights: dict[str, Tensor]) -> VideoEncode
 def load_encoder(source: Path | str) -> VideoEncoder:
     """Read an encoder from a run that pretrained one or trained an agent with one, or from a checkpoint's folder.
 
-    Of a run the last checkpoint is taken.
+    Of a run the last checkpoint is taken. `hf://user/name` is a run on a hub.
 
     Raises:
         UserError: when there is no readable encoder.
     """
-    source = Path(source)
+    source = local(source)
     folder = source
     if not (source / "meta.json").exists():
         run = Run.open(source)
