@@ -23,6 +23,7 @@ import numpy as np
 import tyro
 from gymnasium import spaces
 from numpy.typing import NDArray
+from part_pages import markdown_table, write_part_pages
 from tqdm import tqdm
 
 from goalsight.agents.policies import make_policy
@@ -78,12 +79,6 @@ class MakePages:
     """Seed of the episodes that are shown."""
     only: tuple[str, ...] = ()
     """Ids to make, to try something out; all unless given."""
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def unit_of(part: str) -> tuple[str, str]:
@@ -291,8 +286,10 @@ def main(config: MakePages) -> None:
             shutil.copy(page, config.out / page.name)
     plots = config.out / "plots"
     plots.mkdir(exist_ok=True)
-    for plot in (*EXPERTS.parent.glob("*.svg"), *EXPERTS.parent.glob("*.png"), *MEDIA.iterdir()):
+    pictures = [file for file in MEDIA.rglob("*") if file.is_file()]
+    for plot in (*EXPERTS.parent.glob("*.svg"), *EXPERTS.parent.glob("*.png"), *pictures):
         shutil.copy(plot, plots / plot.name)
+    write_part_pages(config.out, plots)
     for name, ids in tqdm(by_task.items(), unit="task", desc="pages", disable=None):
         (folder / f"{name}.md").write_text(task_page(name, ids))
     lines = [f"- [{camel(name)}]({name}.md): {str(getdoc(type(TASKS[name]))).splitlines()[0]}" for name in by_task]

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -13,11 +14,14 @@ from xml.etree import ElementTree
 
 import pytest
 
+from goalsight.agents.algorithms import ALGORITHMS
 from goalsight.commands.cli import COMMANDS
 from goalsight.envs.fingerprints import own_ids
 from goalsight.envs.registration import make_vector
+from goalsight.pretrain.objectives import OBJECTIVES
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+PICTURE = re.compile(r"!\[[^]]*\]\((?!https?:)([^)]+)\)")
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +31,9 @@ def pages() -> ModuleType:
     assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules["make_pages"] = module
+    sys.path.insert(0, str(DOCS))  # as when it is run as a script
     spec.loader.exec_module(module)
+    sys.path.remove(str(DOCS))
     return module
 
 
@@ -47,7 +53,7 @@ def test_every_marker_of_a_page_is_filled(pages: ModuleType) -> None:
         assert len(filled) >= len(page.read_text()) - 50
 
 
-def test_pages_of_one_environment_are_made_with_their_pictures(pages: ModuleType, tmp_path: Path) -> None:
+def test_pages_of_parts_and_of_one_environment_are_made_with_their_pictures(pages: ModuleType, tmp_path: Path) -> None:
     pages.main(pages.MakePages(out=tmp_path, size=32, clip_size=32, only=("goalsight/PandaReach-v1",)))
     page = (tmp_path / "environments" / "reach.md").read_text()
     shots = re.findall(r'src="\.\./(shots/[^"]+)"', page)
@@ -56,6 +62,13 @@ def test_pages_of_one_environment_are_made_with_their_pictures(pages: ModuleType
         assert (tmp_path / "environments" / shot).stat().st_size > 100
     for command in COMMANDS:
         assert f"## {command}\n" in (tmp_path / "command_line.md").read_text()
+    for folder, registry in (("objectives", OBJECTIVES), ("algorithms", ALGORITHMS)):
+        for name in registry:
+            page = (tmp_path / folder / f"{name}.md").read_text()
+            for option in fields(registry.load(name).Options):
+                assert f"| `--{name}.{option.name.replace('_', '-')}` |" in page
+            for picture in PICTURE.findall(page):
+                assert (tmp_path / folder / picture).stat().st_size > 100, picture
 
 
 def test_what_the_page_about_observations_shows_runs() -> None:
@@ -101,9 +114,6 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(workplace: Path) -> N
         exec(compile(cell, "quickstart.ipynb", "exec"), known)
     assert known["result"]["success"]["total"] == 20
     assert known["obs"]["pixels"].shape == (64, 64, 3)
-
-
-PICTURE = re.compile(r"!\[[^]]*\]\((?!https?:)([^)]+)\)")
 
 
 @pytest.mark.parametrize(
