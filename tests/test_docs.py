@@ -86,6 +86,23 @@ def test_what_the_page_about_observations_shows_runs() -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["sb3", "sb3-pixels", "torchrl"])
+def test_what_the_page_about_other_libraries_shows_runs(name: str) -> None:
+    if name == "torchrl":
+        pytest.importorskip("torchrl")
+    text = (DOCS / "pages" / "libraries.md").read_text()
+    block = re.search(rf'```python title="{name}"\n(.*?)```', text, re.DOTALL)
+    assert block is not None
+    known: dict[str, Any] = {}
+    exec(block.group(1).replace("learn(2_000)", "learn(1_650)"), known)  # as far as the first gradient steps
+    if name == "torchrl":
+        assert known["rollout"].batch_size == (16, 60)
+        assert known["rollout"]["next", "done"].sum() == 16
+    else:
+        assert known["model"].num_timesteps >= 1_650
+        assert known["model"].actor.optimizer.state, "nothing was learnt from"
+
+
 @pytest.mark.slow
 def test_the_tutorial_runs_word_for_word(tmp_path: Path) -> None:
     text = (DOCS / "pages" / "own_task.md").read_text()
