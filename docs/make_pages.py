@@ -224,15 +224,6 @@ def task_page(name: str, env_ids: Sequence[str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def readme_section(title: str) -> str:
-    """A section of the README, without its heading; of links to files only the words stay."""
-    text = (ROOT / "README.md").read_text()
-    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
-    if found is None:
-        raise SystemExit(f'README.md has no section "{title}"')
-    return re.sub(r"(?<!!)\[([^]]+)\]\((?!https?:)[^)]+\)", r"\1", found.group(1).strip())
-
-
 def at_home(text: str) -> str:
     """A page with the docs' own plots for those of the repository; of links to its other files only the words stay."""
     text = re.sub(r"\(\.\./(?:media|\.\./benchmarks/results)/([^/)]+\.(?:svg|png|gif))\)", r"(plots/\1)", text)
@@ -263,10 +254,8 @@ def fill(text: str) -> str:
     """A page with its markers replaced, and its links into the repository."""
 
     def answer(found: re.Match[str]) -> str:
-        what, _, detail = found.group(1).partition(": ")
-        if what == "readme":
-            return readme_section(detail)
-        return {"factors": factor_table, "experts": lambda: expert_table().replace("](", "](environments/")}[what]()
+        tables = {"factors": factor_table, "experts": lambda: expert_table().replace("](", "](environments/")}
+        return tables[found.group(1)]()
 
     return re.sub(r"<!-- (.+?) -->", answer, at_home(text))
 

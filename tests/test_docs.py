@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 from goalsight.agents.algorithms import ALGORITHMS
+from goalsight.commands import cli
 from goalsight.commands.cli import COMMANDS
 from goalsight.envs.fingerprints import own_ids
 from goalsight.envs.registration import make_vector
@@ -133,9 +134,31 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(workplace: Path) -> N
     assert known["obs"]["pixels"].shape == (64, 64, 3)
 
 
-@pytest.mark.parametrize(
-    "page", [DOCS.parent / "README.md", *sorted((DOCS / "pages").glob("*.md"))], ids=lambda p: p.stem
-)
+PAGES = [DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md", *sorted((DOCS / "pages").glob("*.md"))]
+
+
+def commands_of(page: Path) -> list[list[str]]:
+    """The words of each goalsight command in the shell blocks of a page."""
+    found = []
+    for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["goalsight"]:
+                found.append(words[1:])
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_every_command_that_a_page_shows_has_the_options_it_shows(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "with_local", list)  # nothing is fetched
+    monkeypatch.setattr(cli, "_from_files", lambda arguments: cli._taken(arguments, "--config", "a file") and [])
+    for words in commands_of(page):
+        for option in ("--arm-file", "--import"):
+            cli._taken(words, option, "its value")
+        cli.read(words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
 def test_the_pictures_of_a_page_are_there_and_browsers_can_show_them(page: Path) -> None:
     for name in PICTURE.findall(page.read_text()):
         file = page.parent / name

@@ -164,32 +164,45 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[0] in ("-V", "--version"):
         print(f"goalsight {goalsight.__version__}")
         return 0
+    name, config = read(arguments)
+    if config is None:
+        return 0
+    forget_stop()
+    command = COMMANDS[name]
+    result = getattr(importlib.import_module(command.module), command.function)(config)
+    sys.stdout.flush()
+    if stopped_by():
+        return _complain(f"{name} was stopped by {stopped_by()} and saved what it had", 130)
+    # A command that judges, such as `doctor`, may say by an integer that the verdict is bad.
+    return result if isinstance(result, int) else 0
+
+
+def read(arguments: list[str]) -> tuple[str, Any]:
+    """Return which command is asked for, and its filled dataclass, or None after printing its help.
+
+    Args:
+        arguments: the command's words and its options; files of options are taken out of them.
+
+    Raises:
+        UserError: there is no such command, or the options do not fit.
+    """
     name = choose("command", arguments[0], COMMANDS)
     words = 1
     if (longer := " ".join(arguments[:2])) in COMMANDS:
         name, words = longer, 2
     if group().size > 1 and name not in TOGETHER:
         raise UserError(f"{name} works in one process; torchrun is for {', '.join(TOGETHER)}")
-    command = COMMANDS[name]
     # What is said on the command line comes later, and counts.
     asked = [*_from_files(arguments), *arguments[words:]]
     if name not in OUTWARD:
         asked = with_local(asked)
-    module = importlib.import_module(command.module)
-    kind = getattr(module, command.config)
+    kind = getattr(importlib.import_module(COMMANDS[name].module), COMMANDS[name].config)
     if hasattr(kind, "for_command_line"):  # its options depend on what is chosen
         kind = kind.for_command_line(asked)
     config = _parse(kind, f"goalsight {name}", asked)
-    if config is None:
-        return 0
-    _check_numbers(config)
-    forget_stop()
-    result = getattr(module, command.function)(config)
-    sys.stdout.flush()
-    if stopped_by():
-        return _complain(f"{name} was stopped by {stopped_by()} and saved what it had", 130)
-    # A command that judges, such as `doctor`, may say by an integer that the verdict is bad.
-    return result if isinstance(result, int) else 0
+    if config is not None:
+        _check_numbers(config)
+    return name, config
 
 
 def _check_numbers(config: Any, within: str = "") -> None:
