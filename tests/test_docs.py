@@ -165,3 +165,15 @@ def test_the_pictures_of_a_page_are_there_and_browsers_can_show_them(page: Path)
         assert file.stat().st_size > 100, name
         if file.suffix == ".svg":  # a browser shows one as a picture only if it says what it is
             assert ElementTree.parse(file).getroot().tag == "{http://www.w3.org/2000/svg}svg", name
+
+
+@pytest.mark.slow
+def test_the_task_that_the_readme_registers_keeps_the_contract_that_it_names(tmp_path: Path) -> None:
+    text = (DOCS.parent / "README.md").read_text().partition("## Register a task")[2]
+    (module,) = re.findall(r"```python\n# my_tasks\.py\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "my_tasks.py").write_text(module)
+    line = next(line for line in text.splitlines() if line.startswith("goalsight check-task "))
+    command = [sys.executable, "-m", *shlex.split(line, comments=True)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "FAILED" not in done.stdout

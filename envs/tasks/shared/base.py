@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """A family of goals. Difficulty is data: `replace(Push(), name="precise_push", tolerance=0.02)` is another task."""
+    """A family of goals. Difficulty is data: `replace(Push(), name="precise_push", tolerance=0.03)` is another task."""
 
     name: str
     version: int = 0  # raise it with every change of what the task does; ids end with it and the simulation's, added
