@@ -4,6 +4,7 @@ import glob
 import json
 import math
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -56,6 +57,8 @@ def to_json(value: Any) -> Any:
 
 def flush_to_disk(path: Path) -> None:
     """Return once the file or folder at `path` is on the disk and not only in the system's cache."""
+    if sys.platform == "win32" and path.is_dir():
+        return  # Windows opens no folders
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

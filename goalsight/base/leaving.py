@@ -1,7 +1,10 @@
 """Ending at once: what SIGINT, SIGTERM and SIGHUP do where nothing needs an orderly end. Imports next to nothing."""
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
 from types import FrameType
 
 INTERRUPTED = 130  # the exit code
@@ -9,8 +12,9 @@ INTERRUPTED = 130  # the exit code
 
 def ending_signals() -> list[signal.Signals]:
     """The signals that ask this process to end; a hang-up only where `nohup` has not said to ignore it."""
-    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
+    if sys.platform == "win32" or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return [signal.SIGINT, signal.SIGTERM]
+    return [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 def leave(number: int, frame: FrameType | None) -> None:
@@ -23,3 +27,12 @@ def leave_on_signals() -> None:
     """Let the signals end the process at once."""
     for number in ending_signals():
         signal.signal(number, leave)
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a process that was started in a session of its own, with all that it has started; Windows spares those."""
+    if sys.platform == "win32":
+        process.kill()
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -5,15 +5,17 @@ folders cannot be locked, as on some network disks, the process that the run nam
 """
 
 import errno
-import fcntl
 import os
 import platform
-import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from goalsight.base.errors import UserError
+
+if sys.platform != "win32":  # where nothing is locked
+    import fcntl
 
 RETRIES, PAUSE = 5, 0.02  # who only looks holds the lock for a moment; times, and seconds between them
 
@@ -39,7 +41,7 @@ def _began(pid: int) -> str:
     except OSError:
         if Path("/proc/self/stat").exists():
             return ""
-        return _said("ps", "-o", "lstart=", "-p", str(pid))
+        return _looked_up(pid)
     fields = text.rpartition(")")[2].split()  # the name before it may hold anything
     return "" if fields[0] in "ZX" else fields[19]  # a zombie has died
 
@@ -49,13 +51,19 @@ def _boot() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
-        return _said("sysctl", "-n", "kern.boottime")
+        import psutil
+
+        return str(round(psutil.boot_time()))
 
 
-def _said(*command: str) -> str:
+def _looked_up(pid: int) -> str:
+    """`_began`, where the system has no files that say it."""
+    import psutil
+
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    except OSError:
+        process = psutil.Process(pid)
+        return "" if process.status() == psutil.STATUS_ZOMBIE else str(process.create_time())
+    except psutil.Error:
         return ""
 
 
@@ -65,6 +73,8 @@ def try_lock(handle: int, *, shared: bool = False) -> bool | None:
     Returns:
         False where another process holds it, None where this disk locks nothing.
     """
+    if sys.platform == "win32":
+        return None
     try:
         fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
@@ -83,10 +93,10 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._handle: int | None = os.open(folder, os.O_RDONLY)
+        self._handle = _opened(folder)
         self.held = False
         for left in reversed(range(RETRIES)):
-            locked = try_lock(self._handle)
+            locked = None if self._handle is None else try_lock(self._handle)
             if locked is not False:
                 self.held = bool(locked)
                 return
@@ -109,9 +119,17 @@ def is_written(folder: Path, process: dict[str, Any]) -> bool:
         folder: any folder.
         process: what `this_process` said when the writing began; asked where folders cannot be locked.
     """
-    handle = os.open(folder, os.O_RDONLY)
+    handle = _opened(folder)
     try:
-        locked = try_lock(handle, shared=True)
+        locked = None if handle is None else try_lock(handle, shared=True)
         return is_same_process_alive(process) if locked is None else not locked
     finally:
-        os.close(handle)
+        if handle is not None:
+            os.close(handle)
+
+
+def _opened(folder: Path) -> int | None:
+    """A handle of a folder; None on Windows, which has none."""
+    if sys.platform == "win32":
+        return None
+    return os.open(folder, os.O_RDONLY)

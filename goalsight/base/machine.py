@@ -57,7 +57,9 @@ def usable_cores() -> int:
 
 def total_memory_bytes() -> int:
     """Return the machine's main memory [bytes]."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    import psutil
+
+    return psutil.virtual_memory().total
 
 
 def _cpuinfo() -> dict[str, str]:

@@ -1,6 +1,5 @@
 """How much memory there is, asked before a lot of it is taken."""
 
-import os
 from pathlib import Path
 
 from goalsight.base.errors import UserError
@@ -11,11 +10,12 @@ MB = 1_000_000
 def free_memory() -> int:
     """Return how many bytes this process can still take without swapping.
 
-    On Linux that is MemAvailable, or what the control group (version 2) leaves where that is less; elsewhere the free
-    pages, or, where the system does not count them, half of the machine's memory.
+    That is what the machine has available, or what the control group (version 2) leaves where that is less.
     """
-    free = [bytes_ for bytes_ in (_available_to_machine(), _available_to_group()) if bytes_ is not None]
-    return min(free) if free else _pages()
+    import psutil
+
+    machine, group = psutil.virtual_memory().available, _available_to_group()
+    return machine if group is None else min(machine, group)
 
 
 def check_memory(what: str, needed: int, advice: str) -> None:
@@ -34,14 +34,6 @@ def check_memory(what: str, needed: int, advice: str) -> None:
         raise UserError(f"{what} needs {needed / MB:,.0f} MB, of which {free / MB:,.0f} MB are free; {advice}")
 
 
-def _available_to_machine() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
-
-
 def _available_to_group(group: Path = Path("/sys/fs/cgroup")) -> int | None:
     """What a control group leaves [bytes]; files that are merely cached give way. None without a limit."""
     try:
@@ -53,10 +45,3 @@ def _available_to_group(group: Path = Path("/sys/fs/cgroup")) -> int | None:
     except (OSError, ValueError):
         return None
     return None if most is None else most - used + cached
-
-
-def _pages() -> int:
-    size = os.sysconf("SC_PAGE_SIZE")
-    if "SC_AVPHYS_PAGES" in os.sysconf_names:
-        return size * os.sysconf("SC_AVPHYS_PAGES")
-    return size * os.sysconf("SC_PHYS_PAGES") // 2

@@ -9,11 +9,10 @@ import contextlib
 import importlib
 import json
 import os
-import resource
-import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -23,6 +22,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from goalsight.base.leaving import kill
 from goalsight.pretrain.data.pictures import Frame, UnreadableError, warn
 from goalsight.pretrain.data.readers.base import Reader, Reading, Recorded
 
@@ -117,11 +117,11 @@ class Apart:
         assert self._process.stdout is not None
         descriptor, parts, before = self._process.stdout.fileno(), [], 0
         while before < size:
-            ready, _, _ = select.select([descriptor], [], [], self._limit)
-            if not ready:
+            with self._limited() as given_up:
+                part = os.read(descriptor, size - before)
+            if given_up.is_set():
                 self._end()
                 raise UnreadableError(f"{self._path} gave no frame within {self._limit:g} s")
-            part = os.read(descriptor, size - before)
             if not part:
                 code = self._process.wait()
                 self._end()
@@ -131,13 +131,30 @@ class Apart:
             before += len(part)
         return b"".join(parts)
 
+    @contextlib.contextmanager
+    def _limited(self) -> Iterator[threading.Event]:
+        """Kill the process, which ends what waits for it, if the block takes too long; the event says so."""
+        assert self._process is not None
+        process, given_up = self._process, threading.Event()
+
+        def give_up() -> None:
+            given_up.set()
+            kill(process)
+
+        timer = threading.Timer(self._limit, give_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield given_up
+        finally:
+            timer.cancel()
+
     def _end(self) -> None:
         """End the process; the next source gets another."""
         process, self._process, self._head = self._process, None, {}
         if process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        kill(process)
         for pipe in (process.stdin, process.stdout):
             assert pipe is not None
             pipe.close()
@@ -201,8 +218,10 @@ def _bundles(frames: Any) -> Iterator[list[Frame]]:
 
 
 if __name__ == "__main__":
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
-    with contextlib.suppress(OSError, ValueError):  # some systems know no such limit
+    with contextlib.suppress(ImportError, OSError, ValueError):  # some systems know no such limit
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
         least = MEMORY if most == resource.RLIM_INFINITY else min(MEMORY, most)
         resource.setrlimit(resource.RLIMIT_AS, (least, most))
     with contextlib.suppress(BrokenPipeError):

@@ -14,6 +14,7 @@ import tempfile
 from dataclasses import asdict
 from typing import Any
 
+from goalsight.base.leaving import kill
 from goalsight.base.workers.job import Job, Outcome, surroundings
 
 # Libraries read these when they are loaded; what the user has set stays.
@@ -62,8 +63,7 @@ class JobProcess:
 
     def kill(self) -> None:
         """End the process and its children at once, and wait for that."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        kill(self._process)
         self._process.wait()
         self._close()
 
