@@ -1,7 +1,6 @@
 """A comparison as one page that needs nothing but itself."""
 
 from collections.abc import Sequence
-from html import escape
 
 from goalsight.base.provenance import now
 from goalsight.eval.comparing import wording
@@ -49,7 +48,7 @@ def alike(found: Comparison) -> str:
         "What differs",
         words,
         page.grid(*wording.difference_table(found)),
-        "<h3>Seeds</h3>",
+        page.heading("Seeds"),
         page.grid(["group", "seeds"], seeds),
         notes,
     )
@@ -78,8 +77,8 @@ def learnt(found: Comparison) -> str:
 
 
 def _said(heading: str, sentences: Sequence[str]) -> str:
-    lines = "<br>".join(f"{escape(words[:1].upper() + words[1:])}." for words in sentences)
-    return f"<h3>{heading}</h3><p class=missing>{lines}</p>" if sentences else ""
+    lines = [f"{words[:1].upper()}{words[1:]}." for words in sentences]
+    return page.join(page.heading(heading), page.lacking(lines)) if sentences else ""
 
 
 def _curves(found: Comparison, curves: dict[str, Curve], label: str, unit: int) -> str:
@@ -89,7 +88,7 @@ def _curves(found: Comparison, curves: dict[str, Curve], label: str, unit: int) 
         if (curve := curves.get(group.name))
     ]
     if not lines:
-        return "<p>No group has a place that all of its runs got to.</p>"
+        return page.paragraph("No group has a place that all of its runs got to.")
     return line_plot(lines, x_label=label, y_label=found.asked.metric, percent=found.asked.share)
 
 
@@ -140,7 +139,7 @@ def ended(found: Comparison) -> str:
         f"The last evaluation of each run, not its best. In the interval of the mean {counted}; in that of the "
         "interquartile mean (IQM), the mean of the middle half of the runs, seeds are drawn again.",
         plot,
-        "<h3>In numbers</h3>",
+        page.heading("In numbers"),
         page.grid(["group", "mean", "IQM"], rows),
     )
 

@@ -1,7 +1,6 @@
 """What an encoder knows, as one page that needs nothing but itself."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 from goalsight.base.provenance import now
@@ -122,7 +121,7 @@ def _elsewhere(answers: Sequence[Answer]) -> str:
             for factor in factors
         ]
         title = "a quarter of the table that was left out" if place == REGION else place
-        tables.append(f"<h3>Judged on {escape(title)}</h3>" + page.grid(["factor", *names], rows))
+        tables += [page.heading(f"Judged on {title}"), page.grid(["factor", *names], rows)]
     words = "The same regressions, judged where they have learnt nothing. Below 0 a guess would have been better."
     return page.section("Where it has not been", words, *tables) if tables else ""
 

@@ -4,7 +4,6 @@ import inspect
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +94,7 @@ def watched(run: "Run") -> str:
         else:
             words = f"The encoder's run {named} is not where it was, so its pictures cannot be shown."
         return page.section("What it saw", words)
-    parts = [f"<p class=alarm>Alarm: {escape(alarm)}.</p>" for alarm in encoder.summary.get("alarms", {}).values()]
+    parts: list[str] = [page.alarm(f"Alarm: {alarm}.") for alarm in encoder.summary.get("alarms", {}).values()]
     for path in _latest_pictures(encoder):
         name, _, step = path.stem.rpartition("-")
         parts.append(page.picture(path, f"{name}, after {int(step):,} training steps of {encoder.path.name}"))
@@ -127,16 +126,16 @@ def _objective(run: "Run") -> str:
 def _probe_table(probed: dict[str, Any]) -> str:
     factors = list(probed["errors_cm"]["encoder"])
     rows = [[name, *(f"{row[factor]:.2f}" for factor in factors)] for name, row in probed["errors_cm"].items()]
+    words = "Where things are, read out of the features by ridge regression on held-out episodes: mean error in cm"
     parts = [
-        "<h3>Where things are, read out of the features by ridge regression on held-out episodes: mean error in cm"
-        "</h3>",
+        page.heading(words),
         page.grid(["features", *factors], rows),
     ]
     if "answers" in probed:  # an earlier version asked for places alone
         answers = [Answer(**row) for row in probed["answers"]]
         caption = "What ridge regression reads off the features, factor by factor: 1 is everything, 0 a guess."
         parts.append(page.figure(dot_plot(told_by(answers, SHOWN)), caption))
-    return "".join(parts)
+    return page.join(*parts)
 
 
 def learnt(run: "Run") -> str:
@@ -223,8 +222,9 @@ def judged(run: "Run") -> str:
             for name, row in rows.items()
         ],
     )
-    agent = f"<h3>The agent</h3>{page.facts(seen)}" if seen else ""
-    return page.section("How well it does", words, plot, page.pair(f"<h3>In numbers</h3>{table}", agent))
+    agent = page.join(page.heading("The agent"), page.facts(seen)) if seen else ""
+    numbers = page.join(page.heading("In numbers"), table)
+    return page.section("How well it does", words, plot, page.pair(numbers, agent))
 
 
 def filmed(run: "Run") -> str:
@@ -262,15 +262,15 @@ def repeated(run: "Run") -> str:
         if encoder is not None:
             commands.insert(0, shlex.join(encoder.manifest["command"]))
     unique = list(dict.fromkeys(commands))
-    origin = ["<h3>Made from</h3>", page.facts(manifest["sources"])] if manifest["sources"] else []
-    left = ["<h3>Configuration</h3>", page.facts(run.config)]
-    right = [*origin, "<h3>Machine</h3>", page.facts(manifest["machine"])]
-    right += ["<h3>Versions</h3>", page.facts(manifest["versions"])]
+    origin = [page.heading("Made from"), page.facts(manifest["sources"])] if manifest["sources"] else []
+    left = [page.heading("Configuration"), page.facts(run.config)]
+    right = [*origin, page.heading("Machine"), page.facts(manifest["machine"])]
+    right += [page.heading("Versions"), page.facts(manifest["versions"])]
     return page.section(
         "How to repeat it",
         "The same versions on the same kind of machine give the same run.",
         page.code(unique),
-        page.pair("".join(left), "".join(right)),
+        page.pair(page.join(*left), page.join(*right)),
     )
 
 

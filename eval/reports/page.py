@@ -1,13 +1,18 @@
-"""Pieces of a page that needs nothing but itself: pictures, videos and tables as HTML text."""
+"""Pieces of a page that needs nothing but itself: pictures, videos and tables as HTML, which Jinja2 escapes.
+
+What a piece is given as plain text is shown as it stands; only what is `Markup` already is taken for HTML.
+"""
 
 import base64
 import io
 from collections.abc import Iterable, Mapping
-from html import escape
+from functools import cache
 from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING, Any
+
+import jinja2
+from markupsafe import Markup
 
 import goalsight
 
@@ -16,6 +21,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KINDS = {".png": "image/png", ".gif": "image/gif", ".mp4": "video/mp4"}
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    folder = resources.files("goalsight.assets")
+    return jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text()),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+
+
+def _piece(name: str, *values: Any) -> Markup:
+    """A macro of pieces.html, with what it is given."""
+    macro: Any = getattr(_templates().get_template("pieces.html").module, name)
+    return Markup(macro(*values))
 
 
 def whole(
@@ -29,19 +50,28 @@ def whole(
     """The page itself, as HTML text.
 
     Args:
-        title: escaped here, as the subtitle is.
+        title: as plain text, as the subtitle is.
         subtitle: stands below it.
         cards: numbers and what they are.
-        sections: as HTML text; empty ones are left out.
+        sections: empty ones are left out.
         version: of goalsight, by which it was made.
     """
-    return Template(resources.files("goalsight.assets").joinpath("report.html").read_text()).substitute(
-        title=escape(title),
-        subtitle=escape(subtitle),
-        cards="\n".join(card(value, label) for value, label in cards),
-        sections="\n".join(filter(None, sections)),
-        footer=f"goalsight {version}; everything on this page is inside this one file.",
+    return (
+        _templates()
+        .get_template("report.html")
+        .render(
+            title=title,
+            subtitle=subtitle,
+            cards=Markup("\n").join(card(value, label) for value, label in cards),
+            sections=Markup("\n").join(filter(None, sections)),
+            footer=f"goalsight {version}; everything on this page is inside this one file.",
+        )
     )
+
+
+def join(*parts: str) -> Markup:
+    """Parts, one after the other."""
+    return Markup("").join(parts)
 
 
 def data_uri(path: Path) -> str:
@@ -58,45 +88,64 @@ def png_uri(image: "NDArray[np.uint8]") -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def section(title: str, explanation: str, *parts: str) -> str:
+def section(title: str, explanation: str, *parts: str) -> Markup:
     """A titled part of the page; the explanation is plain text."""
-    return f"<section><h2>{escape(title)}</h2><p>{escape(explanation)}</p>{''.join(parts)}</section>"
+    return _piece("section", title, explanation, join(*parts))
 
 
-def card(value: str, label: str) -> str:
+def heading(words: str) -> Markup:
+    """A heading within a section."""
+    return _piece("heading", words)
+
+
+def paragraph(words: str) -> Markup:
+    """A paragraph within a section."""
+    return _piece("paragraph", words)
+
+
+def alarm(words: str) -> Markup:
+    """A paragraph that nobody should miss."""
+    return _piece("alarm", words)
+
+
+def lacking(sentences: Iterable[str]) -> Markup:
+    """Sentences on what is not there, a line for each."""
+    return _piece("lacking", list(sentences))
+
+
+def card(value: str, label: str) -> Markup:
     """A number in large type over what it is."""
-    return f'<div class="card"><b>{escape(value)}</b><span>{escape(label)}</span></div>'
+    return _piece("card", value, label)
 
 
-def missing(what: str, command: str) -> str:
+def missing(what: str, command: str) -> Markup:
     """Say what is not there, and how to make it."""
-    return f'<p class="missing">{escape(what)} Make it with <code>{escape(command)}</code></p>'
+    return _piece("missing", what, command)
 
 
-def picture(path: Path, caption: str) -> str:
+def picture(path: Path, caption: str) -> Markup:
     """A picture inside the page."""
-    return figure(f'<img src="{data_uri(path)}" alt="{escape(caption)}">', caption)
+    return figure(_piece("image", data_uri(path), caption), caption)
 
 
-def video(path: Path, caption: str) -> str:
+def video(path: Path, caption: str) -> Markup:
     """A video that plays inside the page."""
-    return figure(f'<video src="{data_uri(path)}" controls autoplay loop muted playsinline></video>', caption)
+    return figure(_piece("video", data_uri(path)), caption)
 
 
-def figure(content: str, caption: str) -> str:
+def figure(content: str, caption: str) -> Markup:
     """Anything that is seen, with a caption."""
-    return f"<figure>{content}<figcaption>{escape(caption)}</figcaption></figure>"
+    return _piece("figure", content, caption)
 
 
-def pair(*parts: str) -> str:
+def pair(*parts: str) -> Markup:
     """Parts side by side where the window is wide enough."""
-    return f'<div class="pair">{"".join(f"<div>{part}</div>" for part in parts)}</div>'
+    return _piece("pair", parts)
 
 
-def facts(rows: Mapping[str, Any]) -> str:
+def facts(rows: Mapping[str, Any]) -> Markup:
     """Names and values, nested ones by dotted names; what is None is left out."""
-    lines = (f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in _flat(rows))
-    return f"<table>{''.join(lines)}</table>"
+    return _piece("facts", list(_flat(rows)))
 
 
 def _flat(rows: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
@@ -109,18 +158,11 @@ def _flat(rows: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]
             yield prefix + name, f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def grid(head: list[str], rows: Iterable[list[str]]) -> str:
+def grid(head: list[str], rows: Iterable[list[str]]) -> Markup:
     """A table whose first column names and whose others hold numbers."""
-    top = "".join(f"<th{' class=number' if i else ''}>{escape(name)}</th>" for i, name in enumerate(head))
-    body = "".join(
-        "<tr>"
-        + "".join(f"<td{' class=number' if i else ''}>{escape(cell)}</td>" for i, cell in enumerate(row))
-        + "</tr>"
-        for row in rows
-    )
-    return f"<table><tr>{top}</tr>{body}</table>"
+    return _piece("grid", head, list(rows))
 
 
-def code(lines: Iterable[str]) -> str:
+def code(lines: Iterable[str]) -> Markup:
     """Commands to copy."""
-    return f"<pre>{escape(chr(10).join(lines))}</pre>"
+    return _piece("code", "\n".join(lines))

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from math import ceil, floor, isfinite, log10
+
+from markupsafe import Markup, escape
 
 COLOURS = (
     *("#2563a8", "#c2571a", "#3f7d4e", "#7a4ea3", "#8a6d1d", "#c2185b"),
@@ -90,7 +91,7 @@ def line_plot(
     logarithmic: bool = False,
     width: int = 520,
     height: int = 300,
-) -> str:
+) -> Markup:
     """Lines over a common x axis.
 
     Args:
@@ -196,9 +197,9 @@ def text(x: float, y: float, words: str, anchor: str, colour: str = FAINT, extra
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" {extra}>{escape(words)}</text>'
 
 
-def svg(width: int, height: int, parts: list[str], title: str) -> str:
+def svg(width: int, height: int, parts: list[str], title: str) -> Markup:
     """A picture of parts, with a title for those who cannot see it."""
-    return (
+    return Markup(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'role="img" aria-label="{escape(title)}" font-family="system-ui, sans-serif" font-size="13">'
         f"{''.join(parts)}</svg>"

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,9 +52,9 @@ def _origin(run: "Run") -> str:
 def _shown(glimpse: "Glimpse | None") -> str:
     """Frames of the video, and what was read in them."""
     if glimpse is None:
-        return "<p>The run has kept no frames of the video.</p>"
+        return page.paragraph("The run has kept no frames of the video.")
     strip = page.figure(frame_sheet(glimpse), "Frames of the video's first episodes, a row for each episode.")
-    read = "<p>What was read is not drawn: the camera moves, or where things are is not read.</p>"
+    read = page.paragraph("What was read is not drawn: the camera moves, or where things are is not read.")
     if any(math.isfinite(place) for place in glimpse.read.flat):
         caption = (
             f"What the last round read in each frame. An arrow shows where the action sends the tool, {LONGER:g} times "
@@ -64,7 +63,8 @@ def _shown(glimpse: "Glimpse | None") -> str:
         if any(math.isfinite(place) for place in (*glimpse.true.flat, *glimpse.true_moves.flat)):
             caption += " What is true is known of audited episodes, which are not imitated."
         read = page.figure(labelled_sheet(glimpse), caption)
-    return f"<h3>What the video showed</h3>{strip}<h3>What was read from it</h3>{read}{_misread(glimpse)}"
+    showed, was_read = page.heading("What the video showed"), page.heading("What was read from it")
+    return page.join(showed, strip, was_read, read, _misread(glimpse))
 
 
 def _misread(glimpse: "Glimpse") -> str:
@@ -82,16 +82,14 @@ def _doubted(rounds: list[Round]) -> str:
     for number, one in enumerate(rounds):
         unread = one.get("unread_actions", [])
         if "refused" in one:
-            why = escape(one["refused"])
-            said.append(
-                f"<p class=alarm>In round {number} the labels were not believed: {why}. The agent learnt by trial "
-                "alone.</p>"
-            )
+            why = one["refused"]
+            words = f"In round {number} the labels were not believed: {why}. The agent learnt by trial alone."
+            said.append(page.alarm(words))
         elif unread:
             which = f"number{'s' * (len(unread) > 1)} {', '.join(map(str, unread))}"
             tried = ", and was explored in half of the attempts" if "attempts_success" in one else ""
-            said.append(f"<p>In round {number} {which} of an action could not be read{tried}.</p>")
-    return "".join(said)
+            said.append(page.paragraph(f"In round {number} {which} of an action could not be read{tried}."))
+    return page.join(*said)
 
 
 def _rounds(rounds: list[Round], judged: Mapping[int, float]) -> str:
@@ -129,7 +127,7 @@ def _rounds(rounds: list[Round], judged: Mapping[int, float]) -> str:
     error = Series("goal error", steps, [100 * one["goal_error"] for one in rounds])
     plot = line_plot([error], x_label="environment steps", y_label="goal error [cm]")
     plots.append(page.figure(plot, "How exactly what is achieved is read, in own episodes held out."))
-    return f"<h3>What each round came to</h3>{table}{page.pair(*plots)}"
+    return page.join(page.heading("What each round came to"), table, page.pair(*plots))
 
 
 def _trial(run: "Run", last: Round, judged: Mapping[int, float]) -> str:
@@ -153,7 +151,7 @@ def _trial(run: "Run", last: Round, judged: Mapping[int, float]) -> str:
     if "refused" not in last and (held := min(hold, steps)):
         which = "all" if held == steps else f"the first {held:,}"
         words += f" In {which} of these steps the actor only rehearsed the video, while the critics learnt."
-    return f"<h3>What trial added</h3>{page.figure(plot, words)}"
+    return page.join(page.heading("What trial added"), page.figure(plot, words))
 
 
 def _explained(one: Round, whose: str) -> float | None:
