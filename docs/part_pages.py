@@ -40,14 +40,19 @@ def what_fields_mean(kind: type) -> dict[str, str]:
     return found
 
 
-def options_table(name: str, kind: type) -> str:
-    """The options of a part, as the command line calls them."""
+def options_table(kind: type, before: str = "") -> str:
+    """The options of a part, as the command line calls them.
+
+    Args:
+        kind: the dataclass that holds them.
+        before: what their names begin with.
+    """
     meanings = what_fields_mean(kind)
     rows = []
     for option in fields(kind):
         default = option.default_factory() if option.default_factory is not MISSING else option.default
         said = " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
-        rows.append([f"`--{name}.{option.name.replace('_', '-')}`", said, meanings[option.name]])
+        rows.append([f"`--{before}{option.name.replace('_', '-')}`", said, meanings[option.name]])
     return markdown_table(["option", "default", "what"], rows) if rows else "None."
 
 
@@ -109,7 +114,7 @@ def objective_page(name: str, plots: Path) -> str:
         "## What was measured",
         *told(json.loads(COMPARED.read_text()), name, plots),
         "## Options",
-        options_table(name, kind.Options),
+        options_table(kind.Options, f"{name}."),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -117,15 +122,18 @@ def objective_page(name: str, plots: Path) -> str:
 def algorithm_page(name: str) -> str:
     """The page of an algorithm."""
     kind = ALGORITHMS.load(name)
-    figure = ROOT / "benchmarks" / "results" / f"algorithms-{name}.svg"
+    figure = ROOT / "benchmarks" / "results" / "algorithms.svg"
     data = "" if kind.online else " --data runs/play"
     parts = [
         f"# {name}",
         f"```sh\ngoalsight train --env goalsight/PandaPush-v1 --obs state --algorithm {name}{data}\n```",
         about(kind),
-        f"![Success of {name}](../plots/{figure.name})" if figure.exists() else "",
+        f"![Success on Push from state over env steps, by algorithm](../plots/{figure.name})"
+        if figure.exists()
+        else "",
+        "Three seeds each, 95% bands: `python benchmarks/algorithms.py`." if figure.exists() else "",
         "## Options",
-        options_table(name, kind.Options),
+        options_table(kind.Options),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
