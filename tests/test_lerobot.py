@@ -69,6 +69,15 @@ def without(file):
     return lambda root: next(root.glob(file)).unlink()
 
 
+def pipe(file):
+    def damage(root):
+        path = next(root.glob(file))
+        path.unlink()
+        os.mkfifo(path)
+
+    return damage
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -79,6 +88,8 @@ def without(file):
         (without("data/*/*.parquet"), "is damaged.*file-000.parquet"),
         (without("meta/episodes/*/*.parquet"), r"has no meta/episodes/\*/\*.parquet"),
         (without("videos/*front/*/*.mp4"), "is damaged.*file-000.mp4"),
+        (pipe("videos/*front/*/*.mp4"), "is damaged.*file-000.mp4 is no plain file"),
+        (pipe("data/*/*.parquet"), "is damaged.*file-000.parquet is no plain file"),
         (cut("videos/*front/*/*.mp4"), "cannot be read as video"),
     ],
 )

@@ -18,8 +18,8 @@ from goalsight.pretrain.data.format import Column
 from goalsight.pretrain.data.ingest import cached_ingest, find_sources, ingest
 from goalsight.pretrain.data.pictures import natural_order, square, squared
 from goalsight.pretrain.data.readers import READERS
-from goalsight.pretrain.data.readers.base import Recorded
-from goalsight.pretrain.data.readers.video import thinned
+from goalsight.pretrain.data.readers.base import Reading, Recorded
+from goalsight.pretrain.data.readers.video import VideoReader, thinned
 from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
 
 
@@ -156,6 +156,11 @@ def test_a_rate_that_changes_is_thinned_where_it_is_high(tmp_path):
     times = [k / 60 for k in range(60)] + [1 + 0.33 * k for k in range(10)]
     store = ingest([timed(tmp_path / "screen.webm", times)], tmp_path / "store", SIZE)
     assert store.num_frames == 10 + 10
+
+
+def test_the_rate_of_a_film_whose_header_says_none_is_counted(tmp_path):
+    slow = timed(tmp_path / "slow.webm", [0.33 * k for k in range(20)])
+    assert VideoReader().rate(slow, Reading(SIZE, 0)) == pytest.approx(1 / 0.33, rel=0.01)
 
 
 def test_sound_that_is_longer_than_the_picture_breaks_nothing_off(tmp_path, capfd):

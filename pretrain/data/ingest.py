@@ -94,21 +94,29 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
     return sources
 
 
-def _sources_in(path: Path, readers: Sequence[Reader]) -> list[Source]:
-    """Look at one file or folder, and at what lies in it."""
+def _sources_in(path: Path, readers: Sequence[Reader], above: frozenset[Path] = frozenset()) -> list[Source]:
+    """Look at one file or folder, and at what lies in it.
+
+    Args:
+        path: where to look.
+        readers: who may read it.
+        above: the folders that it lies in, whatever links led there.
+    """
     reader = next((reader for reader in readers if reader.detect(path)), None)
     sources = [] if reader is None else [Source(path, reader)]
     if not path.is_dir() or (reader is not None and reader.OWNS_FOLDERS):
         return sources
     # Single images in a folder belong to it together.
-    apart = [other for other in readers if other is not reader]
+    apart, within = [other for other in readers if other is not reader], above | {path.resolve()}
     for entry in sorted(path.iterdir(), key=natural_order):
         if entry.name.startswith("."):
             continue
         if not entry.exists():
             warn(f"{entry} left out: a link to nothing")
+        elif entry.is_dir() and entry.resolve() in within:
+            warn(f"{entry} left out: a link to a folder that it lies in")
         elif entry.is_dir():
-            sources += _sources_in(entry, readers)
+            sources += _sources_in(entry, readers, within)
         elif entry.is_file():
             sources += _sources_in(entry, apart)
     return sources

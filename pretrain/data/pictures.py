@@ -2,7 +2,11 @@
 
 import re
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,14 +42,40 @@ def reason(error: Exception | None) -> str:
     return said.splitlines()[0] if said and isinstance(error, OSError | UserError) else in_one_line(error)
 
 
-def check_pixels(width: int, height: int) -> None:
+def check_pixels(width: int, height: int, file: Path | None = None) -> None:
     """Refuse a picture that would take the memory of the machine; ask before it is decoded.
+
+    Args:
+        width: [pixels].
+        height: [pixels].
+        file: that holds it, where the line shall name it.
 
     Raises:
         UnreadableError: if it has more than `MOST_PIXELS`.
     """
     if width * height > MOST_PIXELS:
-        raise UnreadableError(f"a picture of {width} x {height} pixels is too large; at most {MOST_PIXELS:,} are read")
+        where = f"{file}: " if file else ""
+        raise UnreadableError(
+            f"{where}a picture of {width} x {height} pixels is too large; at most {MOST_PIXELS:,} are read"
+        )
+
+
+@contextmanager
+def opened(file: Path | BinaryIO) -> Iterator[Image.Image]:
+    """Open a picture, of which nothing is decoded before its size is known to be bearable.
+
+    Raises:
+        UnreadableError: it has more than `MOST_PIXELS`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # what PIL bears is more
+        try:
+            image = Image.open(file)
+        except Image.DecompressionBombError as error:
+            raise UnreadableError(f"a picture is too large; at most {MOST_PIXELS:,} pixels are read") from error
+    with image:
+        check_pixels(*image.size)
+        yield image
 
 
 def square(image: Image.Image, size: int) -> Frame:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image, ImageSequence
 
-from goalsight.pretrain.data.pictures import check_pixels
+from goalsight.pretrain.data.pictures import opened
 
 TRAILER = b";"  # ends a GIF
 SHORTEST, INSTEAD = 0.02, 0.1  # a picture that lasts less counts as this long, as in browsers [s]
@@ -19,8 +19,7 @@ def gif_frames(file: Path) -> Iterator[tuple[float, Image.Image]]:
         EOFError: after the last picture, when the file breaks off.
     """
     time = 0.0
-    with Image.open(file) as image:
-        check_pixels(*image.size)
+    with opened(file) as image:
         for picture in ImageSequence.Iterator(image):
             picture.load()  # damage shows here, also in a picture that is stepped over
             yield time, picture

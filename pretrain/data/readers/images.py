@@ -5,10 +5,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from goalsight.pretrain.data.format import Column
-from goalsight.pretrain.data.pictures import Frame, check_pixels, natural_order, reason, square, warn
+from goalsight.pretrain.data.pictures import Frame, natural_order, opened, reason, square, warn
 from goalsight.pretrain.data.readers.base import Reading, Recorded, at_least_two
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -37,7 +37,7 @@ class ImagesReader:
     def size(self, path: Path) -> tuple[int, int] | None:
         """Of the first image that can be read."""
         for file in self.files(path):
-            with suppress(Exception), Image.open(file) as image:  # said when it is read
+            with suppress(Exception), opened(file) as image:  # said when it is read
                 return image.height, image.width
         return None
 
@@ -54,10 +54,9 @@ def read_images(files: Iterable[Path], size: int) -> Iterator[Frame]:
     """Yield the images that can be read, (size, size, 3) uint8; the others get a line each on stderr."""
     for file in files:
         try:
-            with Image.open(file) as image:
-                check_pixels(*image.size)
+            with opened(file) as image:
                 image.verify()  # by the checksums of PNG, which decoding does not look at; it can be opened again then
-            with Image.open(file) as image:
+            with opened(file) as image:
                 frame = square(ImageOps.exif_transpose(image), size)
         except Exception as error:  # whatever a decoder raises on a damaged file
             warn(f"{file} left out: {reason(error)}")

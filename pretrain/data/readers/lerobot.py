@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from goalsight.base.errors import UserError, in_one_line
 from goalsight.pretrain.data.format import DTYPES, Column
@@ -25,7 +24,7 @@ from goalsight.pretrain.data.lerobot import (
     file_in,
     parquet,
 )
-from goalsight.pretrain.data.pictures import Frame, UnreadableError, check_pixels, square, warn
+from goalsight.pretrain.data.pictures import Frame, UnreadableError, opened, square, warn
 from goalsight.pretrain.data.readers.base import Reading, Recorded
 from goalsight.pretrain.data.readers.video import Upright, stream_frames
 
@@ -102,6 +101,13 @@ def _damage(path: Path) -> Iterator[None]:
         raise UnreadableError(f"the LeRobot data set {path} is damaged: {said}") from error
 
 
+def _plain(file: Path) -> Path:
+    """A set's file; reading a pipe or a device might never end."""
+    if file.exists() and not file.is_file():
+        raise OSError(f"{file} is no plain file")
+    return file
+
+
 def _info(path: Path) -> dict[str, Any]:
     """What `meta/info.json` says.
 
@@ -150,7 +156,7 @@ def _episodes(path: Path) -> Iterator[dict[str, Any]]:
     if not files:
         raise UnreadableError(f"the LeRobot data set {path} has no {EPISODES}/*/*.parquet")
     for file in files:
-        open_file = parquet().ParquetFile(file)
+        open_file = parquet().ParquetFile(_plain(file))
         names = [name for name in open_file.schema_arrow.names if not name.startswith("stats/")]
         yield from open_file.read(columns=names).to_pylist()
 
@@ -169,7 +175,7 @@ class _Rows:
         file = file_in(self._path, DATA, episode["data/chunk_index"], episode["data/file_index"], ".parquet")
         if file != self._file:
             wanted = ["episode_index", *self._features, *([self.camera] if self.camera else [])]
-            self._file, self._table = file, parquet().read_table(file, columns=wanted)
+            self._file, self._table = file, parquet().read_table(_plain(file), columns=wanted)
         rows = np.flatnonzero(self._table["episode_index"].to_numpy() == episode["episode_index"])
         if len(rows) != episode["length"]:
             raise ValueError(f"{file.name} has {len(rows)} rows of episode {episode['episode_index']}")
@@ -200,7 +206,7 @@ class _Pictures:
         begin, end = episode[f"{key}/from_timestamp"], episode[f"{key}/to_timestamp"]
         file = file_in(self._path, key, episode[f"{key}/chunk_index"], episode[f"{key}/file_index"], ".mp4")
         if file != self._file or (self._next is not None and self._next[0] > begin + self._step / 2):
-            self._file, self._frames = file, stream_frames(file)
+            self._file, self._frames = file, stream_frames(_plain(file))
             self._next = next(self._frames, None)
         while self._next is not None and self._next[0] < end - self._step / 2:
             time, frame = self._next
@@ -211,8 +217,7 @@ class _Pictures:
 
 def _decoded(image: Mapping[str, Any], size: int) -> Frame:
     """A picture that lies among the rows as an encoded file, (size, size, 3)."""
-    with Image.open(io.BytesIO(image["bytes"])) as picture:
-        check_pixels(*picture.size)
+    with opened(io.BytesIO(image["bytes"])) as picture:
         return square(picture, size)
 
 

@@ -39,7 +39,7 @@ class VideoReader:
 
     def rate(self, path: Path, how: Reading) -> float:
         """The average of the whole file, thinned."""
-        rate = _header(path, lambda stream: float(stream.average_rate or 0)) or 0.0
+        rate = _header(path, _average_rate) or 0.0
         return rate / _thinning(rate, how.fps) if rate > 0 and how.fps > 0 else rate
 
     def columns(self, path: Path) -> dict[str, Column]:
@@ -77,8 +77,10 @@ def read_video(file: Path, size: int, fps: float) -> Iterator[Frame]:
             frame = square(picture if isinstance(picture, Image.Image) else upright(picture), size)
             read += 1
             yield frame
-    except UnreadableError:
-        raise
+    except UnreadableError as error:
+        if str(file) in str(error):
+            raise
+        raise UnreadableError(f"{file}: {error}") from error
     except Exception as error:  # whatever a decoder raises on a damaged file
         if not read:
             raise UnreadableError(f"{file} cannot be read as video: {reason(error)}") from error
@@ -104,6 +106,16 @@ def thinned(frames: Iterable[tuple[float, Any]], fps: float) -> Iterator[tuple[f
 def _thinning(rate: float, fps: float) -> int:
     """Of how many frames of a steady `rate` one is kept by `thinned`."""
     return max(1, math.ceil(rate * (1 / fps - ROUNDING) - 0.5))
+
+
+def _average_rate(stream: Any) -> float:
+    """How many pictures a second a stream has on average [1/s]; counted where its header does not count them."""
+    said = float(stream.average_rate or 0)
+    if stream.frames:
+        return said
+    times = [packet.pts for packet in stream.container.demux(stream) if packet.pts is not None]
+    lasts = float((max(times, default=0) - min(times, default=0)) * (stream.time_base or 0))
+    return (len(times) - 1) / lasts if lasts > 0 else said
 
 
 def _header(file: Path, ask: Callable[[Any], Found]) -> Found | None:
