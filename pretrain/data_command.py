@@ -59,5 +59,5 @@ def data(config: Data) -> None:
         show(store, config.out, config.episodes, config.frames)
         print(config.out)
         return
-    found = describe(store, find_sources(config.paths))
+    found = describe(store, find_sources(config.paths, say=lambda line: None))
     print(json.dumps(found) if config.json else in_words(found))

@@ -29,7 +29,7 @@ def check_video(paths: Sequence[Path], env: EnvConfig) -> None:
     from goalsight.pretrain.data.pictures import UnreadableError
     from goalsight.pretrain.data.readers.base import Reading
 
-    for source in find_sources(paths):
+    for source in find_sources(paths, say=lambda line: None):  # said when it is decoded
         _check_scene(source.path, env)
         try:
             rate = source.reader.rate(source.path, Reading(env.image_size, FPS))

@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,8 +73,12 @@ def cached_ingest(paths: Sequence[Path], cache: Path, image_size: int = 64, *, f
         return FrameStore.open(out)
 
 
-def find_sources(paths: Sequence[Path]) -> list[Source]:
+def find_sources(paths: Sequence[Path], *, say: Callable[[str], None] = warn) -> list[Source]:
     """Find what can be read in files and folders, in natural order.
+
+    Args:
+        paths: where to look.
+        say: takes a line about each thing that is left out.
 
     Raises:
         UserError: when a path does not exist, is of another kind, or holds nothing.
@@ -84,7 +88,7 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
     kinds = "; ".join([*most, f"or {last}"])
     sources = []
     for path in map(Path, paths):
-        found = _sources_in(path, readers) if path.exists() else []
+        found = list(_sources_in(path, readers, say)) if path.exists() else []
         if not found:
             what = "holds nothing to watch" if path.exists() else "does not exist"
             raise UserError(f"{path} {what}; give {kinds}")
@@ -94,32 +98,35 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
     return sources
 
 
-def _sources_in(path: Path, readers: Sequence[Reader], above: frozenset[Path] = frozenset()) -> list[Source]:
+def _sources_in(
+    path: Path, readers: Sequence[Reader], say: Callable[[str], None], above: frozenset[Path] = frozenset()
+) -> Iterator[Source]:
     """Look at one file or folder, and at what lies in it.
 
     Args:
         path: where to look.
         readers: who may read it.
+        say: takes a line about each thing that is left out.
         above: the folders that it lies in, whatever links led there.
     """
     reader = next((reader for reader in readers if reader.detect(path)), None)
-    sources = [] if reader is None else [Source(path, reader)]
+    if reader is not None:
+        yield Source(path, reader)
     if not path.is_dir() or (reader is not None and reader.OWNS_FOLDERS):
-        return sources
+        return
     # Single images in a folder belong to it together.
     apart, within = [other for other in readers if other is not reader], above | {path.resolve()}
     for entry in sorted(path.iterdir(), key=natural_order):
         if entry.name.startswith("."):
             continue
         if not entry.exists():
-            warn(f"{entry} left out: a link to nothing")
+            say(f"{entry} left out: a link to nothing")
         elif entry.is_dir() and entry.resolve() in within:
-            warn(f"{entry} left out: a link to a folder that it lies in")
+            say(f"{entry} left out: a link to a folder that it lies in")
         elif entry.is_dir():
-            sources += _sources_in(entry, readers, within)
+            yield from _sources_in(entry, readers, say, within)
         elif entry.is_file():
-            sources += _sources_in(entry, apart)
-    return sources
+            yield from _sources_in(entry, apart, say)
 
 
 def _decode(sources: list[Source], out: Path, how: Reading, *, cached: bool = False) -> FrameStore:
