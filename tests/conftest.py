@@ -1,6 +1,11 @@
-"""What all tests share: reproducible property tests, and a folder of their own to run commands in."""
+"""What all tests share: one thread, reproducible property tests, and a folder of their own to run commands in."""
 
+import os
 from pathlib import Path
+
+# Before torch is loaded, and for whatever the tests start: their networks are so small that more threads wait for each
+# other most of the time, where tests run side by side ten times as long as one would take.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings

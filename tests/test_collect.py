@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,9 +83,14 @@ def test_pushes_go_on_after_the_first():
 
 
 def test_the_arm_touches_what_it_lifts_and_nothing_before(tmp_path):
-    env = PlayEnv("PandaPickPlace-v1", image_size=16)
-    run = collect(Collect(env=env, frames=400, num_envs=8, film=0, mix=only(grasp=1.0), out=tmp_path / "run"))
-    store = FrameStore.open(run / STORE)
+    asked = Collect(env=PlayEnv("PandaPickPlace-v1", image_size=16), frames=400, film=0, mix=only(grasp=1.0))
+    # What cameras looked at in between, goal states among it, must not be what is felt.
+    some, all_at_once = (
+        FrameStore.open(collect(replace(asked, num_envs=number, out=tmp_path / str(number))) / STORE)
+        for number in (3, 8)
+    )
+    assert np.array_equal(some.columns["touched.object"], all_at_once.columns["touched.object"])
+    store = all_at_once
     touched = store.columns["touched.object"].reshape(8, 50)
     place, hand = (store.labels[name].reshape(8, 50, 3) for name in ("object", "gripper"))
     lifted = np.nan_to_num(place[..., 2]) > 0.06

@@ -47,6 +47,7 @@ class SimulatorSnapshot:
     state: Floats  # (N, S), the integration state
     goal_state: Floats  # (N, S)
     desired: NDArray[np.float32]  # (N, G)
+    felt: NDArray[np.bool_]  # what was touched, (N, T)
     rngs: tuple[list[np.random.Generator | None], ...]  # of starts and goals, and of variation
     variation: dict[str, NDArray[Any]]  # what was drawn
 
@@ -167,6 +168,7 @@ class GoalSimulator:
             self.batch.step(nstep=SUBSTEPS, stage=STAGE_POS)
         except SimulationError as error:
             diverged[error.ids] = True
+        self.reader.feel()
         finite = np.isfinite(self.reader.qpos).all(axis=1) & np.isfinite(self.reader.qvel).all(axis=1)
         return diverged | ~finite | (self.batch.warning[:, BAD_STATE, 1] > 0).any(axis=1)
 
@@ -204,6 +206,16 @@ class GoalSimulator:
             good = self._realise_goal(now, layout)
             good &= self._realise_start(now, layout)
             pending = pending[~good]
+        self._feel(ids)
+
+    def _feel(self, ids: Ids) -> None:
+        """Take down what simulations `ids` touch as they stand, and leave them as they are."""
+        if self.reader.felt.size:
+            before = self.batch.state[ids]
+            self.batch.forward(ids)  # contact is told by the last of its stages, which writes to the state
+            self.reader.feel(ids)
+            self.batch.state[ids] = before
+            self.batch.forward(ids, stage=STAGE_POS)
 
     def _no_layout(self, tried: str, goals: Floats | None) -> UserError:
         """What to say when nothing works out, be it for goals (n, G) that were asked for or for random ones."""
@@ -288,13 +300,14 @@ class GoalSimulator:
         goals = self._goal_state.copy(), self.desired.copy()
         rngs = deepcopy((self._rngs, self._variation_rngs))
         drawn = self.variation.snapshot() if self.variation is not None else {}
-        return SimulatorSnapshot(self.batch.state.copy(), *goals, rngs, drawn)
+        return SimulatorSnapshot(self.batch.state.copy(), *goals, self.reader.felt.copy(), rngs, drawn)
 
     def restore(self, snapshot: SimulatorSnapshot) -> None:
         """Go back to a snapshot; what follows is the same to the bit."""
         self.batch.state[:] = snapshot.state
         self._goal_state[:] = snapshot.goal_state
         self.desired[:] = snapshot.desired
+        self.reader.felt[:] = snapshot.felt
         self._rngs, self._variation_rngs = deepcopy(snapshot.rngs)
         if self.variation is not None:
             self.variation.restore(snapshot.variation)

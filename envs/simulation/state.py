@@ -65,6 +65,7 @@ class StateReader:
         self._xpos, self._xmat = bind("xpos"), bind("xmat")
         sensors = [model.sensor(touch.name) for touch in touches]
         self._sensed = [bind("sensordata")[:, one.adr[0] : one.adr[0] + one.dim[0]] for one in sensors]
+        self.felt = np.zeros((len(self.qpos), len(touches)), bool)  # by each sensor when last asked, (N, T)
 
     def chain(self, ids: NDArray[np.int64] | slice = slice(None)) -> Chain:
         """The arms of simulations `ids` as chains of joints."""
@@ -135,14 +136,22 @@ class StateReader:
         ends = np.cumsum(list(sizes.values()))
         return {name: slice(int(end) - size, int(end)) for (name, size), end in zip(sizes.items(), ends, strict=True)}
 
+    def feel(self, ids: NDArray[np.int64] | slice = slice(None)) -> None:
+        """Take down what simulations `ids` touch, while the batch still says it: any look at another state changes it.
+
+        Sensors of contact say what was before the last substep, or, after all stages of `forward`, what is now.
+        """
+        for column, (touch, sensed) in enumerate(zip(self._touches, self._sensed, strict=True)):
+            self.felt[ids, column] = touch.felt(sensed[ids])
+
     def touched(self) -> dict[str, NDArray[np.bool_]]:
         """Whether the arm touches each of the task's things, (N,) each."""
-        felt = zip(self._touches, self._sensed, strict=True)
-        return {touch.thing: touch.felt(sensed) for touch, sensed in felt if not isinstance(touch, Grasp)}
+        felt = zip(self._touches, self.felt.T, strict=True)
+        return {touch.thing: one.copy() for touch, one in felt if not isinstance(touch, Grasp)}
 
     def grasped(self) -> NDArray[np.bool_]:
         """Whether the hand holds what the task wants grasped, (N,); true where that is nothing."""
-        for touch, sensed in zip(self._touches, self._sensed, strict=True):
+        for touch, felt in zip(self._touches, self.felt.T, strict=True):
             if isinstance(touch, Grasp):
-                return touch.felt(sensed)
+                return felt.copy()
         return np.ones(len(self.qpos), bool)
