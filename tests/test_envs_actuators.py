@@ -172,8 +172,8 @@ def test_goal_states_hold_and_the_expert_does_its_work(tmp_path: Path) -> None:
     ("arm", "gripper", "says"),
     [
         ({"dyntype": INTEGRATOR}, {}, r'no position servo: .*\(dyntype="integrator"\); a table \[servo\]'),
-        ({"dyntype": EXACT, "dynprm": 0.5}, {}, r"follows 0\.5 s late, more than 0\.2 s; a table \[servo\] with"),
-        (STATEFUL["both"] | {"dynprm": 0.2}, {}, r"follows 0\.22 s late, more than 0\.2 s; a table \[servo\]"),
+        ({"dyntype": EXACT, "dynprm": 0.5}, {}, r"follows 0\.5 s late, more than 0\.1 s; a table \[servo\] with"),
+        (STATEFUL["both"] | {"dynprm": 0.2}, {}, r"follows 0\.22 s late, more than 0\.1 s; a table \[servo\]"),
         ({}, {"dyntype": INTEGRATOR}, r'actuator "gripper" of \[gripper\] does not settle .* as a \[servo\] is for'),
     ],
 )

@@ -34,7 +34,8 @@ import numpy as np
 
 from goalsight.base.errors import UserError, choose
 from goalsight.envs.arms.catalogue import ARMS, Arm, Grip
-from goalsight.envs.arms.measures import find_home, measure_grip, name_joints
+from goalsight.envs.arms.gripping import measure_grip
+from goalsight.envs.arms.measures import find_home, name_joints
 from goalsight.envs.arms.mjcf import SCENE, load_asset, load_file
 from goalsight.envs.arms.tables import ArmTable, read_table
 

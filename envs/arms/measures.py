@@ -1,4 +1,4 @@
-"""What is found out of an arm that is known by its files only: its joints, a home pose, how its gripper moves."""
+"""What is found out of an arm that is known by its files only: its joints, and a home pose."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
@@ -9,26 +9,22 @@ from numpy.typing import NDArray
 from goalsight.base.errors import UserError
 from goalsight.envs.arms.catalogue import Arm
 from goalsight.envs.arms.mjcf import SCENE, load_asset
-from goalsight.envs.simulation.actuators import ActuatorMemory, follows, lag
+from goalsight.envs.simulation.actuators import follows, lag
 from goalsight.envs.simulation.control import DOWN, Chain, reach_for, rotation_error
 
 if TYPE_CHECKING:
     import mujoco
 
-CUBE = 0.032  # how far open the hand is, per finger, when it is about to close on a cube in goal states [m]
-MOVES = 0.3  # joints that turn less than this share of the one that turns most do not tell how far the hand is open
 RESTARTS = 20  # of inverse kinematics, from poses drawn at random
 ITERATIONS = 200
 NEAR, ASLANT = 0.002, 0.05  # how far off a home pose may be [m], and [rad]
-SETTLING = 500  # physics steps for which the gripper moves, 2 s
-LATEST = 0.2  # by which servos may come to what they are told [s]; later ones fail at every task
-SHARES = np.linspace(1.0, 0.0, 9)  # of the way from closed to open, at which the gripper is looked at
+LATEST = 0.1  # by which servos may come to what they are told [s]; with later ones experts fail at most tasks
 
 Floats = NDArray[np.float64]
 AnyArm = TypeVar("AnyArm", bound=Arm)
 
 
-def _compile(arm: Arm) -> "mujoco.MjModel":
+def compile_arm(arm: Arm) -> "mujoco.MjModel":
     """The arm at the empty table."""
     spec = load_asset(SCENE)
     spec.attach(arm.load(), frame=spec.worldbody.add_frame(pos=arm.mount), prefix=arm.prefix)
@@ -42,13 +38,17 @@ def name_joints(arm: AnyArm) -> AnyArm:
     """Find the joints between base and tool, those that the gripper moves, and their actuators."""
     import mujoco
 
-    model = _compile(arm)
+    model = compile_arm(arm)
     tool = model.site(arm.prefix + arm.tool_site).bodyid[0]
     chain = [model.joint(arm.prefix + name).id for name in arm.joints] or _joints_to(model, int(tool))
     if not chain or any(model.jnt_type[joint] != mujoco.mjtJoint.mjJNT_HINGE for joint in chain):
         raise UserError(f'{arm.mjcf}: there must be hinges, and nothing else, between the base and "{arm.tool_site}"')
+    in_order = [joint for joint in _joints_to(model, int(tool)) if joint in chain]
+    if in_order != chain:
+        named = ", ".join(model.joint(joint).name.removeprefix(arm.prefix) for joint in in_order)
+        raise UserError(f"{arm.mjcf}: joints must be named from the base to the tool, and lie between: {named}")
     last = model.jnt_bodyid[chain[-1]]
-    hand = [j for j in range(model.njnt) if j not in chain and last in _ancestors(model, model.jnt_bodyid[j])]
+    hand = [j for j in range(model.njnt) if j not in chain and last in ancestors(model, model.jnt_bodyid[j])]
     if not hand:
         raise UserError(f"{arm.mjcf}: no joint of a gripper moves beyond the arm's last one")
 
@@ -63,13 +63,13 @@ def name_joints(arm: AnyArm) -> AnyArm:
     joints = tuple(own(model.joint(j).name) for j in chain)
     fingers = tuple(own(model.joint(j).name) for j in hand)
     arm = replace(arm, joints=joints, grip=replace(arm.grip, joints=fingers))
-    model = _compile(arm)  # now with ranges and servos
+    model = compile_arm(arm)  # now with ranges and servos
     actuators = tuple(own(model.actuator(_servo_of(model, arm, name)).name) for name in joints)
     _check_grip(model, arm)
     return replace(arm, actuators=actuators)
 
 
-def _ancestors(model: "mujoco.MjModel", body: int) -> list[int]:
+def ancestors(model: "mujoco.MjModel", body: int) -> list[int]:
     """A body and those that it is fixed to, up to the world."""
     found = [int(body)]
     while found[-1]:
@@ -79,7 +79,7 @@ def _ancestors(model: "mujoco.MjModel", body: int) -> list[int]:
 
 def _joints_to(model: "mujoco.MjModel", body: int) -> list[int]:
     """The joints between the world and a body, in order."""
-    chain = reversed(_ancestors(model, body)[:-1])
+    chain = reversed(ancestors(model, body)[:-1])
     return [int(model.body_jntadr[b]) + i for b in chain for i in range(model.body_jntnum[b])]
 
 
@@ -142,7 +142,7 @@ def find_home(arm: AnyArm, place: tuple[float, ...]) -> AnyArm:
     """Find joint positions with the tool pointing straight down over the table, near those that are given."""
     import mujoco
 
-    model = _compile(arm)
+    model = compile_arm(arm)
     data = mujoco.MjData(model)
     joints = np.array([model.joint(arm.prefix + name).id for name in arm.joints])
     low, high = model.jnt_range[joints].T
@@ -205,41 +205,3 @@ def _stands_free(model: "mujoco.MjModel", data: "mujoco.MjData") -> bool:
     mujoco.mj_forward(model, data)
     welds = model.body_weldid[model.geom_bodyid[data.contact.geom]]
     return not ((welds == 0).any(axis=1) & (data.contact.dist < 0)).any()
-
-
-def measure_grip(arm: AnyArm, width: float) -> AnyArm:
-    """Let the gripper close step by step, and take down how its joints stand."""
-    import mujoco
-
-    from goalsight.envs.simulation.scene import ArmIndex
-
-    model = _compile(arm)
-    index, memory = ArmIndex.of(arm, model), ActuatorMemory.of(model)
-    data = mujoco.MjData(model)
-    data.qpos[index.qpos] = data.ctrl[index.ctrl] = arm.home
-    fingers = np.flatnonzero(np.isin(model.jnt_qposadr, index.finger_qpos) & (model.jnt_limited > 0))
-    data.qpos[model.jnt_qposadr[fingers]] = np.clip(data.qpos[model.jnt_qposadr[fingers]], *model.jnt_range[fingers].T)
-    closed, opened = np.array(arm.grip.told_closed), np.array(arm.grip.told_open)
-    stands = []
-    for share in SHARES:
-        data.ctrl[index.gripper_ctrl] = closed + share * (opened - closed)
-        memory.settle(data.ctrl[None], data.act[None], data.history[None], np.zeros(1, np.int64))
-        mujoco.mj_step(model, data, SETTLING)
-        stands.append(data.qpos[index.finger_qpos].copy())
-    poses = np.array(stands)  # (S, F), from open to closed
-    travel = poses[0] - poses[-1]
-    if not np.isfinite(poses).all() or np.abs(travel).max() < 1e-3:
-        raise UserError(f"{arm.mjcf}: the gripper does not move between what closes and what opens it")
-    tells = np.abs(travel) >= MOVES * np.abs(travel).max()
-    half = 0.5 * width
-    opens = np.where(tells, half / np.where(tells, travel, 1.0) / tells.sum(), 0.0)
-    openings = (poses - poses[-1]) @ opens  # (S,), falling
-    around = [np.interp(min(CUBE, half), openings[::-1], joint[::-1]) for joint in poses.T]
-    grip = replace(
-        arm.grip,
-        closed=tuple(map(float, poses[-1])),
-        open=tuple(map(float, poses[0])),
-        opens=tuple(map(float, opens)),
-        around=tuple(map(float, around)),
-    )
-    return replace(arm, grip=grip)

@@ -107,6 +107,8 @@ def read_table(described: Path) -> ArmTable:
         raise UserError(f"{described}: [tool] has a site and a body; it needs one of them")
     if len(table.tool.pos) != 3 or len(table.tool.quat) != 4:
         raise UserError(f"{described}: [tool] pos is three numbers, quat is four")
+    if not any(table.tool.quat):
+        raise UserError(f"{described}: [tool] quat is a rotation; it cannot be of zeros alone")
     if len(table.reach) not in (0, 6) or len(table.mount) != 3 or len(table.home_at) != 3:
         raise UserError(f"{described}: mount and home_at are three numbers, reach is six")
     if any(low >= high for low, high in zip(table.reach[:3], table.reach[3:], strict=True)):
