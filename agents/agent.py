@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -228,8 +229,10 @@ def _check_sizes(tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     Raises:
         ValueError: it does.
     """
-    sizes = [meta["actions"], *meta["hidden"], *(sum(shape) for shape in meta["observation"].values())]
+    sizes = [meta["actions"], *meta["hidden"], *(prod(shape) for shape in meta["observation"].values())]
     weights = sum(tensor.numel() for tensor in tensors.values())
+    if not meta["hidden"]:
+        raise ValueError("it has no hidden layer")
     if min(sizes) < 0 or max(sizes) > weights or sum(a * b for a, b in pairwise(meta["hidden"])) > weights:
         raise ValueError(f"{weights:,} weights are too few for it")
 

@@ -76,10 +76,16 @@ class Judged(TypedDict, total=False):
     diverged: int
 
 
+class Judge(TypedDict, total=False):
+    """Who was judged, in an `eval.json`."""
+
+    name: str
+
+
 class Result(Judged, total=False):
     """What an `eval.json` holds that is read again; earlier versions called baselines floors."""
 
-    subject: dict[str, Any]
+    subject: Judge
     episodes: int
     seed: int
     baselines: dict[str, Judged]

@@ -1,6 +1,7 @@
 """JSON that was read from a file: what is missing or of another kind is one line that names the file."""
 
 import copy
+import json
 import math
 import pickle
 from pathlib import Path
@@ -92,3 +93,32 @@ def test_a_measurement_that_is_no_number_is_named_with_its_line(tmp_path: Path, 
 def test_numbers() -> None:
     assert [is_number(value) for value in (1, 0.5, -(10**300))] == [True] * 3
     assert not any(map(is_number, (True, None, "1", math.inf, math.nan, 10**400)))
+
+
+def test_what_would_steer_a_terminal_is_shown_as_a_sign(tmp_path):
+    said = {"name": "\x1b[31mred\x07", "lines": ["one\ntwo\tthree", "\x9b2J"], "\x1bkey": {"deep": "\x00"}, "n": 3}
+    path = tmp_path / "said.json"
+    expected = {
+        "name": "\ufffd[31mred\ufffd",
+        "lines": ["one\ntwo\tthree", "\ufffd2J"],
+        "\ufffdkey": {"deep": "\ufffd"},
+        "n": 3,
+    }
+    for ascii_only in (True, False):
+        path.write_text(json.dumps(said, ensure_ascii=ascii_only))
+        assert read_json(path) == expected
+
+
+def test_integers_that_nobody_means_are_refused(tmp_path):
+    path = tmp_path / "said.json"
+    path.write_text(f'{{"n": {10**400}}}')
+    with pytest.raises(UserError, match="an integer of 401 digits"):
+        read_json(path)
+    path.write_text(f'{{"n": {2**127}}}')  # as in the state of a generator
+    assert read_json(path) == {"n": 2**127}
+
+    class Counted(TypedDict):
+        n: int
+
+    with pytest.raises(UserError, match=f"n cannot be {2**127}"):
+        read_json(path, form=Counted)

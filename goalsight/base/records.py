@@ -12,6 +12,11 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type
 
 from goalsight.base.errors import UserError
 
+MOST_DIGITS = 100  # of an integer; the state of a generator has 39
+LARGEST = 2**63  # in which what is asked to be an integer fits
+# What moves a terminal's cursor, changes its colours or rings its bell is shown as a sign for what cannot be shown.
+HARMLESS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+
 
 class Record(dict[str, Any]):
     """An object of a JSON file; asking for an entry that is not there names the file and the entry.
@@ -42,8 +47,14 @@ def json_object(path: Path, data: bytes, *, finite: bool = True, form: Any = Non
         UserError: it holds anything else.
     """
     strict: dict[str, Any] = {"parse_constant": _refuse, "parse_float": _finite} if finite else {}
+    # Nothing of `HARMLESS` is in most files, and then it is not looked for string by string.
+    suspect = any(sign in data for sign in (b"\\u00", b"\\b", b"\\f", b"\\r", b"\xc2", b"\x7f"))
+
+    def made(entries: dict[str, Any]) -> Record:
+        return Record(path, _harmless(entries) if suspect else entries)
+
     try:
-        value = json.loads(data.decode(), object_hook=lambda entries: Record(path, entries), **strict)
+        value = json.loads(data.decode(), object_hook=made, parse_int=_integer, **strict)
     except (ValueError, RecursionError) as error:  # the latter of lists in lists in lists
         raise UserError(f"cannot read {path}: {error}") from error
     if not isinstance(value, dict):
@@ -104,6 +115,8 @@ def _is(value: Any, form: Any) -> bool:
         return value is None
     if form is float:
         return is_number(value)
+    if form is int:
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST
     return isinstance(form, type) and isinstance(value, form) and (form is bool or not isinstance(value, bool))
 
 
@@ -119,6 +132,23 @@ def is_number(value: Any) -> bool:
 
 def _wrong(value: Any, where: str) -> NoReturn:
     raise UserError(f"{where} cannot be {value!r:.80}")
+
+
+def _harmless(value: Any) -> Any:
+    """A value of JSON whose text a terminal can show; objects within it have been looked at before."""
+    if isinstance(value, str):
+        return value.translate(HARMLESS)
+    if isinstance(value, list):
+        return [_harmless(part) for part in value]
+    if type(value) is dict:
+        return {_harmless(name): _harmless(part) for name, part in value.items()}
+    return value
+
+
+def _integer(word: str) -> int:
+    if len(word) > MOST_DIGITS:
+        raise ValueError(f"an integer of {len(word):,} digits")
+    return int(word)
 
 
 def _refuse(word: str) -> NoReturn:

@@ -23,6 +23,13 @@ class Manifest(TypedDict, total=False):
     error: str
 
 
+class Asked(TypedDict, total=False):
+    """What configurations of all kinds hold that is read again whatever the kind."""
+
+    options: dict[str, Any] | None
+    preset: dict[str, Any] | None
+
+
 class Summary(TypedDict, total=False):
     """What summaries of runs of all kinds hold that is read again."""
 

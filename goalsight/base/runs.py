@@ -28,7 +28,7 @@ from goalsight.base.machine import describe_machine, versions
 from goalsight.base.measurements import Measurements
 from goalsight.base.provenance import now, provenance
 from goalsight.base.records import check_has
-from goalsight.base.run_forms import NEEDED, Manifest, Status, Summary
+from goalsight.base.run_forms import NEEDED, Asked, Manifest, Status, Summary
 from goalsight.base.trackers import check_trackers
 from goalsight.base.training_state import State, restoring
 
@@ -217,7 +217,7 @@ class Run:
         if manifest.get("kind") not in KINDS:
             raise UserError(f"{path}/manifest.json names no kind of run; kinds: {', '.join(KINDS)}")
         check_has(manifest, NEEDED)
-        return cls(path, read_json(path / run_folders.CONFIG), manifest)
+        return cls(path, read_json(path / run_folders.CONFIG, form=Asked), manifest)
 
     @property
     def status(self) -> str:
