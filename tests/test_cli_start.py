@@ -107,3 +107,14 @@ def test_an_id_from_a_file_imports_nothing() -> None:
     with pytest.raises(UserError, match="if you trust it: --import antigravity"):
         recorded("antigravity:any/Thing-v1")
     assert "antigravity" not in sys.modules
+
+
+def test_pictures_are_drawn_where_home_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("no folder, as little as one that is read-only")
+    known = {name: value for name, value in os.environ.items() if name not in ("WARP_CACHE_PATH", "XDG_CACHE_HOME")}
+    code = "from goalsight.envs.rendering.quiet import start_warp, wp; start_warp(); print(wp.is_cpu_available())"
+    env = known | {"HOME": str(tmp_path / "home")}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.stdout == "True\n", done.stderr
+    (line,) = done.stderr.splitlines()
+    assert f"goalsight: kernels cannot be kept in {tmp_path / 'home'}" in line
