@@ -16,6 +16,7 @@ from goalsight.commands import cli
 from goalsight.eval.comparing.comparison import Asked, compared
 from goalsight.eval.comparing.curves import aligned, mean_curve, shared_places
 from goalsight.eval.comparing.members import settings_of
+from goalsight.eval.comparing.page import _short, render
 from goalsight.eval.comparing.reaching import Reached, first_reaching, median_reached, ratio
 from goalsight.eval.comparing.record import record
 from goalsight.eval.comparing.wording import text
@@ -342,3 +343,19 @@ def test_a_refusal_is_one_line_and_leaves_nothing(six, workplace, capsys):
     assert cli.run(["compare", str(six[0])]) == 2
     assert capsys.readouterr().err == "goalsight: needs at least two runs to compare, got 1\n"
     assert not (workplace / "runs").exists()
+
+
+def test_groups_whose_long_names_begin_alike_each_have_a_bar(tmp_path):
+    folder = "runs/a-folder-with-a-name-that-is-as-long-as-people-make-them/encoder"
+    runs = [a_run(tmp_path / f"{k}", 0, [0.1 * k], encoder=f"{folder}-{k}") for k in range(3)]
+    page = render(compared(runs, Asked(by=("encoder",))))
+    for k in range(3):
+        assert f"make-them/encoder-{k}</text>" in page
+
+
+def test_names_that_are_cut_to_the_same_are_numbered():
+    assert _short(["a", f"{'x' * 40}b{'y' * 40}", f"{'x' * 40}c{'y' * 40}"]) == [
+        "a",
+        f"{'x' * 20}...{'y' * 20}",
+        f"{'x' * 20}...{'y' * 20} (2)",
+    ]

@@ -1,6 +1,6 @@
 """A comparison as one page that needs nothing but itself."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from goalsight.base.provenance import now
 from goalsight.eval.comparing import wording
@@ -124,7 +124,7 @@ def ended(found: Comparison) -> str:
     means = {group.name: found.final[group.name].mean for group in found.groups}
     plot = ""
     if found.asked.share:
-        shown = {_short(name): share for name, share in means.items()}
+        shown = dict(zip(_short(means), means.values(), strict=True))
         room = 24 + 7 * max(map(len, shown))
         plot = share_plot(
             shown, _colours(found), label=found.asked.metric, title="final success", left=room, width=560 + room
@@ -179,5 +179,11 @@ def _colours(found: Comparison) -> Sequence[str]:
     return [COLOURS[place % len(COLOURS)] for place in range(len(found.groups))]
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 3]}..."
+def _short(names: Iterable[str]) -> list[str]:
+    """Names without the middle of long ones, whose ends tell them apart; numbered where that is not enough."""
+    end = (LONGEST_NAME - 3) // 2
+    found: list[str] = []
+    for name in names:
+        cut = name if len(name) <= LONGEST_NAME else f"{name[:end]}...{name[-end:]}"
+        found.append(cut if cut not in found else f"{cut} ({found.count(cut) + 1})")
+    return found
