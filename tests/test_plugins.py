@@ -1,5 +1,6 @@
 """Tasks from elsewhere: plug-in packages, modules by name, and the contract that they are held to."""
 
+import errno
 import json
 import os
 import subprocess
@@ -220,3 +221,21 @@ def test_check_task_prints_each_check_and_draws(tmp_path, capsys):
     assert (tmp_path / "new" / "p.png").stat().st_size > 10_000
     assert run(["check-task", "PandaReech-v1"]) == 2
     assert 'did you mean "PandaReach-v1"' in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_nothing_of_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Path.write_text
+
+    def full(path: Path, text: str) -> int:
+        if path.name == "pyproject.toml":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, text)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        new_task(NewTask("turn_wheel", out=tmp_path / "turn_wheel"))
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    (tmp_path / "turn_wheel").mkdir()  # an empty one is taken
+    assert len(list(new_task(NewTask("turn_wheel", out=tmp_path / "turn_wheel")).iterdir())) == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["turn_wheel"]

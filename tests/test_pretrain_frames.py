@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from goalsight.base.errors import UserError
 from goalsight.pretrain.data.appender import StoreAppender
+from goalsight.pretrain.data.clips import Clips
 from goalsight.pretrain.data.format import Column
+from goalsight.pretrain.data.samplers import ClipSampler
 from goalsight.pretrain.data.shards import Shards
 from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
 
@@ -394,3 +396,18 @@ def test_a_store_is_checked_once_and_where_it_cannot_be_noted_each_time(tmp_path
     for _ in range(2):
         FrameStore.open(tmp_path / "store")
     assert len(asked) == 3
+
+
+@pytest.mark.parametrize("cut", ["pixels.raw", "action.raw"])
+def test_a_store_that_is_cut_short_while_it_is_read_is_one_line(tmp_path, cut):
+    with FrameStoreWriter(tmp_path / "store", image_size=SIZE) as writer:
+        for _ in range(3):
+            columns = {"action": np.zeros((40, 2), np.float32)}
+            writer.add_episode(np.zeros((40, SIZE, SIZE, 3), np.uint8), columns=columns)
+    store = FrameStore.open(tmp_path / "store")
+    sampler = ClipSampler(store, Clips(columns=("pixels", "action"), gaps=((1, 2),)), batch=4, seed=0)
+    sampler.sample()
+    os.truncate(tmp_path / "store" / cut, 100)
+    for read in (sampler.sample, lambda: store.episode(2), lambda: store.frames(np.array([100]))):
+        with pytest.raises(UserError, match=f"{cut} was cut short while it was read"):
+            read()

@@ -1,7 +1,9 @@
 """`goalsight new-task`: a plug-in package to begin from, which works as it is."""
 
 import keyword
+import os
 import re
+import shutil
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -67,9 +69,26 @@ def new_task(config: NewTask) -> Path:
         for word, meaning in words.items():
             text = text.replace(word, meaning)
         texts[file.format(name=config.name)] = text
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    for file, text in texts.items():
-        (folder / file).write_text(text)
+    _write(texts, folder)
     print(f"{folder} holds {', '.join(texts)}\nnext: cd {folder}; pip install -e .; goalsight envs; see its README.md")
     return folder
+
+
+def _write(texts: dict[str, str], folder: Path) -> None:
+    """Write files into a folder that is empty or absent: all of them, or none.
+
+    Raises:
+        UserError: the disk refuses.
+    """
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    with writing(folder):
+        try:
+            beside.mkdir(parents=True)
+            for file, text in texts.items():
+                (beside / file).write_text(text)
+            if folder.exists():
+                folder.rmdir()
+            beside.rename(folder)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise

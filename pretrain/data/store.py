@@ -1,5 +1,6 @@
 """A frame store: episodes of pixels and named columns, decoded or recorded once and read through memory maps."""
 
+import contextlib
 import json
 from functools import cached_property
 from pathlib import Path
@@ -75,6 +76,7 @@ class FrameStore:
         self.fps = float(index.get("fps", 0.0))
         self.notes: dict[str, Any] = dict(index.get("notes", {}))
         self._hash = str(index["content_hash"])
+        self._mapped: dict[Path, int] = {}  # what each file must hold at least [bytes]
         self._pixels: Shards
         self.columns: dict[str, NDArray[Any]]
         if index["format"] == FIRST_FORMAT:
@@ -148,10 +150,12 @@ class FrameStore:
 
     def episode(self, i: int) -> NDArray[np.uint8]:
         """Return the frames of episode i as a read-only view, (T, H, W, 3) uint8."""
+        self.check_whole()
         return self._pixels.slice(self.rows_of(i))
 
     def frames(self, indices: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
         """Copy frames out by their index in the whole store: (n,) -> (n, H, W, 3) uint8."""
+        self.check_whole()
         return self._pixels[np.asarray(indices)]
 
     def column(self, name: str) -> Column:
@@ -194,7 +198,19 @@ class FrameStore:
             raise ValueError(f"{file.name} has {size} bytes, not {wanted}")
         if wanted == 0:  # nothing can be mapped
             return np.zeros(shape, column.dtype)
+        self._mapped[file] = wanted
         return np.asarray(np.memmap(file, column.dtype, mode="r", shape=shape))
+
+    def check_whole(self) -> None:
+        """Refuse to read on where a file has been cut short, before the system ends the process for it.
+
+        Raises:
+            UserError: naming the file.
+        """
+        for file, wanted in self._mapped.items():
+            with contextlib.suppress(FileNotFoundError):  # what is mapped stays, though its name be gone
+                if file.stat().st_size < wanted:
+                    raise UserError(f"{file} was cut short while it was read; make the frame store again")
 
 
 def _column(name: str, kind: dict[str, Any]) -> Column:
