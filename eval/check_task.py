@@ -31,7 +31,7 @@ class CheckTask:
     episodes: int = 100
     """Episodes that the expert is evaluated on."""
     picture: Path | None = None
-    """The picture of starts and goals to write; by default <env>.png here."""
+    """The picture of starts and goals to write; by default runs/check-task/<env>.png."""
     json: bool = False
     """Print the outcome as JSON."""
 
@@ -54,7 +54,7 @@ def check_task(config: CheckTask) -> int:
     def make(**kwargs: Any) -> "GoalVectorEnv":
         return make_vector(env_id, **kwargs)
 
-    picture = config.picture or Path(f"{env_id.replace('/', '_')}.png")
+    picture = config.picture or Path("runs") / "check-task" / f"{env_id.replace('/', '_')}.png"
     _check_picture(picture)
     outcomes = []
     for outcome in checks(make, config.episodes):

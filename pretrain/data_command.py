@@ -27,8 +27,8 @@ class Data:
     """show: episodes, one a row, at most."""
     frames: int = 12
     """show: frames of each, at most."""
-    out: Path = Path("contact-sheet.png")
-    """show: the picture."""
+    out: Path | None = None
+    """show: the picture; by default runs/contact-sheets/<name of the first path>.png."""
     cache: Path = CACHE
     """Folder in which decoded video is kept for the next time."""
     json: bool = False
@@ -41,7 +41,7 @@ class Data:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.fps >= 0:
             raise UserError(f"fps must not be negative, got {self.fps}")
-        if self.out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        if self.out is not None and self.out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
             raise UserError(f"out must end in .png, .jpg or .webp, got {self.out}")
 
 
@@ -56,8 +56,9 @@ def data(config: Data) -> None:
 
     store = cached_ingest(config.paths, config.cache, config.image_size, fps=config.fps)
     if config.do == "show":
-        show(store, config.out, config.episodes, config.frames)
-        print(config.out)
+        out = config.out or Path("runs") / "contact-sheets" / f"{config.paths[0].resolve().stem}.png"
+        show(store, out, config.episodes, config.frames)
+        print(out)
         return
     found = describe(store, find_sources(config.paths, say=lambda line: None))
     print(json.dumps(found) if config.json else in_words(found))

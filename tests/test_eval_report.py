@@ -1,3 +1,6 @@
+import base64
+import json
+import os
 import re
 
 import numpy as np
@@ -260,3 +263,35 @@ def test_nested_facts_have_dotted_names():
     assert facts({"a": {"b": 1}, "c": None, "d": [1, 2]}) == (
         "<table><tr><th>a.b</th><td>1</td></tr><tr><th>d</th><td>1, 2</td></tr></table>"
     )
+
+
+def test_what_lies_outside_a_run_is_not_put_into_its_page(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"nobody's business")
+    run = a_training(tmp_path / "run", tmp_path / "gone")
+    (run.videos / "film.mp4").symlink_to(secret)
+    (run.pictures / "reconstruction-000010.png").symlink_to(secret)
+    os.mkfifo(run.videos / "other.mp4")
+    text = read(report(Report(run.path)))
+    assert base64.b64encode(b"nobody's business").decode() not in text
+    assert "No video yet" in text
+
+
+@pytest.mark.parametrize("name", ["eval.json", "metrics.jsonl", "summary.json", "config.json"])
+def test_a_pipe_in_place_of_a_file_is_one_line(tmp_path, name):
+    run = a_training(tmp_path / "run", tmp_path / "gone")
+    (run.path / name).unlink(missing_ok=True)
+    os.mkfifo(run.path / name)
+    with pytest.raises(UserError, match=f"{name}|half-written") as caught:
+        report(Report(run.path))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_words_of_a_run_are_words_on_its_page(tmp_path):
+    run = a_training(tmp_path / "run", tmp_path / "gone")
+    manifest = json.loads((run.path / "manifest.json").read_text())
+    manifest["versions"]["goalsight"] = "<script>alert(1)</script>"
+    atomic_write_json(run.path / "manifest.json", manifest)
+    text = read(report(Report(run.path)))
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(1)" in text

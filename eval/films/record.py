@@ -187,7 +187,7 @@ class _Crew:
 def _default_path(config: Record, subject: Subject) -> Path:
     if subject.run is not None:
         return subject.run.videos / f"{subject.name}-{config.seed}.mp4"
-    task = subject.env.id.split("/")[-1].split(":")[-1]
+    task = subject.env.id.rpartition(":")[2].removeprefix("goalsight/").replace("/", "-")
     return Path("runs") / "videos" / f"{task}-{subject.name}.mp4"
 
 

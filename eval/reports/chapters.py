@@ -229,7 +229,7 @@ def judged(run: "Run") -> str:
 
 def filmed(run: "Run") -> str:
     """The newest video."""
-    videos = sorted((run.path / "videos").glob("*.mp4"), key=lambda path: path.stat().st_mtime)
+    videos = sorted(_own_files(run, "videos/*.mp4"), key=lambda path: path.stat().st_mtime)
     heading = "Play" if run.kind == "collect" else "Video"
     if not videos:
         command = "goalsight collect" if run.kind == "collect" else f"goalsight record {run.path}"
@@ -292,10 +292,16 @@ def _encoder_run(run: "Run") -> "Run | None":
         return None
 
 
+def _own_files(run: "Run", pattern: str) -> list[Path]:
+    """Plain files of a run, without links that lead out of it: what is shown is inside the page, which people share."""
+    own = run.path.resolve()
+    return [path for path in run.path.glob(pattern) if path.is_file() and own in path.resolve().parents]
+
+
 def _latest_pictures(run: "Run") -> list[Path]:
     """The newest picture of each name."""
     newest: dict[str, Path] = {}
-    for path in sorted((run.path / "pictures").glob("*-[0-9]*.png")):
+    for path in sorted(_own_files(run, "pictures/*-[0-9]*.png")):
         newest[path.stem.rpartition("-")[0]] = path
     return list(newest.values())
 

@@ -147,7 +147,7 @@ def read_json(path: Path, *, finite: bool = True, form: Any = None) -> dict[str,
         UserError: if it cannot be read, or holds anything else.
     """
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error}") from error
+        data = plain_bytes(path)
+    except UserError as error:
+        raise UserError(f"cannot read {error}") from error
     return json_object(path, data, finite=finite, form=form)

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from goalsight.base.files import atomic_write_bytes, to_json, writing
+from goalsight.base.files import atomic_write_bytes, plain_bytes, to_json, writing
 from goalsight.base.records import Record, check_form
 
 
@@ -14,7 +14,7 @@ def read_rows(path: Path) -> list[dict[str, float]]:
         UserError: a line holds something else than numbers.
     """
     rows: list[dict[str, float]] = []
-    for number, line in enumerate(path.read_text(errors="replace").splitlines() if path.exists() else [], 1):
+    for number, line in enumerate(_lines(path), 1):
         row = _row(line)
         if row is not None:
             where = f"{path}: line {number}"
@@ -41,11 +41,15 @@ def end_torn_line(path: Path) -> None:
             file.write("\n")
 
 
+def _lines(path: Path) -> list[str]:
+    return plain_bytes(path).decode(errors="replace").splitlines() if path.exists() else []
+
+
 def drop_after(path: Path, step: int) -> None:
     """Drop the measurements of later steps, and what a crash cut off; a run goes on from `step`."""
     if not path.exists():
         return
-    lines = path.read_text(errors="replace").splitlines()
+    lines = _lines(path)
     read_rows(path)  # a step that is no number says nothing of where it belongs
     kept = [line for line in lines if (row := _row(line)) is not None and (row.get("step") or 0) <= step]
     if kept != lines:

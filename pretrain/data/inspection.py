@@ -144,4 +144,5 @@ def show(store: FrameStore, out: Path, episodes: int, frames: int) -> None:
     sheet = Image.fromarray(contact_sheet(store, episodes, frames))
     times = max(1, 96 // store.image_size)
     with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
         sheet.resize((sheet.width * times, sheet.height * times), Image.Resampling.NEAREST).save(out)
