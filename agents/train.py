@@ -83,6 +83,8 @@ class Train:
         if self.env.obs != "pixels" and (self.video or self.eyes):
             asked = "video is watched" if self.video else f"eyes {self.eyes} look"
             raise UserError(f"{asked} by an agent that sees pixels, got obs {self.env.obs}; choose --obs pixels")
+        if self.env.obs != "pixels" and self.tune_blocks:
+            raise UserError(f"an encoder's blocks are tuned from pixels, got obs {self.env.obs}; choose --obs pixels")
         if self.video and self.eyes == "tokens":
             raise UserError("video is read by estimates, got eyes tokens; choose --eyes estimates, or leave it out")
         if self.estimates and self.tune_blocks:
@@ -162,6 +164,9 @@ def train(config: Train) -> Path:
     Raises:
         UserError: if something that was named does not exist or does not fit, or memory does not suffice.
     """
+    from goalsight.base.run_folders import check_free
+
+    check_free(config.out)
     from goalsight.agents.learning import Learner
     from goalsight.base.runs import Run
 

@@ -118,9 +118,11 @@ def pretrain(config: Pretrain) -> Path:
         UserError: for data that cannot be read, names that do not exist, a disk that refuses, or a loss that is
             no number any more.
     """
+    from goalsight.base.run_folders import check_free
     from goalsight.base.runs import Run
     from goalsight.pretrain.trainer import Trainer
 
+    check_free(config.out)
     with Trainer(config) as trainer:  # first, because mistakes in the options should not wait for the decoding
         config = trainer.config
         store = _read(config)

@@ -322,3 +322,32 @@ def test_a_damaged_agent_is_refused(run, tmp_path):
         with pytest.raises(UserError, match=says) as caught:
             load_agent(copy, "best")
         assert "\n" not in str(caught.value)
+
+
+def test_what_takes_time_begins_only_where_a_run_can_be_made(run, tmp_path, monkeypatch):
+    from goalsight.agents import learning
+
+    monkeypatch.setattr(learning, "Learner", lambda config: pytest.fail("environments were built"))
+    with pytest.raises(UserError, match="holds a run already"):
+        train(Train(**TINY, out=run.path))
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="is not empty"):
+        train(Train(**TINY, out=tmp_path))
+
+
+def test_an_agent_that_sees_no_pixels_tunes_no_encoder():
+    with pytest.raises(UserError, match="tuned from pixels, got obs state"):
+        Train(**{**TINY, **STATE}, tune_blocks=1)
+
+
+def test_it_is_said_what_of_an_agent_is_taken_for_an_encoder(run, capsys):
+    from goalsight.agents.networks.features import find_encoder
+
+    assert find_encoder(str(run.path), 16, 0).config.image_size == 16
+    assert "trained an agent; the encoder that this agent sees by is taken" in capsys.readouterr().err
+    frames = np.zeros((2, 16, 16, 3), np.uint8)
+    encoder = goalsight.load_encoder(run.path)
+    assert torch.equal(encoder(frames), encoder(torch.from_numpy(frames)))
+    assert capsys.readouterr().err == ""
+    with pytest.raises(UserError, match=r"takes frames \(B, 16, 16, 3\), got \(16, 16, 3\)"):
+        encoder(frames[0])

@@ -113,8 +113,8 @@ def test_whole_floats_are_integers(word: str, number: int, command) -> None:
         (["--steps", "many"], "Error parsing --steps: many is no whole number; see"),
         (["--steps", "1.5"], "Error parsing --steps: 1.5 is no whole number; see"),
         (["--steps", "1e400"], "Error parsing --steps: 1e400 is no whole number; see"),
-        (["--most", "many"], "--most takes INT, got many; see"),
-        (["--names", "--lr", "3"], "Unrecognized options: --lr, 3; here --lr is --learning-rate; see"),
+        (["--most", "many"], "--most takes a whole number, got many; see"),
+        (["--names", "--lr", "3"], "Unrecognized options: --lr, 3; see"),
         (["--total_timesteps=7"], "Unrecognized options: --total_timesteps=7; here --total-timesteps is --steps; see"),
         (
             ["--obs", "pixel"],
@@ -314,3 +314,27 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert cli.run(arguments) == 2
     assert expected in one_line(capsys.readouterr().err)
     assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["eval", "run", "--n-eval-episodes", "3"], "here --n-eval-episodes is --episodes"),
+        (["train", "--n-eval-episodes", "3"], "here --n-eval-episodes is --eval-episodes"),
+        (["pretrain", "--data", "x", "--learning-rate", "1"], "here --learning-rate is --lr"),
+        (["pretrain", "--data", "x", "--batch_size", "1"], "here --batch-size is --batch"),
+        (["collect", "--total-timesteps", "3"], "here --total-timesteps is --frames"),
+        (["train", "--wandb"], "here --wandb is --track wandb"),
+        (["train", "--capture-video"], "here --capture-video is goalsight record RUN"),
+    ],
+)
+def test_what_others_call_an_option_is_said_as_the_command_calls_it(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(words) == 2
+    assert said in one_line(capsys.readouterr().err)
+
+
+def test_nothing_is_suggested_that_the_command_does_not_have(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["record", "run", "--n-timesteps", "3"]) == 2
+    assert "here" not in one_line(capsys.readouterr().err)

@@ -154,7 +154,7 @@ def test_a_split_beyond_the_blocks_is_refused(n):
 
 
 def test_frames_of_another_size_are_refused():
-    with pytest.raises(UserError, match=r"takes frames of \(32, 32, 3\)"):
+    with pytest.raises(UserError, match=r"takes frames \(B, 32, 32, 3\), got"):
         VideoEncoder(SMALL)(frames(1, 64))
 
 

@@ -116,7 +116,7 @@ def test_torch_gets_its_threads_back_and_mistakes_are_told():
     before = torch.get_num_threads()
     with Gradients(MaskedPrediction(encoder()), batch=4, device=CPU, threads=2, seed=0) as gradients:
         assert torch.get_num_threads() == 1
-        with pytest.raises(UserError, match="this encoder takes frames of"):
+        with pytest.raises(UserError, match="this encoder takes frames"):
             gradients({"pixels": torch.zeros(4, 2, 8, 8, 3, dtype=torch.uint8)}, 0)
     assert torch.get_num_threads() == before
 

@@ -238,11 +238,11 @@ def find_encoder(source: str, image_size: int, seed: int, *, tokeniser: str = "c
     """
     from pathlib import Path
 
-    from goalsight.pretrain.encoders.vit import load_encoder, random_encoder
+    from goalsight.pretrain.encoders.vit import load_named, random_encoder
 
     if source == "random":
         return random_encoder(image_size=image_size, seed=seed, tokeniser=tokeniser)
-    encoder = load_encoder(Path(source))
+    encoder = load_named(Path(source))
     if encoder.config.image_size != image_size:
         raise UserError(
             f"encoder {source} takes frames of {encoder.config.image_size} px, "

@@ -41,7 +41,7 @@ class Subject:
     """
 
     def __init__(self, path: Path, *, seed: int, trusted: bool = False) -> None:
-        from goalsight.pretrain.encoders.vit import VideoEncoder, load_encoder
+        from goalsight.pretrain.encoders.vit import VideoEncoder, load_named
 
         self.ours: VideoEncoder | None = None
         self.facts: dict[str, Any] = {"path": path}
@@ -53,7 +53,7 @@ class Subject:
             module = _exported(path)
             self._see, self._unlearnt = tokens_of(module), tokens_of(shuffled(module, seed))
             return
-        self.ours = load_encoder(path)
+        self.ours = load_named(path)
         untrained = VideoEncoder(self.ours.config, seed=seed)
         self._see, self._unlearnt = learnt(self.ours), learnt(untrained)
         self.facts |= {"hash": self.ours.content_hash(), **asdict(self.ours.config)}

@@ -59,6 +59,19 @@ def claimed(path: Path) -> Iterator[FolderLock]:
         raise
 
 
+def check_free(path: Path | None) -> None:
+    """Refuse a folder that no run can be made in, before what takes time; `claimed` decides in the end.
+
+    Args:
+        path: the folder; None for one that is still to be chosen.
+
+    Raises:
+        UserError: it holds anything but what a killed process had begun.
+    """
+    if path is not None and path.is_dir() and not (path / BEGUN).exists():
+        _check_is_empty(path)
+
+
 def _clear_what_was_begun(path: Path, lock: FolderLock) -> None:
     """Remove what a process left that was killed before the folder was a run."""
     if not (path / BEGUN).exists() or (path / MANIFEST).exists() or not lock.held:

@@ -45,31 +45,35 @@ TOGETHER = ("pretrain",)  # what several processes of torchrun do as one
 OUTWARD = ("push",)  # to which a name on a hub says where to, not where from
 
 # What stable-baselines3, its zoo, CleanRL and others call an option, and what it is called here.
+# Of several names the first is meant that the command has.
 ELSEWHERE = {
-    "--algo": "--algorithm",
-    "--capture-video": "goalsight record RUN",
-    "--cuda": "--device cuda",
-    "--env-id": "--env",
-    "--env-name": "--env",
-    "--epochs": "--steps",
-    "--eval-freq": "--eval-every",
-    "--exp-name": "--out",
-    "--learning-starts": "--warmup",
-    "--log-dir": "--out",
-    "--lr": "--learning-rate",
-    "--max-steps": "--steps",
-    "--n-envs": "--num-envs",
-    "--n-eval-episodes": "--eval-episodes",
-    "--n-timesteps": "--steps",
-    "--net-arch": "--hidden",
-    "--num-timesteps": "--steps",
-    "--output-dir": "--out",
-    "--tensorboard-log": "--track tensorboard",
-    "--total-timesteps": "--steps",
-    "--train-steps": "--steps",
-    "--wandb": "--track wandb",
-    "--wandb-project-name": "--track wandb",
+    "--algo": ("--algorithm",),
+    "--batch-size": ("--batch",),
+    "--capture-video": ("goalsight record RUN",),
+    "--cuda": ("--device cuda",),
+    "--env-id": ("--env",),
+    "--env-name": ("--env",),
+    "--epochs": ("--steps",),
+    "--eval-freq": ("--eval-every",),
+    "--exp-name": ("--out",),
+    "--learning-rate": ("--lr",),
+    "--learning-starts": ("--warmup",),
+    "--log-dir": ("--out",),
+    "--lr": ("--learning-rate",),
+    "--max-steps": ("--steps",),
+    "--n-envs": ("--num-envs",),
+    "--n-eval-episodes": ("--eval-episodes", "--episodes"),
+    "--n-timesteps": ("--frames", "--steps"),
+    "--net-arch": ("--hidden",),
+    "--num-timesteps": ("--frames", "--steps"),
+    "--output-dir": ("--out",),
+    "--tensorboard-log": ("--track tensorboard",),
+    "--total-timesteps": ("--frames", "--steps"),
+    "--train-steps": ("--steps",),
+    "--wandb": ("--track wandb",),
+    "--wandb-project-name": ("--track wandb",),
 }
+KINDS = {"INT": "a whole number", "FLOAT": "a number", "STR": "text", "PATH": "a path"}  # as people call them
 
 COMMANDS = {
     "demo": Command("goalsight.commands.demo", "Demo", "demo", "all in one: play, encoder, agent, evaluation, video"),
@@ -304,14 +308,28 @@ def _parse(config: type, program: str, arguments: list[str]) -> Any:
         if not leaving.code:
             return None
         said = _unboxed(complaint.getvalue())
-        raise UserError(f"{said}{_known_elsewhere(said)}; see `{program} --help`") from None
+        raise UserError(f"{said}{_known_elsewhere(said, config)}; see `{program} --help`") from None
 
 
-def _known_elsewhere(said: str) -> str:
-    """Return how options that are not known here are called here, where others call them so."""
+def _known_elsewhere(said: str, config: type) -> str:
+    """Return how options that a command does not know are called here, where others call them so."""
     unknown = re.findall(r"--[\w-]+", said) if said.startswith("Unrecognized options") else []
     words = [word.replace("_", "-") for word in unknown]
-    return "".join(f"; here {word} is {ELSEWHERE[word]}" for word in words if word in ELSEWHERE)
+    if not any(word in ELSEWHERE for word in words):
+        return ""
+    known = _options_of(config) | {"goalsight"}
+    here = {word: [name for name in ELSEWHERE.get(word, ()) if name.split()[0] in known] for word in words}
+    return "".join(f"; here {word} is {names[0]}" for word, names in here.items() if names)
+
+
+def _options_of(config: type) -> set[str]:
+    """The names of a command's options, as its help shows them."""
+    import tyro
+
+    shown = io.StringIO()
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(shown), _columns(10_000):
+        tyro.cli(config, args=["--help"])
+    return set(re.findall(r"--[\w.-]+", shown.getvalue()))
 
 
 def _whole(number: float) -> int:
@@ -381,7 +399,7 @@ def _unboxed(box: str) -> str:
     # Of an option that may be left out, each kind's own complaint follows; what was asked for and what came is enough.
     message = re.sub(
         r"^Error parsing (\S+): no type matching (?:\{None\}\|)?(\S+) could be instantiated from \['(.*?)'\].*",
-        r"\1 takes \2, got \3",
+        lambda found: f"{found[1]} takes {KINDS.get(found[2], found[2])}, got {found[3]}",
         message,
     )
     # A check of a whole dataclass names it, which means nothing to the user.

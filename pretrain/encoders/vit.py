@@ -2,17 +2,20 @@
 
 import hashlib
 import json
+import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from goalsight.base.checkpoints import read_checkpoint
 from goalsight.base.errors import UserError, choose, in_one_line
 from goalsight.base.hub import local
 from goalsight.base.parts import options_of
+from goalsight.base.run_folders import MANIFEST
 from goalsight.base.runs import Run
 from goalsight.pretrain.encoders.points import Points
 from goalsight.pretrain.encoders.transformer import Block, grid_positions, initialise
@@ -104,7 +107,7 @@ class Embedding(nn.Module):
         """
         size = self.tokeniser.image_size
         if frames.ndim != 4 or tuple(frames.shape[1:]) != (size, size, 3):
-            raise UserError(f"this encoder takes frames of {(size, size, 3)}, got {tuple(frames.shape[1:])}")
+            raise UserError(f"this encoder takes frames (B, {size}, {size}, 3), got {tuple(frames.shape)}")
         return self.tokeniser.cut(frames)
 
     def embed(self, pieces: Tensor, visible: Tensor | None = None) -> Tensor:
@@ -195,9 +198,9 @@ class VideoEncoder(nn.Module):
         places: Tensor = self.points(check_map(self).map(frames))
         return places
 
-    def forward(self, frames: Tensor) -> Tensor:
+    def forward(self, frames: Tensor | NDArray[Any]) -> Tensor:
         """(B, H, W, 3), uint8 or floats in [0, 1], -> tokens (B, tokens, width)."""
-        return self.think(self.embedding(frames))
+        return self.think(self.embedding(torch.as_tensor(frames)))
 
     def encode(self, pieces: Tensor, visible: Tensor | None = None) -> Tensor:
         """Like `forward`, from pieces (B, tokens, P) of which only the `visible` (B, K) are looked at."""
@@ -303,6 +306,14 @@ def load_encoder(source: Path | str) -> VideoEncoder:
         reason = in_one_line(error) if isinstance(error, TypeError) else (str(error).splitlines() or [""])[0]
         raise UserError(f"the encoder in {folder} does not fit its description: {reason}") from error
     return encoder.eval()
+
+
+def load_named(source: Path) -> VideoEncoder:
+    """`load_encoder` for whoever named a run on the command line: says what is taken of one that trained an agent."""
+    encoder = load_encoder(source)
+    if (source / MANIFEST).exists() and Run.open(source).kind == "train":
+        print(f"goalsight: {source} trained an agent; the encoder that this agent sees by is taken", file=sys.stderr)
+    return encoder
 
 
 def check_map(encoder: VideoEncoder) -> LocalStem:
