@@ -77,7 +77,7 @@ def _agent(path: Path, which: str) -> Subject:
 
     run = Run.open(path)
     if run.kind != "train":
-        raise UserError(f"{path} is a {run.kind} run: only a train run has an agent to judge")
+        raise UserError(f"{path} is a {run.kind} run, and only a train run has an agent")
     from goalsight.agents.agent import load_agent
 
     agent = load_agent(path, which)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def test_a_created_run_opens_with_what_was_asked_and_where_it_came_from(run: Run
     assert again.manifest["seed"] == 7
     assert again.manifest["sources"] == {"data": "abc123"}
     assert again.manifest["status"] == "running"
-    assert again.manifest["versions"]["torch"] == torch.__version__
+    assert again.manifest["versions"]["torch"] == metadata.version("torch")
     assert again.manifest["machine"]["cores"] >= 1
 
 
