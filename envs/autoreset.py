@@ -35,7 +35,7 @@ def mode_of(mode: str | AutoresetMode) -> AutoresetMode:
         return mode
     names = {one.name.lower(): one for one in AutoresetMode}
     values = {one.value: one for one in AutoresetMode}
-    return values[mode] if mode in values else names[choose("autoreset mode", mode, names)]
+    return values[mode] if mode in values else names[choose("autoreset mode", str(mode), names)]
 
 
 def check_mask(mask: Any, num_envs: int, *, first: bool) -> NDArray[np.bool_]:

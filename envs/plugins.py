@@ -1,12 +1,21 @@
 """Where environments of others come from: modules that are named, and installed packages that announce themselves."""
 
+import contextlib
+import faulthandler
+import os
+import sys
+import threading
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import entry_points
+from os import _exit
+from typing import NoReturn
 
 from goalsight.base.errors import UserError, blaming, in_one_line
 from goalsight.base.imports import import_named
 
 PLUGINS = "goalsight.tasks"  # the entry-point group by which installed packages add tasks
+LONG, TOO_LONG = 10.0, 120.0  # after which a plug-in that still loads is named, and given up [s]
 
 
 @cache
@@ -21,14 +30,50 @@ def load_plugins() -> dict[str, str]:
     failures = {}
     for entry in entry_points(group=PLUGINS):
         try:
-            plugin = entry.load()
-            if callable(plugin):
-                plugin()
+            with _watched(entry.name):
+                plugin = entry.load()
+                if callable(plugin):
+                    plugin()
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # whatever a stranger's module raises; it may even try to exit
             failures[entry.name] = in_one_line(error)
     return failures
+
+
+@contextlib.contextmanager
+def _watched(name: str) -> Iterator[None]:
+    """Load a stranger's plug-in: what it prints goes to stderr, and it cannot end or hold up the process in silence."""
+
+    def say(words: str) -> None:
+        print(f"goalsight: the plug-in {name} {words}", file=sys.stderr, flush=True)
+
+    def give_up() -> None:
+        say(f"has not loaded within {TOO_LONG:g} s; mend it, or uninstall its package")
+        _exit(2)
+
+    def refuse(status: int) -> NoReturn:
+        raise SystemExit(f"it ends the process with code {status}")
+
+    waiting = f"has been loading for {LONG:g} s; it is given up after {TOO_LONG:g} s"
+    timers = [threading.Timer(LONG, say, [waiting]), threading.Timer(TOO_LONG, give_up)]
+    traced, end = faulthandler.is_enabled(), os._exit
+    try:
+        if not traced:
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # a stderr that is no file
+                faulthandler.enable()  # says in which file it crashed, where it does
+        os._exit = refuse
+        for timer in timers:
+            timer.daemon = True
+            timer.start()
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        for timer in timers:
+            timer.cancel()
+        os._exit = end
+        if not traced:
+            faulthandler.disable()
 
 
 def import_tasks(module: str) -> None:

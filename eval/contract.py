@@ -103,15 +103,23 @@ def _arrays_agree(make: Callable[..., "GoalVectorEnv"]) -> str:
         task = env.task
     u = np.random.default_rng(SEED).random((200, task.numbers))
     ours, theirs = task.lay_out(u, False), task.lay_out(torch.as_tensor(u), False)
-    pairs = [(ours.goal, theirs.goal), (ours.start.tool, theirs.start.tool)]
     worlds = ours.start.world(), theirs.start.world()
-    pairs += [(task.achieved(worlds[0]), task.achieved(worlds[1]))]
-    pairs += [(task.valid(ours, pairs[2][0]), task.valid(theirs, pairs[2][1]))]
-    pairs += list(zip(task.expert(worlds[0], ours.goal), task.expert(worlds[1], theirs.goal), strict=True))
-    pairs += [(task.goal_placement(ours).tool, task.goal_placement(theirs).tool)]
-    off = max(float(np.abs(np.asarray(a, float) - np.asarray(b, float)).max()) for a, b in pairs)
-    _must(off < 1e-9, f"draw, achieved, valid, goal_placement or expert differ by up to {off:.2g}")
-    return "draw, valid, achieved, goal_placement, expert"
+    achieved = task.achieved(worlds[0]), task.achieved(worlds[1])
+    moves = zip(task.expert(worlds[0], ours.goal), task.expert(worlds[1], theirs.goal), strict=True)
+    pairs = [
+        ("draw", ours.goal, theirs.goal),
+        ("draw", ours.start.tool, theirs.start.tool),
+        ("valid", task.valid(ours, achieved[0]), task.valid(theirs, achieved[1])),
+        ("achieved", *achieved),
+        ("goal_placement", task.goal_placement(ours).tool, task.goal_placement(theirs).tool),
+        *(("expert", *move) for move in moves),
+    ]
+    for name, a, b in pairs:
+        off = float(np.abs(np.asarray(a, float) - np.asarray(b, float)).max())
+        kinds = f"{a.dtype} by NumPy, {str(b.dtype).removeprefix('torch.')} by torch"
+        hint = "what is written out, as in xp.where(c, -1.0, 1.0), is float32 in torch, and xp.full_like's is not"
+        _must(off < 1e-9, f"{name} differs by up to {off:.2g} ({kinds}); {hint}")
+    return ", ".join(dict.fromkeys(name for name, _, _ in pairs))
 
 
 def _single(make: Callable[..., "GoalVectorEnv"], **options: Any) -> Any:

@@ -351,3 +351,11 @@ def test_it_is_said_what_of_an_agent_is_taken_for_an_encoder(run, capsys):
     assert capsys.readouterr().err == ""
     with pytest.raises(UserError, match=r"takes frames \(B, 16, 16, 3\), got \(16, 16, 3\)"):
         encoder(frames[0])
+
+
+def test_a_learning_that_comes_apart_says_when(tmp_path):
+    options = SACOptions(warmup=100, learning_rate=1e30)
+    asked = Train(**{**TINY, **STATE, "options": options, "steps": 3000, "eval_every": 2000}, out=tmp_path / "run")
+    with pytest.raises(UserError, match=r"after [\d,]+ env steps: the learning has come apart.* than 1e\+30 may help"):
+        train(asked)
+    assert Run.open(tmp_path / "run").status == "failed"

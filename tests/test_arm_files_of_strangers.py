@@ -92,6 +92,13 @@ def test_what_is_no_mjcf_is_refused(folder: Path, text: str, says: str) -> None:
         '<worldbody><replicate count="200"><replicate count="200"><site/></replicate></replicate></worldbody>',
         '<worldbody><camera name="c" resolution="1e5 1e5"/></worldbody>',
         '<sensor><user dim="1000000000"/></sensor>',
+        "<sensor>" + 20 * '<user dim="900000"/>' + "</sensor>",
+        "<asset>" + 20 * '<texture builtin="flat" width="8000" height="8000"/>' + "</asset>",
+        "<asset>" + 20 * '<hfield nrow="4000" ncol="4000" size="1 1 1 1"/>' + "</asset>",
+        "<worldbody>" + 10 * '<body><flexcomp count="46 46 46"/></body>' + "</worldbody>",
+        '<worldbody><replicate count="10000"><geom size="1"/></replicate></worldbody>',
+        '<actuator><position joint="a" delay="0.01" nsample="16000000"/></actuator>',
+        '<sensor><contact num="200000000"/></sensor>',
         '<size memory="100G"/>',
         '<include file="inner.xml"/>',
     ],
@@ -106,7 +113,8 @@ def test_what_would_fill_the_memory_is_refused_before_mujoco_makes_it(folder: Pa
 
 def test_what_arms_ask_for_is_granted(folder: Path) -> None:
     text = """<mujoco><size memory="64M"/><asset><texture name="t" builtin="flat" width="4096" height="4096"/></asset>
-    <worldbody><replicate count="12"><geom size="1"/></replicate><camera resolution="640 480"/></worldbody></mujoco>"""
+    <worldbody><replicate count="900"><geom size="1"/></replicate><replicate count="900"><geom size="1"/></replicate>
+    <camera resolution="640 480"/></worldbody></mujoco>"""
     (folder / "arm.xml").write_text(text)
     check_references(folder / "arm.xml", folder)
     (folder / "arm.xml").write_text('<mujoco><size memory="lots"/><texture width="a" height="1e400"/></mujoco>')

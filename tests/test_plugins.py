@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -11,14 +12,16 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+from array_api_compat import array_namespace
 
 from goalsight.base.errors import UserError
 from goalsight.commands.cli import run
 from goalsight.commands.new_task import NewTask, new_task
+from goalsight.envs.geometry.region import Array
 from goalsight.envs.registration import env_ids, register_task
-from goalsight.envs.tasks import TASKS, Layout, Push, Reach
+from goalsight.envs.tasks import TASKS, Layout, Push, Reach, World
 from goalsight.envs.vector import GoalVectorEnv
-from goalsight.eval.contract import check
+from goalsight.eval.contract import check, keeps
 
 
 def install(folder: Path, name: str, entry: str) -> None:
@@ -76,6 +79,31 @@ def test_a_plugin_that_exits_breaks_nothing_either(tmp_path):
     asked = goalsight("--import", "leaves", "envs", path=tmp_path)
     assert (asked.returncode, asked.stdout) == (2, "")
     assert asked.stderr == 'goalsight: module "leaves" does not import: SystemExit: 0\n'
+
+
+def test_a_plugin_neither_prints_among_results_nor_ends_the_process(tmp_path):
+    (tmp_path / "talks.py").write_text("print('hello')")
+    (tmp_path / "ends.py").write_text("import os\nos._exit(3)")
+    for name in ("talks", "ends"):
+        install(tmp_path, name, name)
+    listed = goalsight("envs", "--json", path=tmp_path)
+    assert json.loads(listed.stdout)["failed_plugins"] == {"ends": "SystemExit: it ends the process with code 3"}
+    assert listed.stderr == "hello\n"
+
+
+def test_a_plugin_that_hangs_is_named_and_given_up(tmp_path):
+    (tmp_path / "hangs.py").write_text("import time\ntime.sleep(60)")
+    install(tmp_path, "hangs", "hangs")
+    code = (
+        "from goalsight.envs import plugins; plugins.LONG, plugins.TOO_LONG = 0.2, 0.6; "
+        "plugins.load_plugins(); print('loaded')"
+    )
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    waits, gives_up = done.stderr.splitlines()
+    assert waits == "goalsight: the plug-in hangs has been loading for 0.2 s; it is given up after 0.6 s"
+    assert gives_up.startswith("goalsight: the plug-in hangs has not loaded within 0.6 s")
 
 
 @pytest.mark.parametrize(
@@ -239,3 +267,20 @@ def test_a_full_disk_leaves_nothing_of_a_package(tmp_path: Path, monkeypatch: py
     (tmp_path / "turn_wheel").mkdir()  # an empty one is taken
     assert len(list(new_task(NewTask("turn_wheel", out=tmp_path / "turn_wheel")).iterdir())) == 4
     assert [path.name for path in tmp_path.iterdir()] == ["turn_wheel"]
+
+
+@dataclass(frozen=True)
+class Written(Reach):
+    """Achieves where the tool is, by numbers that are written out."""
+
+    name: str = "written"
+
+    def achieved(self, world: World) -> Array:
+        xp = array_namespace(world.tool)
+        return world.tool + xp.where(world.tool[:, :1] < 100.0, -0.1, 1.0) + 0.1
+
+
+def test_the_contract_names_what_differs_between_numpy_and_torch():
+    outcome = keeps("NumPy and torch agree", lambda **kwargs: GoalVectorEnv(Written(), "panda", **kwargs))
+    assert not outcome.passed
+    assert re.match(r"achieved differs by up to 1\.\de-09 \(float64 by NumPy, float64 by torch\); ", outcome.said)

@@ -18,15 +18,19 @@ FOLDERS = ("meshdir", "texturedir", "assetdir")  # attributes of <compiler> in w
 MODELS = ("include", "model")  # elements that name further MJCF files
 DEEPEST, MOST_FILES = 20, 200  # MJCF files that hold each other
 
-# What a line of a stranger's file can ask MuJoCo to make up: by element, numbers that multiply, and how many at most.
-AMOUNTS: dict[str, tuple[tuple[str, ...], int]] = {
-    "hfield": (("nrow", "ncol"), 1 << 24),
-    "texture": (("width", "height"), 1 << 26),
-    "flexcomp": (("count",), 100_000),
-    "camera": (("resolution",), 1 << 24),
-    "user": (("dim",), 1_000_000),
-    "size": (("memory",), 1 << 30),
-    "replicate": (("count",), 10_000),
+# What a stranger's file can ask MuJoCo to make up: by element, numbers that multiply, and how many all of them may ask.
+SAMPLES = (("nsample",), 100_000)  # of a delay
+MOST_COPIES = 2_000  # of what lies in <replicate>
+COPIES = "copies of all that it lies in"  # beside its attributes
+AMOUNTS: dict[str, tuple[tuple[tuple[str, ...], int], ...]] = {
+    "hfield": ((("nrow", "ncol"), 1 << 24),),
+    "texture": ((("width", "height"), 1 << 26),),
+    "flexcomp": ((("count",), 100_000),),
+    "camera": ((("resolution",), 1 << 24),),
+    "user": ((("dim",), 1_000_000),),
+    "contact": ((("num",), 10_000),),
+    "size": ((("memory",), 1 << 30),),
+    **dict.fromkeys(("general", "motor", "position", "velocity", "intvelocity", "damper", "cylinder"), (SAMPLES,)),
 }
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50, "E": 1 << 60}  # of memory
 
@@ -104,16 +108,28 @@ def _check_references(path: Path, folder: Path | None) -> None:
 
 
 def _check_amounts(included: dict[Path, Elements]) -> None:
-    """Refuse a model of which a few words would fill the memory; copies may lie in copies, so they all multiply."""
-    copies = 1.0
+    """Refuse a model of which a few words would fill the memory: by one of them, or by all of a kind together."""
+    totals: dict[str, float] = {}
     for file, elements in included.items():
         for tag, attributes in elements:
-            names, most = AMOUNTS.get(tag, ((), 0))
-            asked = prod(_amount(word) for name in names for word in attributes.get(name, "").split())
-            if tag == "replicate":
-                asked = copies = copies * max(asked, 1.0)
-            if asked > most > 0:
-                raise UserError(f"{file}: <{tag}> asks for {asked:.3g} by {' x '.join(names)}; at most {most:,} may be")
+            for names, most in AMOUNTS.get(tag, ()):
+                words = [word for name in names for word in attributes.get(name, "").split()]
+                what = f"<{tag}> asks for {{:.3g}} by {' x '.join(names)}"
+                totals[what] = totals.get(what, 0.0) + (prod(map(_amount, words)) if words else 0.0)
+                if totals[what] > most:
+                    raise UserError(
+                        f"{file}: {what.format(totals[what])}, all of them together; at most {most:,} may be"
+                    )
+    copies = prod(max(1.0, _copies(elements)) for elements in included.values())  # one file may lie in another's copies
+    if copies > MOST_COPIES:
+        raise UserError(
+            f"{next(iter(included))}: <replicate> asks for {copies:.3g} by count; at most {MOST_COPIES:,} may be"
+        )
+
+
+def _copies(elements: Elements) -> float:
+    """How many copies a file's <replicate>s make: what lies within another is copied with it."""
+    return sum(_amount(attributes[COPIES]) for tag, attributes in elements if tag == "replicate")
 
 
 def _amount(word: str) -> float:
@@ -205,12 +221,18 @@ def _named(elements: Elements) -> Iterator[tuple[str, str]]:
 def _elements(file: Path, *, trusted: bool) -> Elements:
     """The elements of an XML file and their attributes, in order; of a trusted one as far as they can be read."""
     found: Elements = []
+    above = [1.0]  # by what all that lies here is multiplied
+
+    def begin(tag: str, attributes: dict[str, str]) -> None:
+        above.append(above[-1] * (_amount(attributes.get("count", "1")) if tag == "replicate" else 1.0))
+        found.append((tag, attributes | {COPIES: str(above[-1])} if tag == "replicate" else attributes))
 
     def refuse(name: str, *_: object) -> None:
         raise UserError(f"{file}: a document type ({name}) has no place in MJCF")
 
     parser = expat.ParserCreate()
-    parser.StartElementHandler = lambda tag, attributes: found.append((tag, attributes))
+    parser.StartElementHandler = begin
+    parser.EndElementHandler = lambda tag: above.pop()
     if not trusted:
         parser.StartDoctypeDeclHandler = refuse
     try:
