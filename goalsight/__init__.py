@@ -1,7 +1,6 @@
 """goalsight: a robot arm first watches video, then learns to reach goals it is shown."""
 
 import importlib
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
@@ -18,7 +17,7 @@ if not (Path(__file__).parent / "envs").is_dir():
     __path__.append(str(Path(__file__).resolve().parents[1]))
 
 
-class _WhenGymnasiumComes(importlib.abc.MetaPathFinder):
+class _WhenGymnasiumComes:
     """Registers the ids when Gymnasium is imported, so that whoever needs no environments loads none of it."""
 
     def find_spec(

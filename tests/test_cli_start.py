@@ -16,7 +16,21 @@ from goalsight.base.files import atomic_write_json
 from goalsight.base.imports import import_named
 from goalsight.envs.ids import recorded
 
-OPTIONAL = ("tensorflow", "matplotlib", "trackio", "wandb", "mlflow", "lerobot", "tqdm", "mujoco_menagerie")
+# What is imported if it is there, and what Python itself imports early.
+OPTIONAL = (
+    "random",
+    "tempfile",
+    "subprocess",
+    "contextlib",
+    "tensorflow",
+    "matplotlib",
+    "trackio",
+    "wandb",
+    "mlflow",
+    "lerobot",
+    "tqdm",
+    "mujoco_menagerie",
+)
 
 
 def start(*arguments: str, cwd: Path | None = None) -> subprocess.Popen[str]:

@@ -1,12 +1,14 @@
 """Ending at once: what SIGINT, SIGTERM and SIGHUP do where nothing needs an orderly end. Imports next to nothing."""
 
-import contextlib
 import os
 import signal
-import subprocess
 import sys
 from os import _exit  # itself: while plug-ins are loaded, os._exit is another
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
 
 INTERRUPTED = 130  # the exit code
 
@@ -35,5 +37,7 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
     if sys.platform == "win32":
         process.kill()
         return
-    with contextlib.suppress(ProcessLookupError):
+    try:  # noqa: SIM105  # without an import
         os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
