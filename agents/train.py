@@ -164,11 +164,11 @@ def train(config: Train) -> Path:
     Raises:
         UserError: if something that was named does not exist or does not fit, or memory does not suffice.
     """
+    from goalsight.agents.learning import Learner
     from goalsight.base.run_folders import check_free
+    from goalsight.base.runs import Run
 
     check_free(config.out)
-    from goalsight.agents.learning import Learner
-    from goalsight.base.runs import Run
 
     with (
         Learner(config) as learner,

@@ -104,38 +104,35 @@ def objective_page(name: str, plots: Path) -> str:
     """The page of an objective."""
     kind = OBJECTIVES.load(name)
     _, predicted, after, alarm = row_of(ROOT / "docs" / "pages" / "objectives.md", name)
-    picture = ROOT / "docs" / "media" / "objectives" / f"{name}.png"
     parts = [
         f"# {name}",
         f"Predicted: {predicted}. After {after}. Alarm: {alarm}.",
         f"```sh\ngoalsight pretrain --data runs/play --objective {name}{NEEDS.get(name, '')}\n```",
         about(kind),
-        f"![What a run after {name} shows](../plots/{picture.name})" if picture.exists() else "",
         "## What was measured",
         *told(json.loads(COMPARED.read_text()), name, plots),
         "## Options",
         options_table(kind.Options, f"{name}."),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 def algorithm_page(name: str) -> str:
     """The page of an algorithm."""
     kind = ALGORITHMS.load(name)
-    figure = ROOT / "benchmarks" / "results" / "algorithms.svg"
+    measured = (ROOT / "benchmarks" / "results" / "algorithms.svg").exists()
     data = "" if kind.online else " --data runs/play"
     parts = [
         f"# {name}",
         f"```sh\ngoalsight train --env goalsight/PandaPush-v1 --obs state --algorithm {name}{data}\n```",
         about(kind),
-        f"![Success on Push from state over env steps, by algorithm](../plots/{figure.name})"
-        if figure.exists()
-        else "",
-        "Three seeds each, 95% bands: `python benchmarks/algorithms.py`." if figure.exists() else "",
+        "![Success on Push from state, by algorithm](../plots/algorithms.svg)\n\n`python benchmarks/algorithms.py`"
+        if measured
+        else "Not yet compared with the others: `python benchmarks/algorithms.py`.",
         "## Options",
         options_table(kind.Options),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 def write_part_pages(out: Path, plots: Path) -> None:
