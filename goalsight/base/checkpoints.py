@@ -208,14 +208,9 @@ def read_checkpoint(folder: Path) -> "tuple[dict[str, torch.Tensor], dict[str, A
     Raises:
         UserError: if a file is missing or damaged.
     """
-    name = weights_name(folder)
+    name = OLDER_WEIGHTS if (folder / OLDER_WEIGHTS).exists() else WEIGHTS
     meta, weights = _read_files(folder, META, name)
     return _tensors(folder / name, weights), json_object(folder / META, meta)
-
-
-def weights_name(folder: Path) -> str:
-    """Return what the file of weights is called in a checkpoint's folder."""
-    return OLDER_WEIGHTS if (folder / OLDER_WEIGHTS).exists() else WEIGHTS
 
 
 def _tensors(path: Path, data: bytes) -> "dict[str, torch.Tensor]":

@@ -23,6 +23,7 @@ from goalsight.base.errors import UserError, choose
 from goalsight.base.hub import with_local
 from goalsight.base.interruption import asked_to_leave, forget_stop, interrupting, stopped_by
 from goalsight.base.workers.job import prepare
+from goalsight.commands.elsewhere import known_elsewhere
 
 
 @dataclass(frozen=True)
@@ -44,35 +45,6 @@ MOST_SEED = 2**31
 TOGETHER = ("pretrain",)  # what several processes of torchrun do as one
 OUTWARD = ("push",)  # to which a name on a hub says where to, not where from
 
-# What stable-baselines3, its zoo, CleanRL and others call an option, and what it is called here.
-# Of several names the first is meant that the command has.
-ELSEWHERE = {
-    "--algo": ("--algorithm",),
-    "--batch-size": ("--batch",),
-    "--capture-video": ("goalsight record RUN",),
-    "--cuda": ("--device cuda",),
-    "--env-id": ("--env",),
-    "--env-name": ("--env",),
-    "--epochs": ("--steps",),
-    "--eval-freq": ("--eval-every",),
-    "--exp-name": ("--out",),
-    "--learning-rate": ("--lr",),
-    "--learning-starts": ("--warmup",),
-    "--log-dir": ("--out",),
-    "--lr": ("--learning-rate",),
-    "--max-steps": ("--steps",),
-    "--n-envs": ("--num-envs",),
-    "--n-eval-episodes": ("--eval-episodes", "--episodes"),
-    "--n-timesteps": ("--frames", "--steps"),
-    "--net-arch": ("--hidden",),
-    "--num-timesteps": ("--frames", "--steps"),
-    "--output-dir": ("--out",),
-    "--tensorboard-log": ("--track tensorboard",),
-    "--total-timesteps": ("--frames", "--steps"),
-    "--train-steps": ("--steps",),
-    "--wandb": ("--track wandb",),
-    "--wandb-project-name": ("--track wandb",),
-}
 KINDS = {"INT": "a whole number", "FLOAT": "a number", "STR": "text", "PATH": "a path"}  # as people call them
 
 COMMANDS = {
@@ -308,18 +280,7 @@ def _parse(config: type, program: str, arguments: list[str]) -> Any:
         if not leaving.code:
             return None
         said = _unboxed(complaint.getvalue())
-        raise UserError(f"{said}{_known_elsewhere(said, config)}; see `{program} --help`") from None
-
-
-def _known_elsewhere(said: str, config: type) -> str:
-    """Return how options that a command does not know are called here, where others call them so."""
-    unknown = re.findall(r"--[\w-]+", said) if said.startswith("Unrecognized options") else []
-    words = [word.replace("_", "-") for word in unknown]
-    if not any(word in ELSEWHERE for word in words):
-        return ""
-    known = _options_of(config) | {"goalsight"}
-    here = {word: [name for name in ELSEWHERE.get(word, ()) if name.split()[0] in known] for word in words}
-    return "".join(f"; here {word} is {names[0]}" for word, names in here.items() if names)
+        raise UserError(f"{said}{known_elsewhere(said, lambda: _options_of(config))}; see `{program} --help`") from None
 
 
 def _options_of(config: type) -> set[str]:
