@@ -42,22 +42,14 @@ def reason(error: Exception | None) -> str:
     return said.splitlines()[0] if said and isinstance(error, OSError | UserError) else in_one_line(error)
 
 
-def check_pixels(width: int, height: int, file: Path | None = None) -> None:
+def check_pixels(width: int, height: int) -> None:
     """Refuse a picture that would take the memory of the machine; ask before it is decoded.
-
-    Args:
-        width: [pixels].
-        height: [pixels].
-        file: that holds it, where the line shall name it.
 
     Raises:
         UnreadableError: if it has more than `MOST_PIXELS`.
     """
     if width * height > MOST_PIXELS:
-        where = f"{file}: " if file else ""
-        raise UnreadableError(
-            f"{where}a picture of {width} x {height} pixels is too large; at most {MOST_PIXELS:,} are read"
-        )
+        raise UnreadableError(f"a picture of {width} x {height} pixels is too large; at most {MOST_PIXELS:,} are read")
 
 
 @contextmanager
