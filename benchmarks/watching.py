@@ -110,6 +110,7 @@ ARMS = {
         arm: Arm("expert", episodes, "few with trial", encoder="points", watching=FEWER)
         for arm, episodes in DOSES.items()
     },
+    **{f"random-{episodes}": Arm("expert", episodes, "few", watching=FEWER_RANDOM) for episodes in (100, 500, 2_500)},
 }
 # Environment steps in all. Watching alone takes 192 + 3 x 128 episodes, of 40 steps each in Push, 50 in PickPlace and
 # Drawer, 150 in Stack2; few are 3 x 48 episodes.
