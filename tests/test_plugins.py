@@ -45,7 +45,9 @@ def goalsight(*arguments: str, path: Path, cwd: Path | None = None) -> subproces
 
 def test_plugins_are_found_and_broken_ones_break_nothing(tmp_path, capsys):
     new_task(NewTask("turn_valve", out=tmp_path / "src"))
-    assert "turn_valve.py" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "turn_valve.py" in said
+    assert "lift a cube" in said  # whatever its name
     (tmp_path / "src" / "bad_tasks.py").write_text("raise RuntimeError('the moon\\nis full')")
     (tmp_path / "src" / "more_tasks.py").write_text(
         "from dataclasses import replace\n"

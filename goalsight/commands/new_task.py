@@ -25,7 +25,10 @@ FILES = {
 
 @dataclass(frozen=True)
 class NewTask:
-    """Write a plug-in package with a task, its expert and its test, as a start for your own."""
+    """Write a plug-in package with a task, its expert and its test, as a start for your own.
+
+    Whatever its name, the task is to lift a cube, until you change it.
+    """
 
     name: Annotated[str, tyro.conf.Positional]
     """Name of the task and of the package, such as turn_valve."""
@@ -70,7 +73,7 @@ def new_task(config: NewTask) -> Path:
             text = text.replace(word, meaning)
         texts[file.format(name=config.name)] = text
     _write(texts, folder)
-    print(f"{folder} holds {', '.join(texts)}\nnext: cd {folder}; pip install -e .; goalsight envs; see its README.md")
+    print(f"{folder} holds {', '.join(texts)}; the task is to lift a cube, until you change it\nnext: cd {folder}; pip install -e .; goalsight envs; see its README.md")
     return folder
 
 
