@@ -94,3 +94,38 @@ def test_doses_are_told_by_what_came_before_trial_and_at_its_end(
     found = watching_doses.doses([refused])
     assert found == {"imitation alone": {1: {500: 0.02}}, "and then trial": {1: {500: 0.15}}}
     assert (tmp_path / "doses.svg").read_text().startswith("<svg")
+
+
+def test_powers_of_size_and_pairs_are_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    scaling = importlib.import_module("scaling")
+
+    def row(parameters: float, pairs: float) -> dict:
+        flops = 6 * parameters * pairs
+        told = 1 - 2 * parameters**-0.1 * pairs**-0.05
+        return {"parameters": parameters, "pairs": pairs, "asked_flops": flops, "mean_told": told}
+
+    rows = [row(parameters, flops / parameters) for parameters in (1e5, 1e6, 1e7) for flops in (1e9, 1e10, 1e11)]
+    assert scaling.fit(rows) == pytest.approx([0.1, 0.05, math.log(2)])
+    assert scaling.foretold(scaling.fit(rows[:6]), rows[6:]) == pytest.approx(
+        sum(one["mean_told"] for one in rows[6:]) / 3
+    )
+    found = scaling.exponents(rows)
+    assert (found["parameters"].low, found["pairs"].high) == pytest.approx((0.1, 0.05))
+    for place, one in enumerate(rows):  # nothing but noise
+        one["mean_told"] = 0.5 + 0.1 * (-1) ** place
+    flat = scaling.exponents(rows)["pairs"]
+    assert flat.low < 0 < flat.high
+
+
+def test_what_scaling_says_of_one_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    scaling = importlib.import_module("scaling")
+    names = {"objective": "masked", "size": "nano", "parameters": 10, "seed": 0}
+    rows = [names | {"asked_flops": flops, "pairs": flops, "mean_told": told} for flops, told in ((1, 0.2), (10, 0.4))]
+    text = scaling.report(rows, "masked")
+    assert "| nano | 10 | 0.200 (0.200 to 0.200) | 0.400 (0.400 to 0.400) |" in text
+    assert "exponents" not in text  # nothing can be fitted to one size
+    assert scaling.plot(rows).startswith("<svg")
+    with pytest.raises(UserError, match="huge"):
+        scaling.Scaling(data=tmp_path, sizes=("huge",))

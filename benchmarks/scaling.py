@@ -1,0 +1,209 @@
+"""How what an encoder knows grows with its size and with the pairs of frames it has seen, at equal operations.
+
+Each size of encoder is pretrained by each objective with each budget, its learning rate chosen of two on another seed
+(`goalsight compare objectives`, once for each size). What is not told yet is fitted as a power of both, with intervals
+over runs; the fit without the largest budget is judged by what came there.
+"""
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+from pretraining import Pretraining, noise
+from reporting import RESULTS, markdown_table, provenance
+
+from goalsight.base.errors import UserError, choose
+from goalsight.base.files import atomic_write_json, read_json
+from goalsight.base.interruption import interrupted, stopped_by
+from goalsight.eval.objectives.compare import RESULT, TOKENISERS, CompareObjectives, compare_objectives
+from goalsight.eval.reports.plots import Series, line_plot
+from goalsight.eval.stats import Estimate, estimate
+from goalsight.pretrain.encoders.vit import ENCODERS, random_encoder
+from goalsight.pretrain.objectives import OBJECTIVES
+from goalsight.pretrain.train import Pretrain
+from goalsight.pretrain.trainer import Trainer
+
+FEWEST = 20  # steps: a budget that pays for fewer at a size is left out
+DRAWS = 2_000  # of the bootstrap over runs
+FACTORS = ("parameters", "pairs")  # of what is fitted, as powers
+Floats = NDArray[np.float64]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Pretrain encoders of several sizes at several budgets; what is there already is not made again."""
+
+    data: Path
+    """Recorded play: a run of `goalsight collect`."""
+    objectives: tuple[str, ...] = ("masked", "contrastive")
+    """What encoders learn from; `points` trains the tokeniser alone, which is the same at each size."""
+    sizes: tuple[str, ...] = tuple(ENCODERS)
+    """Sizes of encoder."""
+    flops: tuple[float, ...] = (1e12, 3e12, 1e13, 3e13)
+    """Floating-point operations of each pretraining; those that pay for fewer than 20 steps of a size are left out."""
+    seeds: tuple[str, ...] = ("0-2",)
+    """Seeds of each."""
+    workers: str = "1"
+    """How trainings are made at once: a number of processes."""
+    runs: Path = Path("runs/scaling")
+    """Where the comparison of each size is kept."""
+    out: Path = RESULTS / "scaling.json"
+    """The result; its table and a plot of each objective lie beside it."""
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (("size", self.sizes, ENCODERS), ("objective", self.objectives, OBJECTIVES)):
+            for one in value:
+                choose(name, one, choices)
+
+
+def flops_per_step(size: str, objective: str) -> float:
+    """Return the operations of one training step of `goalsight compare objectives`."""
+    tokeniser = TOKENISERS.get(objective, Pretrain.tokeniser)
+    asked = Pretrain(data=(), size=size, objective=objective, tokeniser=tokeniser, threads=1, device="cpu", steps=1)
+    trainer = Trainer(replace(asked, batch=CompareObjectives.batch))
+    with trainer:
+        return float(trainer.flops_per_step(noise(trainer, Pretraining(batch=CompareObjectives.batch))))
+
+
+def measure(size: str, config: Scaling) -> list[Row]:
+    """Return the rows of one size, of all that its budgets pay for."""
+    rows: list[Row] = []
+    parameters = sum(weight.numel() for weight in random_encoder(size).parameters())
+    for objective in config.objectives:
+        least = FEWEST * flops_per_step(size, objective)
+        budgets = tuple(sorted(flops for flops in config.flops if flops >= least))
+        if not budgets:
+            print(f"{objective}, {size}: no budget pays for {FEWEST} steps, {least:.2g} operations", file=sys.stderr)
+            continue
+        folder = config.runs / f"{objective}-{size}"
+        compare_objectives(
+            CompareObjectives(
+                data=config.data,
+                objectives=(objective,),
+                flops=budgets,
+                seeds=config.seeds,
+                tuning_flops=max(budgets[0], CompareObjectives.tuning_flops),
+                size=size,
+                workers=config.workers,
+                out=folder,
+            )
+        )
+        if stopped_by():
+            break
+        found = read_json(folder / RESULT)["rows"]
+        rows += [
+            {"size": size, "parameters": parameters, "pairs": row["steps"] * CompareObjectives.batch} | row
+            for row in found
+        ]
+    return rows
+
+
+def fit(rows: Sequence[Row]) -> Floats:
+    """Return the least squares of log(1 - score) over the logarithms of parameters and pairs.
+
+    Returns:
+        both exponents, above 0 where more of it tells more, and the intercept (3,).
+    """
+    table, left = _table(rows)
+    found = np.linalg.lstsq(table, left, rcond=None)[0]
+    return np.array([-found[0], -found[1], found[2]])
+
+
+def _table(rows: Sequence[Row]) -> tuple[Floats, Floats]:
+    table = np.array([[np.log(row["parameters"]), np.log(row["pairs"]), 1.0] for row in rows])
+    return table, np.log(np.array([max(1 - row["mean_told"], 1e-6) for row in rows]))
+
+
+def foretold(found: Floats, rows: Sequence[Row]) -> float:
+    """Return the mean score that a fit says of rows."""
+    table, _ = _table(rows)
+    return float(np.mean(1 - np.exp(table @ (found * [-1, -1, 1]))))
+
+
+def exponents(rows: Sequence[Row]) -> dict[str, Estimate]:
+    """Return the exponent of parameters and of pairs, with 95% intervals of a bootstrap over runs."""
+    rng, found = np.random.default_rng(0), fit(rows)
+    drawn = np.array([fit([rows[one] for one in rng.integers(len(rows), size=len(rows))]) for _ in range(DRAWS)])
+    return {name: estimate(float(found[at]), drawn[:, at]) for at, name in enumerate(FACTORS)}
+
+
+def report(rows: Sequence[Row], objective: str) -> str:
+    """Return what is told by size and budget, and what the fits say, as Markdown."""
+    budgets = sorted({row["asked_flops"] for row in rows})
+    lines = []
+    for size in (size for size in ENCODERS if any(row["size"] == size for row in rows)):
+        of = [row for row in rows if row["size"] == size]
+        cells = []
+        for flops in budgets:
+            told = [row["mean_told"] for row in of if row["asked_flops"] == flops]
+            cells.append(f"{mean(told):.3f} ({min(told):.3f} to {max(told):.3f})" if told else "")
+        lines.append([size, f"{of[0]['parameters']:,}", *cells])
+    head = ["encoder", "parameters", *(f"{flops:.0e} operations" for flops in budgets)]
+    parts = [f"`{objective}`: told, the mean of all factors and of seeds, with the least and the most of them."]
+    parts.append(markdown_table(head, lines))
+    rest = [row for row in rows if row["asked_flops"] < budgets[-1]]
+    if len({row["size"] for row in rest}) > 1 and len({row["pairs"] for row in rest}) > 2:
+        words = [
+            f"{name}: {one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
+            + ("" if one.low > 0 or one.high < 0 else ", no trend measured")
+            for name, one in exponents(rows).items()
+        ]
+        largest = [row for row in rows if row["asked_flops"] == budgets[-1]]
+        said, came = foretold(fit(rest), largest), mean(row["mean_told"] for row in largest)
+        parts.append(
+            f"What is not told, as a power of both, falls with exponents of {'; '.join(words)}. The fit without the "
+            f"largest budget foretells {said:.3f} there, and {came:.3f} came: an error of {said - came:+.3f}."
+        )
+    return "\n\n".join(parts)
+
+
+def plot(rows: Sequence[Row]) -> str:
+    """Return what is told over operations, a line for each size, as SVG text."""
+    series = []
+    for size in (size for size in ENCODERS if any(row["size"] == size for row in rows)):
+        by_budget: dict[float, list[float]] = {}
+        for row in sorted(rows, key=lambda row: row["asked_flops"]):
+            if row["size"] == size:
+                by_budget.setdefault(row["asked_flops"], []).append(row["mean_told"])
+        told = list(by_budget.values())
+        band = [min(one) for one in told], [max(one) for one in told]
+        series.append(Series(size, list(by_budget), [mean(one) for one in told], band=band))
+    return line_plot(series, x_label="floating-point operations", y_label="told", logarithmic=True, width=640)
+
+
+def main(config: Scaling) -> None:
+    """Make what is missing, and write what all of it says."""
+    rows: list[Row] = []
+    for size in config.sizes:
+        with contextlib.redirect_stdout(sys.stderr):
+            rows += measure(size, config)
+        if stopped_by():
+            print("stopped; start again to go on", file=sys.stderr)
+            break
+    if not rows:
+        return
+    atomic_write_json(config.out, provenance() | {"rows": rows})
+    texts = []
+    for objective in config.objectives:
+        some = [row for row in rows if row["objective"] == objective]
+        if some:
+            texts.append(report(some, objective))
+            config.out.with_stem(f"{config.out.stem}-{objective}").with_suffix(".svg").write_text(plot(some))
+    config.out.with_suffix(".md").write_text("\n\n".join(texts) + "\n")
+    print("\n\n".join(texts))
+
+
+if __name__ == "__main__":
+    try:
+        with interrupted():
+            main(tyro.cli(Scaling, description=__doc__))
+    except UserError as error:
+        sys.exit(str(error))
