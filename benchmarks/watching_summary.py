@@ -51,11 +51,16 @@ NAMES = {
     "points-1000-other-task": "pretrained on 1,000 of another task",
     "points-1000-ur5e": "pretrained on 1,000 of a UR5e",
     **{arm: f"pretrained on {episodes:,}, then trial" for arm, episodes in DOSES.items()},
+    **{f"random-{episodes}": f"watched {episodes:,}, random encoder" for episodes in (100, 500, 2_500)},
 }
 WITHOUT = ("no-video", "no-video-unfiltered", "no-video-stricter", "no-video-before")
 DRAWN = ("points-1000", "expert-2500", "random-1000", "expert-500", *WITHOUT, "state")
 LEAST_DRAWN = 3  # seeds
-LOOKS = {"": "", "-varied": " where colours, light, camera and distractors vary"}  # by the end of arms' names
+BESIDE = {  # the end of the names of two arms, one with a pretrained encoder and one with a random one: what they watch
+    "1000": "1,000 episodes",
+    "1000-varied": "1,000 episodes where colours, light, camera and distractors vary",
+    **{str(episodes): f"{episodes:,} episodes" for episodes in (100, 500, 2_500)},
+}
 BEFORE = RESULTS / "watching-two-rounds.json"  # what was registered first, on Push
 Table = list[dict[str, Any]]
 
@@ -99,10 +104,10 @@ def write(rows: Table, out: Path) -> str:
         markdown_table(*watched_table(rows)),
     ]
     tables[1:1] = ratios(found)
-    for looks, where in LOOKS.items():
-        if lines := pretraining_table(rows, looks):
+    for end, watched in BESIDE.items():
+        if lines := pretraining_table(rows, end):
             tables += [
-                f"What an encoder pretrained on the same video adds{where}, before any trial: paired over seeds.",
+                f"What an encoder pretrained on the same {watched} adds, before any trial: paired over seeds.",
                 markdown_table(["own steps", "pretrained", "random", "difference [points]", "seeds"], lines),
             ]
     tables += told(rows, out.with_name(f"{out.stem}-doses.svg"))
@@ -131,12 +136,19 @@ def ratios(found: Comparison) -> list[str]:
 def ratio(found: Comparison, watching: str, without: str) -> str | None:
     """Return as a sentence how many times as many env steps the agent without video takes; None without a pair.
 
-    A run that never reached the level counts at its last step, so that the ratio is a lower bound.
+    A run without video that never reached the level counts at its last step, so that the ratio is a lower bound. Where
+    one that watches never did, nothing is known of the ratio.
     """
     groups = {group.name.removeprefix(GROUP): group for group in found.groups}
     ours, theirs = groups.get(NAMES[watching]), groups.get(NAMES[without])
     if ours is None or theirs is None or not (seeds := paired_seeds(ours, theirs)):
         return None
+    never = sum(found.reached[ours.name][ours.by_seed[seed]].censored for seed in seeds)
+    if never:
+        return (
+            f'There is no ratio of "{NAMES[without]}" to "{NAMES[watching]}": {never} of the {len(seeds)} paired runs '
+            "with video never came to 80%."
+        )
     took = {
         group.name: np.array([found.reached[group.name][group.by_seed[seed]].at for seed in seeds])
         for group in (ours, theirs)
@@ -145,23 +157,25 @@ def ratio(found: Comparison, watching: str, without: str) -> str | None:
     found_ratio = bootstrap(lambda rows: rows.mean(axis=-1), logs, rng=np.random.default_rng(0))
     value, low, high, least = np.exp([found_ratio.value, found_ratio.low, found_ratio.high, logs.min()])
     censored = sum(found.reached[theirs.name][theirs.by_seed[seed]].censored for seed in seeds)
-    never = sum(found.reached[ours.name][ours.by_seed[seed]].censored for seed in seeds)
-    return (
-        f'The ratio of "{NAMES[without]}" to "{NAMES[watching]}": without video the agent takes at least {value:.1f} '
-        f"times as many env steps to 80%, 95% interval {low:.1f} to {high:.1f} over {len(seeds)} paired seeds, "
-        f"{least:.1f} in the least of them; {censored} of the runs without video and {never} of those with it never "
-        "got there and count at their last step."
+    takes = f"{'at least ' if censored else ''}{value:.1f} times as many env steps"
+    words = (
+        f'The ratio of "{NAMES[without]}" to "{NAMES[watching]}": without video the agent takes {takes} '
+        f"to 80%, 95% interval {low:.1f} to {high:.1f} over {len(seeds)} paired seeds, "
+        f"{least:.1f} in the least of them"
+    )
+    return words + (
+        f"; {censored} of the runs without video never got there and count at their last step." if censored else "."
     )
 
 
-def pretraining_table(rows: Table, looks: str) -> list[list[str]]:
+def pretraining_table(rows: Table, end: str) -> list[list[str]]:
     """Return the paired difference between pretrained and random encoders after each round of watching.
 
     Args:
         rows: of one task.
-        looks: the end of the arms' names.
+        end: of the arms' names, one of `BESIDE`.
     """
-    ours, theirs = shared_seeds(rows, (f"points-1000{looks}", f"random-1000{looks}"))
+    ours, theirs = shared_seeds(rows, (f"points-{end}", f"random-{end}"))
     if len(ours) < 2:
         return []
     lines = []

@@ -129,3 +129,21 @@ def test_what_scaling_says_of_one_size(tmp_path: Path, monkeypatch: pytest.Monke
     assert scaling.plot(rows).startswith("<svg")
     with pytest.raises(UserError, match="huge"):
         scaling.Scaling(data=tmp_path, sizes=("huge",))
+
+
+@pytest.mark.parametrize(
+    ("task", "says"),
+    [
+        ("drawer", "without video the agent takes 3.8 times as many env steps to 80%"),
+        ("stack2", "1 of the 1 paired runs with video never came to 80%"),  # so a ratio would mean nothing
+    ],
+)
+def test_published_tables_of_watching_are_what_the_published_runs_say(
+    task: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    summary = importlib.import_module("watching_summary")
+    rows = reporting.Rows(reporting.RESULTS / "watching.json", "runs").rows
+    text = summary.write(summary.with_earlier(rows, task), tmp_path / f"watching-{task}.json")
+    assert says in text
+    assert text == (reporting.RESULTS / f"watching-{task}.md").read_text()
