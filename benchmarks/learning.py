@@ -13,7 +13,7 @@ from typing import Any, Literal
 import tyro
 from learning_plot import plot
 from learning_summary import report, summarise
-from reporting import RESULTS, Rows, check_plotting, provenance
+from reporting import RESULTS, Rows, provenance
 
 from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
 from goalsight.agents.train import Train, train
@@ -264,7 +264,6 @@ def write(result: Rows, out: Path) -> None:
 
 def main(config: Learning) -> None:
     """Make what is missing and print the summary."""
-    check_plotting()
     result = Rows(config.out, "runs")
     try:
         run_all(result, config)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import tyro
 from isolation import CommandError, Library, python_of, run_together
 from peers_plot import plot
-from reporting import RESULTS, check_plotting, markdown_table, provenance, significant
+from reporting import RESULTS, markdown_table, provenance, significant
 
 from goalsight.base.errors import UserError
 from goalsight.base.files import atomic_write_json, atomic_write_text
@@ -232,7 +232,6 @@ def report(rows: list[Row], compared: list[dict[str, Any]]) -> str:
 
 def main(config: Peers) -> None:
     """Measure, write and print."""
-    check_plotting()
     result, rows = provenance(), planned()
     versions = measure_all(rows, config)
     compared = list(ratios(rows))

@@ -1,6 +1,5 @@
 """What stands beside every figure: machine, date, command, versions, and how busy the machine was."""
 
-import importlib.util
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -78,16 +77,6 @@ class Rows:
         """Write the result."""
         self._out.parent.mkdir(parents=True, exist_ok=True)
         atomic_write_json(self._out, {**self.beside, self._name: self.rows})
-
-
-def check_plotting() -> None:
-    """Make sure, before the long work, that its plot can be drawn.
-
-    Raises:
-        UserError: it cannot.
-    """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UserError("the plot needs matplotlib: pip install -c constraints.txt -e '.[bench]'")
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -327,7 +327,7 @@ def test_the_command_writes_a_whole_page_and_says_the_same_as_json(six, tmp_path
     page = read(out / "compare.html")
     for words in ("encoder=watched", "Env steps to 80%", "Performance profiles", "2.00 [2.00, 2.00]", "No curve over"):
         assert words in page
-    assert page.count("<polygon") == 6  # a band for each group over steps and time, and in the profiles
+    assert page.count('id="FillBetween') == 6  # a band for each group over steps and time, and in the profiles
 
 
 def test_the_table_goes_to_the_terminal_and_results_to_a_folder_of_their_own(six, workplace, capsys):

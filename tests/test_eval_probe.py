@@ -12,7 +12,6 @@ from goalsight.eval.probes.asking import SHARES, split_episodes
 from goalsight.eval.probes.factors import Factor, factors, moments, out_of_sight, rank_correlation, told
 from goalsight.eval.probes.probe import Probe, probe
 from goalsight.eval.probes.subjects import averaged
-from goalsight.eval.reports.dots import dot_plot
 from goalsight.eval.reports.report import Report, report
 from goalsight.pretrain.data.store import FrameStore
 from goalsight.pretrain.data.writer import FrameStoreWriter
@@ -204,12 +203,6 @@ def test_all_there_is_to_ask(tmp_path, monkeypatch):
     }
     page = (run.path / "probe.html").read_text()
     assert "Layer by layer" in page
-
-
-def test_dots_lie_where_their_shares_are():
-    plot = dot_plot({"place": {"encoder": 0.5, "random": -2.0}}, width=394)  # 200 pixels from 0 to 1, from 170 on
-    assert 'cx="270.0"' in plot
-    assert 'cx="170.0"' in plot, "below 0 is drawn at 0"
 
 
 def test_what_cannot_be_probed_is_one_line(tmp_path):

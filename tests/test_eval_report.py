@@ -12,9 +12,7 @@ from goalsight.base.errors import UserError
 from goalsight.base.files import atomic_write_json
 from goalsight.base.runs import Run
 from goalsight.base.video import VideoWriter
-from goalsight.eval.reports.bars import success_plot
 from goalsight.eval.reports.page import facts
-from goalsight.eval.reports.plots import Series, axis, line_plot
 from goalsight.eval.reports.report import Report, report
 from goalsight.eval.stats import wilson
 
@@ -214,49 +212,6 @@ def test_no_run_and_no_place_are_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         report(Report(run.path, out=tmp_path / "file" / "report.html"))
-
-
-@pytest.mark.parametrize(
-    ("values", "low", "high", "step"),
-    [([3, 47], 0, 50, 10), ([0, 1], 0, 1, 0.2), ([-2, 2], -2, 2, 1), ([120_000], 0, 125_000, 25_000), ([], 0, 1, 0.2)],
-)
-def test_axes_are_round(values, low, high, step):
-    found = axis(values, "x")
-    assert (found.low, found.high, found.step) == (pytest.approx(low), pytest.approx(high), pytest.approx(step))
-    assert found.ticks[0] == pytest.approx(low)
-    assert found.ticks[-1] == pytest.approx(high)
-
-
-def test_axes_leave_out_zero_where_it_is_far():
-    found = axis([14.2, 20.1], "psnr [dB]", from_zero=False)
-    assert (found.low, found.high, found.step) == (14, 22, 2)
-    assert axis([1, 20], "psnr [dB]", from_zero=False).low == 0
-
-
-def test_ticks_are_written_short():
-    across = axis([0, 120_000], "steps")
-    assert [across.text(tick) for tick in across.ticks] == ["0", "25k", "50k", "75k", "100k", "125k"]
-    assert [axis([], "y", percent=True).text(tick) for tick in (0, 0.25, 1)] == ["0%", "25%", "100%"]
-
-
-def test_a_line_lies_where_it_should():
-    # 520 x 300 with margins 80, 16, 14 and 50: x runs over 424 pixels from 80, y over 236 down to 250.
-    text = line_plot([Series("a", [0, 50, 100], [0, float("nan"), 1])], x_label="x", y_label="y", percent=True)
-    assert 'points="80.0,250.0 504.0,14.0"' in text
-
-
-def test_a_tenfold_is_as_wide_as_another_and_ticks_are_powers_of_ten():
-    # From 10 to 1,000 are two powers: 100 lies in the middle of the 424 pixels.
-    text = line_plot(
-        [Series("a", [20, 100, 1000], [1, 1, 1])], x_label="x", y_label="y", percent=True, logarithmic=True
-    )
-    assert " 292.0,14.0 504.0,14.0" in text
-    assert [f">{tick}<" in text for tick in ("10", "100", "1k", "10k")] == [True, True, True, False]
-
-
-def test_bars_are_as_long_as_their_share():
-    # 640 wide with margins 96 and 150: a share of a half is (640 - 246) / 2 = 197 pixels.
-    assert 'width="197.0"' in success_plot({"agent": wilson(5, 10)})
 
 
 def test_nested_facts_have_dotted_names():

@@ -7,8 +7,7 @@ from goalsight.eval.comparing import wording
 from goalsight.eval.comparing.comparison import Comparison
 from goalsight.eval.comparing.curves import Curve
 from goalsight.eval.reports import page
-from goalsight.eval.reports.bars import share_plot
-from goalsight.eval.reports.plots import COLOURS, Series, line_plot
+from goalsight.eval.reports.plots import COLOURS, Series, line_plot, share_plot
 
 MOST_CARDS = 4
 LONG = 180  # from here on time is shown in minutes [s]
@@ -125,10 +124,7 @@ def ended(found: Comparison) -> str:
     plot = ""
     if found.asked.share:
         shown = dict(zip(_short(means), means.values(), strict=True))
-        room = 24 + 7 * max(map(len, shown))
-        plot = share_plot(
-            shown, _colours(found), label=found.asked.metric, title="final success", left=room, width=560 + room
-        )
+        plot = share_plot(shown, _colours(found), label=found.asked.metric, title="final success", width=800)
     rows = [
         [name, say.estimate(found.final[name].mean), say.estimate(found.final[name].interquartile_mean)]
         for name in means

@@ -16,8 +16,7 @@ from goalsight.eval.probes.answers import (
     main_answers,
 )
 from goalsight.eval.reports import page
-from goalsight.eval.reports.dots import dot_plot
-from goalsight.eval.reports.plots import Series, line_plot
+from goalsight.eval.reports.plots import Series, dot_plot, line_plot
 
 MEAN_OF_ALL = "mean of all factors"
 

@@ -15,10 +15,8 @@ from goalsight.eval import evaluate
 from goalsight.eval.probes import probe
 from goalsight.eval.probes.answers import SHOWN, Answer, told_by
 from goalsight.eval.reports import page
-from goalsight.eval.reports.bars import success_plot
 from goalsight.eval.reports.costs import spent
-from goalsight.eval.reports.dots import dot_plot
-from goalsight.eval.reports.plots import Series, line_plot
+from goalsight.eval.reports.plots import Series, dot_plot, line_plot, success_plot
 from goalsight.eval.reports.watching import SUCCESS, silent_video
 from goalsight.eval.stats import Proportion
 

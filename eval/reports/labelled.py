@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from math import atan2, cos, hypot, isfinite, radians, sin
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup, escape
+
 from goalsight.eval.reports.page import png_uri
-from goalsight.eval.reports.plots import INK, svg, text
+from goalsight.eval.reports.plots import FAINT, INK
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +43,7 @@ def _sheet(glimpse: "Glimpse", moments: list[list[tuple[int, int]]], *, labels: 
         for column, moment in enumerate(line):
             left, top = column * (side + GAP), row * (side + HEADER + GAP)
             drawn = draw_labels(glimpse, moment, side) if labels else ""
-            parts.append(text(left, top + 14, f"frame {glimpse.times[moment] + 1}", "start"))
+            parts.append(_text(left, top + 14, f"frame {glimpse.times[moment] + 1}"))
             parts.append(
                 f'<svg x="{left:.1f}" y="{top + HEADER:.1f}" width="{side:.1f}" height="{side:.1f}" '
                 f'style="height: {side:.1f}px">'  # which the page's own style would stretch
@@ -50,8 +52,8 @@ def _sheet(glimpse: "Glimpse", moments: list[list[tuple[int, int]]], *, labels: 
             )
     height = round(len(moments) * (side + HEADER + GAP))
     if not labels:
-        return svg(WIDTH, height, parts, "frames of the video")
-    return svg(WIDTH, height + 24, [*parts, _legend(glimpse, height + 12)], "frames with what was read in them")
+        return _svg(WIDTH, height, parts, "frames of the video")
+    return _svg(WIDTH, height + 24, [*parts, _legend(glimpse, height + 12)], "frames with what was read in them")
 
 
 def draw_labels(glimpse: "Glimpse", moment: tuple[int, int], side: float) -> str:
@@ -130,6 +132,20 @@ def _legend(glimpse: "Glimpse", middle: float) -> str:
     parts, x = [], 14.0
     for drawn, symbol, words in entries:
         if drawn:
-            parts += [symbol((x, middle)), text(x + 22, middle + 4, words, "start", INK)]
+            parts += [symbol((x, middle)), _text(x + 22, middle + 4, words, INK)]
             x += 50 + 7.2 * len(words)
     return "".join(parts)
+
+
+def _text(x: float, y: float, words: str, colour: str = FAINT) -> str:
+    """Words that begin at a place [pixels]."""
+    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}">{escape(words)}</text>'
+
+
+def _svg(width: int, height: int, parts: list[str], title: str) -> Markup:
+    """A picture of parts, with a title for those who cannot see it."""
+    return Markup(
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'role="img" aria-label="{escape(title)}" font-family="system-ui, sans-serif" font-size="13">'
+        f"{''.join(parts)}</svg>"
+    )

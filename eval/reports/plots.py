@@ -1,18 +1,56 @@
-"""Small plots as SVG text: lines with legible axes, and nothing to install or to download."""
+"""Plots as SVG text, drawn by matplotlib: lines over a common axis, shares as bars, shares as dots."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from math import ceil, floor, isfinite, log10
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
+
+from goalsight.eval.stats import Estimate, Proportion
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 COLOURS = (
     *("#2563a8", "#c2571a", "#3f7d4e", "#7a4ea3", "#8a6d1d", "#c2185b"),
     *("#00838f", "#6d8f1f", "#222222"),
 )
-Place = Callable[[float, float], tuple[float, float]]  # from the numbers of a plot to its pixels
-GREYS = ("#4f5b66", "#9aa5b1")
+GREYS = ("#4f5b66", "#9aa5b1")  # of levels, the first one darkest
+OTHERS = "#a9b4c0"  # of what the first bar is judged beside
 INK, FAINT, GRID = "#1f2730", "#66717f", "#e1e5ea"
+DOTS_INCH = 96  # CSS pixels to an inch
+ROOM = 1.04  # of the highest number on an axis
+MARKED = 40  # points of a line at most that are drawn as dots, too
+PITCH = 38, 25  # of bars and of rows of dots [pixels]
+CHARACTER = 6.8  # about as wide as one of a legend [pixels]
+UNTOLD = "Creator", "Date", "Format", "Type"  # of what matplotlib writes about a picture
+STYLE: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": FAINT,
+    "axes.grid": True,
+    "axes.labelcolor": FAINT,
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "font.size": 9.5,
+    "grid.color": GRID,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4.5,
+    "svg.fonttype": "none",  # words stay words
+    "svg.hashsalt": "goalsight",  # the same numbers give the same file
+    "text.color": INK,
+    "text.parse_math": False,  # names may hold a $
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "ytick.left": False,
+}
 
 
 @dataclass(frozen=True)
@@ -26,60 +64,36 @@ class Series:
     band: tuple[Sequence[float], Sequence[float]] | None = None
 
 
-@dataclass(frozen=True)
-class Axis:
-    """A range, its ticks, and how they are written."""
+@dataclass
+class _Drawing:
+    """Axes to draw on, and what they have become at the end."""
 
-    low: float
-    high: float
-    step: float
-    label: str
-    percent: bool = False
-    powers: bool = False  # the range and its ticks are logarithms of base 10
-
-    @property
-    def ticks(self) -> list[float]:
-        """Multiples of the step within the range."""
-        first, last = ceil(self.low / self.step - 1e-9), floor(self.high / self.step + 1e-9)
-        return [k * self.step for k in range(first, last + 1)]
-
-    def text(self, value: float) -> str:
-        """A tick as people write it: `40%`, `0.25`, `12k`."""
-        if self.percent:
-            return f"{100 * value:.0f}%"
-        value, largest = (10.0**value, 10.0**value) if self.powers else (value, max(abs(self.low), abs(self.high)) / 2)
-        for size, unit in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-            if largest >= size:
-                return "0" if value == 0 else f"{round(value / size, 6):g}{unit}"
-        return f"{round(value, 9):g}"
+    axes: "Axes"
+    svg: Markup = field(default_factory=Markup)
 
 
-def axis(values: Sequence[float], label: str, *, percent: bool = False, from_zero: bool = True) -> Axis:
-    """An axis that holds all values, with about five round ticks.
+@contextmanager
+def _drawing(width: float, height: float, title: str) -> Iterator[_Drawing]:
+    """Axes to draw on; afterwards the drawing is there as an SVG element.
 
     Args:
-        values: numbers to show; those that are not finite are left out.
-        label: what they are, with the unit.
-        percent: shares in [0, 1]; the axis then runs from 0 to 100%.
-        from_zero: hold zero as well; otherwise only where the values come near it.
+        width: of the picture [pixels].
+        height: likewise.
+        title: for those who cannot see the picture.
     """
-    if percent:
-        return Axis(0.0, 1.0, 0.25, label, percent=True)
-    numbers = [value for value in values if isfinite(value)] or [0.0]
-    low, high = min(numbers), max(numbers)
-    if from_zero or not high > low > 0.3 * high:
-        low, high = min(0.0, low), max(0.0, high)
-    high = high if high > low else low + 1.0
-    wanted = (high - low) / 5
-    magnitude = 10.0 ** floor(log10(wanted))
-    step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= wanted * (1 - 1e-9))
-    return Axis(floor(low / step + 1e-9) * step, max(ceil(high / step - 1e-9) * step, low + step), step, label)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it keeps what it knows of fonts is its own affair
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
 
-
-def powers(values: Sequence[float], label: str) -> Axis:
-    """An axis from the power of ten below to the one above all values, which are logarithms of base 10."""
-    low, high = floor(min(values)), ceil(max(values))
-    return Axis(low, max(high, low + 1), 1.0, label, powers=True)
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a browser has the letter
+        figure = Figure(figsize=(width / DOTS_INCH, height / DOTS_INCH), layout="constrained")
+        drawing = _Drawing(figure.subplots())
+        yield drawing
+        file = io.StringIO()
+        figure.savefig(file, format="svg", transparent=True, metadata=dict.fromkeys(UNTOLD))
+    _, _, element = file.getvalue().partition("<svg ")
+    drawing.svg = Markup(f'<svg role="img" aria-label="{escape(title)}" {element}')
 
 
 def line_plot(
@@ -99,108 +113,152 @@ def line_plot(
         x_label: name and unit of x.
         y_label: name and unit of y.
         percent: y are shares, shown from 0 to 100%.
-        logarithmic: x are positive, shown by their logarithms, with a tick at each power of ten.
+        logarithmic: x are positive, shown by their logarithms.
         width: of the picture [pixels].
-        height: likewise.
+        height: likewise, without the names above it.
     """
-    names = _legend_places(series, left=80, right=width - 16) if len(series) > 1 else []
-    left, right, top, bottom = 80, 16, 14 + (names[-1][1] + 8 if names else 0), 50
-    if logarithmic:
-        series = [replace(one, x=[log10(x) for x in one.x]) for one in series]
-    numbers = [x for one in series for x in one.x]
-    across = powers(numbers, x_label) if logarithmic else axis(numbers, x_label)
-    heights = [y for one in series for line in (one.y, *(one.band or ())) for y in line]
-    up = axis(heights, y_label, percent=percent, from_zero=False)
+    from matplotlib.ticker import EngFormatter
 
-    def at(x: float, y: float) -> tuple[float, float]:
-        return (
-            left + (x - across.low) / (across.high - across.low) * (width - left - right),
-            height - bottom - (y - up.low) / (up.high - up.low) * (height - top - bottom),
-        )
-
-    parts = [_horizontal_grid(up, at, across), _vertical_ticks(across, at, up)]
-    parts.append(text((left + width - right) / 2, height - 10, x_label, "middle"))
-    middle = (top + height - bottom) / 2
-    parts.append(text(15, middle, y_label, "middle", extra=f'transform="rotate(-90 15 {middle:.1f})"'))
-    colours = _colours(series)
-    parts += [_band(one, colour, at) for one, colour in zip(series, colours, strict=True) if one.band]
-    # Levels lie under the lines that are compared with them.
-    for one, colour in sorted(zip(series, colours, strict=True), key=lambda pair: not pair[0].dashed):
-        parts.append(_line(one, colour, at))
-    for one, colour, (x, y) in zip(series, colours, names, strict=False):
-        parts.append(f'<line x1="{x:.0f}" y1="{y}" x2="{x + 22:.0f}" y2="{y}" {_stroke(one, colour)}/>')
-        parts.append(text(x + 28, y + 4, one.name, "start"))
-    return svg(width, height, parts, f"{y_label} over {x_label}")
+    names = [one.name for one in series] if len(series) > 1 else []
+    columns = _columns(names, width)
+    with _drawing(width, height + 20 * -(-len(names) // columns), f"{y_label} over {x_label}") as drawing:
+        axes = drawing.axes
+        for one, colour in zip(series, _colours(series), strict=True):
+            _draw(axes, one, colour)
+        axes.set(xlabel=x_label, ylabel=y_label)
+        if logarithmic:
+            axes.set_xscale("log")
+        else:
+            _from_zero([x for one in series for x in one.x], axes.set_xlim)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        if percent:
+            _shares(axes.yaxis)
+            axes.set_ylim(0, 1)
+        else:
+            heights = [y for one in series for line in (one.y, *(one.band or ())) for y in line]
+            _from_zero(heights, axes.set_ylim, unless_far=True)
+        _name_above(axes, columns if names else 0)
+    return drawing.svg
 
 
-def _line(one: Series, colour: str, at: Place) -> str:
-    points = [at(x, y) for x, y in zip(one.x, one.y, strict=True) if isfinite(x) and isfinite(y)]
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    line = f'<polyline points="{path}" fill="none" {_stroke(one, colour)}/>'
-    if one.dashed or len(points) > 40:
-        return line
-    return line + "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points)
-
-
-def _band(one: Series, colour: str, at: Place) -> str:
-    low, high = one.band or ((), ())
-    edge = [*zip(one.x, low, strict=True), *reversed(list(zip(one.x, high, strict=True)))]
-    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in edge))
-    return f'<polygon points="{points}" fill="{colour}" fill-opacity="0.16"/>'
-
-
-def _stroke(one: Series, colour: str) -> str:
-    return f'stroke="{colour}" stroke-width="2"' + (' stroke-dasharray="5 4"' if one.dashed else "")
+def _draw(axes: "Axes", one: Series, colour: str) -> None:
+    if one.band:
+        axes.fill_between(one.x, *one.band, color=colour, alpha=0.16, linewidth=0)
+    points = [(x, y) for x, y in zip(one.x, one.y, strict=True) if isfinite(x) and isfinite(y)]
+    marked = len(points) <= MARKED and not one.dashed
+    axes.plot(
+        *([x for x, _ in points], [y for _, y in points]),
+        color=colour,
+        label=one.name,
+        linestyle="--" if one.dashed else "-",
+        marker="o" if marked else "",
+        zorder=2 if one.dashed else 3,  # levels lie under the lines that are compared with them
+        clip_on=False,
+    )
 
 
 def _colours(series: Sequence[Series]) -> list[str]:
-    """A colour per line; levels are grey, the first one darkest."""
+    """A colour per line, a grey per level."""
     lines, levels = iter(COLOURS * len(series)), iter(GREYS * len(series))
     return [next(levels if one.dashed else lines) for one in series]
 
 
-def _legend_places(series: Sequence[Series], left: int, right: int) -> list[tuple[float, int]]:
-    """Where each line's name goes, in rows from the top."""
-    places: list[tuple[float, int]] = []
-    x, y = float(left), 12
-    for one in series:
-        width = 28 + 7.2 * len(one.name) + 20
-        if places and x + width > right:
-            x, y = float(left), y + 20
-        places.append((x, y))
-        x += width
-    return places
+def _from_zero(
+    values: Sequence[float], set_limits: Callable[[float, float], object], *, unless_far: bool = False
+) -> None:
+    """Let an axis of positive numbers begin at zero, unless all of them lie far above where that is asked for."""
+    numbers = [value for value in values if isfinite(value)] or [0.0]
+    low, high = min(numbers), max(numbers)
+    if low >= 0 and not (unless_far and high > low > 0.3 * high):
+        set_limits(0, ROOM * high or 1.0)
 
 
-def _horizontal_grid(up: Axis, at: Place, across: Axis) -> str:
-    parts = []
-    for value in up.ticks:
-        (x1, y), (x2, _) = at(across.low, value), at(across.high, value)
-        parts.append(f'<line x1="{x1:.1f}" y1="{y:.1f}" x2="{x2:.1f}" y2="{y:.1f}" stroke="{GRID}"/>')
-        parts.append(text(x1 - 8, y + 4, up.text(value), "end"))
-    return "".join(parts)
+def _shares(axis: "Axis") -> None:
+    """Ticks at quarters, in percent."""
+    from matplotlib.ticker import PercentFormatter
+
+    axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.set_ticks([0, 0.25, 0.5, 0.75, 1])
 
 
-def _vertical_ticks(across: Axis, at: Place, up: Axis) -> str:
-    parts = []
-    for value in across.ticks:
-        x, y = at(value, up.low)
-        parts.append(f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{x:.1f}" y2="{y + 5:.1f}" stroke="{FAINT}"/>')
-        parts.append(text(x, y + 19, across.text(value), "middle"))
-    (x1, y), (x2, _) = at(across.low, up.low), at(across.high, up.low)
-    parts.append(f'<line x1="{x1:.1f}" y1="{y:.1f}" x2="{x2:.1f}" y2="{y:.1f}" stroke="{FAINT}"/>')
-    return "".join(parts)
+def _columns(names: Sequence[str], width: float) -> int:
+    """How many names fit beside each other above a plot, at least one."""
+    return max(1, int((width - 16) / (45 + CHARACTER * max(map(len, names), default=0))))
 
 
-def text(x: float, y: float, words: str, anchor: str, colour: str = FAINT, extra: str = "") -> str:
-    """Words at a place [pixels]; `anchor` says which end of them, `extra` holds further attributes."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" {extra}>{escape(words)}</text>'
+def _name_above(axes: "Axes", columns: int) -> None:
+    if columns:
+        marks, names = axes.get_legend_handles_labels()
+        # A legend is filled column by column; it is read row by row.
+        order = [place for column in range(columns) for place in range(column, len(names), columns)]
+        shown = [marks[place] for place in order], [names[place] for place in order]
+        axes.figure.legend(*shown, loc="outside upper left", ncols=columns)
 
 
-def svg(width: int, height: int, parts: list[str], title: str) -> Markup:
-    """A picture of parts, with a title for those who cannot see it."""
-    return Markup(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'role="img" aria-label="{escape(title)}" font-family="system-ui, sans-serif" font-size="13">'
-        f"{''.join(parts)}</svg>"
+def success_plot(rows: Mapping[str, Proportion], *, width: int = 640) -> Markup:
+    """Success as a bar per policy, with its Wilson interval; the first one is the one judged.
+
+    Args:
+        rows: success by name.
+        width: of the picture [pixels].
+    """
+    shares = {name: Estimate(row.rate, row.low, row.high) for name, row in rows.items()}
+    colours = [COLOURS[0], *[OTHERS] * (len(rows) - 1)]
+    return share_plot(
+        shares, colours, label="success, 95% Wilson interval", title="success of each policy", width=width
     )
+
+
+def share_plot(
+    rows: Mapping[str, Estimate], colours: Sequence[str], *, label: str, title: str, width: int = 640
+) -> Markup:
+    """Shares in [0, 1] as bars with their intervals.
+
+    Args:
+        rows: by name.
+        colours: of each.
+        label: what they are.
+        title: for those who cannot see the picture.
+        width: of the picture [pixels].
+    """
+    with _drawing(width, PITCH[0] * len(rows) + 60, title) as drawing:
+        axes, places = drawing.axes, range(len(rows))
+        axes.barh(places, [share.value for share in rows.values()], height=0.58, color=colours)
+        for place, share in zip(places, rows.values(), strict=True):
+            axes.plot((share.low, share.high), (place, place), color=INK, marker="|", markersize=9, clip_on=False)
+            words = f"{100 * share.value:.0f}%  [{100 * share.low:.0f}, {100 * share.high:.0f}]"
+            axes.annotate(words, (1, place), (10, 0), textcoords="offset points", va="center")
+        _shares(axes.xaxis)
+        _rows(axes, list(rows))
+        axes.set(xlim=(0, 1), xlabel=label)
+        axes.grid(visible=False, axis="y")
+    return drawing.svg
+
+
+def dot_plot(rows: Mapping[str, Mapping[str, float]], *, width: int = 760) -> Markup:
+    """Shares as dots, a row for each factor and a colour for each of whom it is asked.
+
+    Args:
+        rows: by factor, by name; below 0 is drawn at 0.
+        width: of the picture [pixels].
+    """
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    columns = _columns(names, width)
+    height = PITCH[1] * len(rows) + 48 + 20 * -(-len(names) // columns)
+    with _drawing(width, height, "what is told of each factor") as drawing:
+        axes = drawing.axes
+        for number, (name, colour) in enumerate(zip(names, COLOURS * len(names), strict=False)):
+            told = [(min(max(row[name], 0.0), 1.0), place) for place, row in enumerate(rows.values()) if name in row]
+            shares, places = zip(*told, strict=True)
+            axes.scatter(shares, places, color=colour, label=name, clip_on=False, zorder=3 + len(names) - number)
+        _rows(axes, list(rows))
+        axes.set_xlim(0, 1)
+        _name_above(axes, columns)
+    return drawing.svg
+
+
+def _rows(axes: "Axes", names: Sequence[str]) -> None:
+    """Name rows, the first one at the top."""
+    axes.set_yticks(range(len(names)), names, color=INK)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.spines["bottom"].set_visible(False)

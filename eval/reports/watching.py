@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goalsight.eval.reports import page
-from goalsight.eval.reports.bars import OTHERS, share_plot
 from goalsight.eval.reports.labelled import LONGER, frame_sheet, labelled_sheet
-from goalsight.eval.reports.plots import COLOURS, Series, line_plot
+from goalsight.eval.reports.plots import COLOURS, OTHERS, Series, line_plot, share_plot
 from goalsight.eval.stats import Estimate, wilson
 
 if TYPE_CHECKING:

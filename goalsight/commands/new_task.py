@@ -73,7 +73,10 @@ def new_task(config: NewTask) -> Path:
             text = text.replace(word, meaning)
         texts[file.format(name=config.name)] = text
     _write(texts, folder)
-    print(f"{folder} holds {', '.join(texts)}; the task is to lift a cube, until you change it\nnext: cd {folder}; pip install -e .; goalsight envs; see its README.md")
+    print(
+        f"{folder} holds {', '.join(texts)}; the task is to lift a cube, until you change it\n"
+        f"next: cd {folder}; pip install -e .; goalsight envs; see its README.md"
+    )
     return folder
 
 
