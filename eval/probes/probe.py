@@ -102,8 +102,12 @@ def probe(config: Probe) -> dict[str, Any]:
 
     store, others = open_labelled(config.data), {path.name: open_labelled(path) for path in config.unseen}
     subject = Subject(config.encoder, seed=config.seed, trusted=config.trust)
-    with tqdm(desc="probe", unit="answer", disable=None) as bar:
-        answers = list(_ask(config, subject, store, others, bar))
+    answers: list[Answer] = []
+    asked = len(subject.sees) + (FELT in store.columns) + config.complete
+    with tqdm(desc="probe", unit="asked", total=len(SEEN) * asked, disable=None) as bar:
+        for known in _ask(config, subject, store, others, bar):
+            answers += known
+            bar.set_postfix(answers=len(answers))
     parts = asking.parted(store, config.frames, config.seed, "frame")
     result = _result(config, subject, store, answers, parts)
     print(json.dumps(result, default=str) if config.json else table(result))
@@ -137,8 +141,8 @@ def open_labelled(path: Path) -> "FrameStore":
 
 def _ask(
     config: Probe, subject: Subject, store: "FrameStore", others: dict[str, "FrameStore"], bar: "tqdm[Any]"
-) -> Iterator[Answer]:
-    """Ask whatever is asked for, and yield what was answered."""
+) -> Iterator[list[Answer]]:
+    """Ask whatever is asked for, and yield what was answered; the bar counts those who have been asked."""
     for seen in SEEN:
         parts = asking.parted(store, config.frames, config.seed, seen)
         elsewhere = {
@@ -150,15 +154,13 @@ def _ask(
             looks[FELT] = lambda part: part.column(FELT)
         for name, look in looks.items():
             known = asking.remembered(look, parts)
-            for answers in (
-                *_by_ridge(known, name, parts, {} if name == FELT else elsewhere, config, seen),
-                *(_completely(known, name, parts, config, seen) if config.complete and name in LEARNERS else ()),
-            ):
-                bar.update(len(answers))
-                yield from answers
-        for answers in _of_layers_and_labels(subject, parts, config, seen) if config.complete else ():
-            bar.update(len(answers))
-            yield from answers
+            yield from _by_ridge(known, name, parts, {} if name == FELT else elsewhere, config, seen)
+            if config.complete and name in LEARNERS:
+                yield from _completely(known, name, parts, config, seen)
+            bar.update()
+        if config.complete:
+            yield from _of_layers_and_labels(subject, parts, config, seen)
+            bar.update()
 
 
 def _by_ridge(
