@@ -159,8 +159,14 @@ def _flat(rows: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]
 
 
 def grid(head: list[str], rows: Iterable[list[str]]) -> Markup:
-    """A table whose first column names and whose others hold numbers."""
-    return _piece("grid", head, list(rows))
+    """A table whose first column names; columns that hold numbers are set to the right."""
+    lines = list(rows)
+    numbers = [place > 0 and any(map(_has_digit, column)) for place, column in enumerate(zip(*lines, strict=True))]
+    return _piece("grid", head, lines, numbers or [False] * len(head))
+
+
+def _has_digit(words: str) -> bool:
+    return any(letter.isdigit() for letter in words)
 
 
 def code(lines: Iterable[str]) -> Markup:
