@@ -21,6 +21,7 @@ from reporting import RESULTS, Rows, provenance
 from watching_doses import DOSES
 from watching_summary import with_earlier, write
 
+from goalsight.agents.algorithms.sac import SACOptions
 from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
 from goalsight.agents.collecting.play import SKILLED
 from goalsight.agents.train import Train, train
@@ -73,6 +74,7 @@ class Arm:
     watching: Watching = USUAL
     vary: tuple[str, ...] = ()  # what looks otherwise in every episode: of the video, of training, and when judged
     frozen: bool = False  # sees the encoder's frozen tokens or points; the video is for the encoder alone
+    critics: int = 2
 
     @property
     def recording(self) -> tuple[str, int, str, str, tuple[str, ...]]:
@@ -84,6 +86,7 @@ ARMS = {
     "expert-2500": Arm("expert", 2500),
     "expert-500": Arm("expert", 500),
     "no-video": Arm(length="alone"),
+    "no-video-ten": Arm(length="alone", critics=10),
     "state": Arm(length="alone", obs="state"),
     "shuffled-500": Arm("shuffled", 500, "watching"),
     "aimless-500": Arm("aimless", 500, "watching"),
@@ -335,6 +338,7 @@ def trained(name: str, seed: int, config: WatchingWorth) -> Path:
         EnvConfig(config.env, obs=arm.obs, vary=arm.vary),
         video=() if video is None or arm.frozen else (video,),
         watching=arm.watching,
+        options=SACOptions(critics=arm.critics),
         seed=seed,
         steps=LENGTHS[config.task][arm.length],
         eval_every=config.eval_every,
@@ -366,6 +370,8 @@ def asked_of(name: str, config: WatchingWorth) -> dict[str, Any]:
         watching |= {"eyes": "tokens", "encoder": arm.encoder}
     if arm.vary:
         watching["vary"] = list(arm.vary)
+    if arm.critics != SACOptions.critics:
+        watching["critics"] = arm.critics
     return {
         "shows": arm.shows,
         "episodes": arm.episodes,

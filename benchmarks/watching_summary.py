@@ -26,6 +26,7 @@ NAMES = {
     "expert-100": "watched 100 episodes",
     "expert-25": "watched 25 episodes",
     "no-video": "no video",
+    "no-video-ten": "no video, ten critics",
     "no-video-unfiltered": "no video, no filter of hindsight",
     "no-video-stricter": "no video, stricter filter of hindsight",
     "state-stricter": "no video, sees the state, stricter filter",
@@ -53,7 +54,7 @@ NAMES = {
     **{arm: f"pretrained on {episodes:,}, then trial" for arm, episodes in DOSES.items()},
     **{f"random-{episodes}": f"watched {episodes:,}, random encoder" for episodes in (100, 500, 2_500)},
 }
-WITHOUT = ("no-video", "no-video-unfiltered", "no-video-stricter", "no-video-before")
+WITHOUT = ("no-video", "no-video-ten", "no-video-unfiltered", "no-video-stricter", "no-video-before")
 DRAWN = ("points-1000", "expert-2500", "random-1000", "expert-500", *WITHOUT, "state")
 LEAST_DRAWN = 3  # seeds
 BESIDE = {  # the end of the names of two arms, one with a pretrained encoder and one with a random one: what they watch

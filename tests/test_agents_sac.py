@@ -218,6 +218,24 @@ def test_critics_that_ran_away_come_back():
     assert after.min() > -40
 
 
+def test_of_many_critics_two_are_believed_and_the_mean_is_followed():
+    loop = trained(120, critics=5)
+    sac = loop.algorithm
+    rows = torch.arange(5.0)[:, None].expand(5, 3)
+    believed = torch.stack([sac._lower(rows) for _ in range(200)])
+    # The lower of two out of 0 to 4: never 4, and 0 in 4 of 10 pairs.
+    assert sorted(believed[:, 0].unique().tolist()) == [0, 1, 2, 3]
+    assert 0.25 < (believed == 0).float().mean() < 0.55
+    with torch.no_grad():
+        sac.critic.last.bias[4] -= 1000.0
+    obs = loop.replay.sample(8).observations
+    actions, log_prob = sac.actor.action_log_prob(obs)
+    values = sac.critic.values(obs, actions)
+    expected = (0.1 * log_prob - values.mean(0)).mean()
+    sac._update_actor(obs, actions, log_prob, torch.tensor(0.1), None)
+    assert sac.losses()["actor_loss"] == pytest.approx(expected.item(), rel=1e-5)
+
+
 def weights_after(steps: int, **kwargs) -> dict[str, torch.Tensor]:
     return trained(steps, **kwargs).algorithm.networks.state_dict()
 
@@ -242,8 +260,9 @@ def test_updates_do_not_share_casts_with_other_threads(monkeypatch):
     assert cached == [False, False]
 
 
-def test_learning_goes_on_from_a_state_to_the_bit():
-    whole = make_loop(200, background=True)
+@pytest.mark.parametrize("critics", [2, 5])
+def test_learning_goes_on_from_a_state_to_the_bit(critics):
+    whole = make_loop(200, background=True, critics=critics)
     states = []
 
     def rest() -> bool:
@@ -256,7 +275,7 @@ def test_learning_goes_on_from_a_state_to_the_bit():
 
     whole.run(rest)
     (state, (frames, actions)) = states
-    part = make_loop(200)
+    part = make_loop(200, critics=critics)
     for key, value in frames.items():
         part.replay.frames[key].copy_(value)
     part.replay.actions.copy_(actions)
@@ -299,6 +318,8 @@ def test_share_of_random_actions():
 def test_bad_options_are_refused():
     with pytest.raises(UserError, match="random_actions must lie in"):
         SACOptions(random_actions=2.0)
+    with pytest.raises(UserError, match="critics must be 2 to 100, got 1"):
+        SACOptions(critics=1)
     with pytest.raises(UserError, match="warmup must be positive, got 0"):
         SACOptions(warmup=0)
     with pytest.raises(UserError, match=r"gamma must lie in \[0, 1\), got 1.0"):

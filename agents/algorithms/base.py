@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from goalsight.agents.algorithms.imitation import Rehearsal, cloning_error
 from goalsight.agents.networks.inputs import Sight
-from goalsight.agents.networks.policy import GoalActor, TwinCritic
+from goalsight.agents.networks.policy import Critics, GoalActor
 from goalsight.base.errors import UserError
 from goalsight.base.options import check_positive, check_share
 from goalsight.base.training_state import State, load_optimiser, optimiser_state
@@ -115,9 +115,9 @@ class Setting:
         actor.first.vectors.set_scales(self.scales)
         return actor.to(self.device)
 
-    def critic(self, hidden: Sequence[int]) -> TwinCritic:
+    def critic(self, hidden: Sequence[int]) -> Critics:
         """Make twin critics."""
-        critic = TwinCritic(
+        critic = Critics(
             self.observation_space,
             self.action_space,
             sight=self.critic_sees,

@@ -22,9 +22,12 @@ from goalsight.agents.algorithms.base import (
 from goalsight.agents.algorithms.imitation import Rehearsal
 from goalsight.agents.networks.averaging import Average
 from goalsight.agents.networks.policy import GoalActor, GoalPolicy
+from goalsight.base.errors import UserError
 from goalsight.base.options import check_positive
 from goalsight.base.training_state import State
 from goalsight.envs.tasks.shared.training import Training
+
+TWIN, MOST_CRITICS = 2, 100  # critics of which the lower is believed, and all that there may be
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,15 @@ class SACOptions(OnlineOptions):
     """Target entropy of the actor [nats]; the task's unless given."""
     temperature: float = 0.1
     """Weight of the entropy (alpha) at the start; it is tuned from there."""
+    critics: int = TWIN
+    """Critics, of which the lower is believed; of more than two, two are drawn for each gradient step, and the actor
+    follows the mean of all (REDQ). Ten learn in fewer environment steps, and take more time for each."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "temperature")
+        if not TWIN <= self.critics <= MOST_CRITICS:
+            raise UserError(f"critics must be {TWIN} to {MOST_CRITICS}, got {self.critics}")
 
     def completed(self, training: Training) -> Self:
         """See `Options`."""
@@ -47,7 +55,7 @@ class SACOptions(OnlineOptions):
 
 
 class SAC(Algorithm):
-    """SAC (Haarnoja et al. 2018) on goals.
+    """SAC (Haarnoja et al. 2018) on goals; with more than two critics, as REDQ has them (Chen et al. 2021).
 
     Against `stable_baselines3.SAC`, to which the update is equal otherwise: fused Adam, both critics in one product,
     bfloat16 where asked for, losses read only when they are logged, targets kept within what rewards can add up to.
@@ -69,6 +77,7 @@ class SAC(Algorithm):
             critic_sees=setting.critic_sees,
             hidden=options.hidden,
             make_eye=setting.make_eye,
+            critics=options.critics,
         ).to(self.device)
         self.networks.set_scales(setting.scales)
         self.actor, self.critic, self.critic_target = (
@@ -110,7 +119,7 @@ class SAC(Algorithm):
         with torch.no_grad():
             # Both frames have one goal: the actor looks at its image once.
             next_actions, next_log_prob = self.actor.action_log_prob(next_obs, goal)
-            soft = self.critic_target.values(next_obs, next_actions).amin(0) - temperature * next_log_prob
+            soft = self._lower(self.critic_target.values(next_obs, next_actions)) - temperature * next_log_prob
             target = self._bounds(batch.rewards[:, 0] + self.gamma * (1 - batch.dones[:, 0]) * soft, batch.rewards)
         values = self.critic.values(obs, batch.actions)
         critic_loss = 0.5 * (values - target).square().mean(1).sum()
@@ -119,6 +128,12 @@ class SAC(Algorithm):
         self._update_actor(obs, actions, log_prob, temperature, rehearsal)
         torch._foreach_lerp_(self._target, self._online, self.options.tau)
         self._average.update()
+
+    def _lower(self, values: Tensor) -> Tensor:
+        """The lower of two values, (critics, B) -> (B,), which are drawn where there are more."""
+        if self.options.critics > TWIN:
+            values = values[torch.randperm(len(values))[:TWIN].to(values.device)]
+        return values.amin(0)
 
     def _update_actor(
         self,
@@ -130,7 +145,9 @@ class SAC(Algorithm):
     ) -> None:
         # The critics only carry the gradient to the actions: their own would be thrown away.
         self.critic.requires_grad_(False)
-        actor_loss = (temperature * log_prob - self.critic.values(obs, actions).amin(0)).mean()
+        values = self.critic.values(obs, actions)
+        followed = values.mean(0) if self.options.critics > TWIN else values.amin(0)
+        actor_loss = (temperature * log_prob - followed).mean()
         descend(self._optimisers["actor"], rehearsed(actor_loss, self.actor, rehearsal, self._losses))
         self.critic.requires_grad_(True)
         if rehearsal is None or not rehearsal.only:

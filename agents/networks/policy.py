@@ -99,10 +99,8 @@ class Stacked(nn.Module):
         return torch.baddbmm(self.bias, x, self.weight)
 
 
-class TwinCritic(BaseModel):
-    """Two action values, of which the lower is believed (Fujimoto et al. 2018)."""
-
-    COPIES = 2
+class Critics(BaseModel):
+    """Action values by several networks of the same shape, so that a low one can be believed (Fujimoto et al. 2018)."""
 
     def __init__(
         self,
@@ -112,17 +110,19 @@ class TwinCritic(BaseModel):
         sight: Sight,
         hidden: Sequence[int],
         eye: nn.Module | None = None,
+        copies: int = 2,
     ) -> None:
         super().__init__(observation_space, action_space)
+        self.copies = copies
         size = int(np.prod(action_space.shape))
-        self.first = FirstLayer(observation_space, sight, self.COPIES * hidden[0], extra=size, eye=eye)
-        self.layers = nn.ModuleList(Stacked(self.COPIES, a, b) for a, b in pairwise(hidden))
-        self.last = Stacked(self.COPIES, hidden[-1], 1)
+        self.first = FirstLayer(observation_space, sight, copies * hidden[0], extra=size, eye=eye)
+        self.layers = nn.ModuleList(Stacked(copies, a, b) for a, b in pairwise(hidden))
+        self.last = Stacked(copies, hidden[-1], 1)
 
     def values(self, obs: Obs, actions: Tensor) -> Tensor:
-        """Return (2, B)."""
+        """Return (copies, B)."""
         x = self.first(obs, actions)
-        x = F.relu(x.unflatten(1, (self.COPIES, -1)).transpose(0, 1))
+        x = F.relu(x.unflatten(1, (self.copies, -1)).transpose(0, 1))
         for layer in self.layers:
             x = F.relu(layer(x))
         # A value of -16 in bfloat16 is rounded to a sixteenth, as much as one step is worth.
@@ -145,12 +145,13 @@ class GoalPolicy(SACPolicy):
         critic_sees: the critics' sight.
         hidden: widths of the layers.
         make_eye: makes the part that is trained on top of stored features; each network has its own.
+        critics: how many.
         use_sde: must be false; stable-baselines3 passes it.
     """
 
     actor: GoalActor  # type: ignore[assignment]
-    critic: TwinCritic  # type: ignore[assignment]
-    critic_target: TwinCritic  # type: ignore[assignment]
+    critic: Critics  # type: ignore[assignment]
+    critic_target: Critics  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -162,12 +163,13 @@ class GoalPolicy(SACPolicy):
         critic_sees: Sight = STATE,
         hidden: Sequence[int] = (256, 256, 256),
         make_eye: Callable[[], nn.Module] | None = None,
+        critics: int = 2,
         use_sde: bool = False,
     ) -> None:
         if use_sde:
             raise ValueError("state-dependent exploration is not supported")
         self._actor_sees, self._critic_sees = actor_sees, critic_sees
-        self._hidden, self._make_eye = tuple(hidden), make_eye
+        self._hidden, self._make_eye, self._critics = tuple(hidden), make_eye, critics
         super().__init__(observation_space, action_space, lr_schedule, normalize_images=False)
 
     def _build(self, lr_schedule: Schedule) -> None:
@@ -187,14 +189,15 @@ class GoalPolicy(SACPolicy):
         space, actions = self.observation_space, self.action_space
         return GoalActor(space, actions, sight=self._actor_sees, hidden=self._hidden, eye=self._eye()).to(self.device)  # type: ignore[arg-type]
 
-    def make_critic(self, features_extractor: Any = None) -> TwinCritic:  # type: ignore[override]
+    def make_critic(self, features_extractor: Any = None) -> Critics:  # type: ignore[override]
         """Make critics."""
-        critic = TwinCritic(
+        critic = Critics(
             self.observation_space,  # type: ignore[arg-type]
             self.action_space,  # type: ignore[arg-type]
             sight=self._critic_sees,
             hidden=self._hidden,
             eye=self._eye(),
+            copies=self._critics,
         )
         return critic.to(self.device)
 
