@@ -11,7 +11,8 @@ from gymnasium import spaces
 from stable_baselines3.common.logger import Logger
 from torch.nn import functional as F
 
-from goalsight.agents.algorithms.base import Returns, Setting
+from goalsight.agents.algorithms.actor_critic import Returns
+from goalsight.agents.algorithms.base import Setting
 from goalsight.agents.algorithms.sac import SAC, SACOptions
 from goalsight.agents.networks.inputs import PIXELS, PRIVILEGED, STATE, FirstLayer
 from goalsight.agents.networks.policy import GoalPolicy

@@ -144,6 +144,8 @@ class Algorithm(ABC):
     networks: nn.Module
     actor: GoalActor
     updates: int
+    _optimisers: dict[str, torch.optim.Optimizer]
+    _losses: dict[str, Tensor]
 
     @abstractmethod
     def __init__(self, setting: Setting, options: Any) -> None:
@@ -164,17 +166,24 @@ class Algorithm(ABC):
         """The actor that is evaluated and kept."""
         return self.actor
 
-    @abstractmethod
     def losses(self) -> dict[str, float]:
         """The latest update's losses and whatever else should be watched, by name."""
+        return {name: float(value) for name, value in self._losses.items()}
 
-    @abstractmethod
     def state(self) -> State:
         """All that it learns with: networks, optimisers, counters; later updates do not reach into it."""
+        return {
+            "networks": {name: tensor.detach().clone() for name, tensor in self.networks.state_dict().items()},
+            "optimisers": {name: optimiser_state(optimiser) for name, optimiser in self._optimisers.items()},
+            "updates": self.updates,
+        }
 
-    @abstractmethod
     def load(self, state: State) -> None:
         """Go back to a state."""
+        self.networks.load_state_dict(state["networks"])
+        for name, optimiser in self._optimisers.items():
+            load_optimiser(optimiser, state["optimisers"][name])
+        self.updates = state["updates"]
 
     def act(self, obs: Obs, *, explore: bool = False) -> NDArray[np.float32]:
         """Return actions (N, A) in [-1, 1] for observations (N, ...) per key; with noise where it explores."""
@@ -182,42 +191,6 @@ class Algorithm(ABC):
         with torch.no_grad():
             seen = {key: torch.as_tensor(obs[key], device=device) for key in obs}
             return self.actor(seen, deterministic=not explore).cpu().numpy()
-
-
-class Returns:
-    """Keeps targets within what the rewards seen so far could add up to (Andrychowicz et al. 2017, appendix A).
-
-    Nothing else holds them there: a value that bootstrapping has carried below the least possible return is
-    bootstrapped in turn, and the critics run away.
-
-    Args:
-        gamma: discount, in [0, 1).
-        device: of the targets.
-
-    Raises:
-        UserError: on another discount.
-    """
-
-    def __init__(self, gamma: float, device: torch.device) -> None:
-        if not 0.0 <= gamma < 1.0:
-            raise UserError(f"gamma must lie in [0, 1), got {gamma}")
-        self._gamma = gamma
-        self._least = self._greatest = torch.zeros((), device=device)  # rewards seen, and what follows an end
-
-    def __call__(self, target: Tensor, rewards: Tensor) -> Tensor:
-        """Targets (B,), within bounds that `rewards` (B, 1) count for too."""
-        low, high = rewards.aminmax()
-        self._least, self._greatest = torch.minimum(self._least, low), torch.maximum(self._greatest, high)
-        return target.clamp(self._least / (1 - self._gamma), self._greatest / (1 - self._gamma))
-
-    def state(self) -> State:
-        """The least and the greatest reward."""
-        return {"least": self._least.clone(), "greatest": self._greatest.clone()}
-
-    def load(self, state: State) -> None:
-        """Go back to a state."""
-        device = self._least.device
-        self._least, self._greatest = state["least"].to(device), state["greatest"].to(device)
 
 
 def settling(rate: float, remaining: float) -> float:
@@ -242,21 +215,6 @@ def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()
-
-
-def networks_state(networks: nn.Module, optimisers: dict[str, torch.optim.Optimizer]) -> State:
-    """The state of networks and of the optimisers that train them, by name."""
-    return {
-        "networks": {name: tensor.detach().clone() for name, tensor in networks.state_dict().items()},
-        "optimisers": {name: optimiser_state(optimiser) for name, optimiser in optimisers.items()},
-    }
-
-
-def load_networks(networks: nn.Module, optimisers: dict[str, torch.optim.Optimizer], state: State) -> None:
-    """Put networks and optimisers into a state."""
-    networks.load_state_dict(state["networks"])
-    for name, optimiser in optimisers.items():
-        load_optimiser(optimiser, state["optimisers"][name])
 
 
 def rehearsed(loss: Tensor, actor: GoalActor, rehearsal: Rehearsal | None, losses: dict[str, Tensor]) -> Tensor:

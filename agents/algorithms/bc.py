@@ -11,15 +11,12 @@ from goalsight.agents.algorithms.base import (
     Options,
     Setting,
     descend,
-    load_networks,
-    networks_state,
     set_rate,
     settling,
 )
 from goalsight.agents.algorithms.imitation import Imitation, Rehearsal, cloning_error
 from goalsight.agents.networks.inputs import Glance
 from goalsight.base.options import check_not_negative, check_positive, check_share
-from goalsight.base.training_state import State
 from goalsight.envs.tasks.shared.training import Training
 
 UPDATES, EVAL_EVERY = 8_000, 2_000  # gradient steps of a training, and between its evaluations
@@ -110,16 +107,3 @@ class BC(Algorithm):
         read = self._reading(torch.cat([view, goal]))
         wanted = (torch.cat([batch.achieved, batch.goal]) - self._centre) * self._scale
         return (read - wanted).square().mean()
-
-    def losses(self) -> dict[str, float]:
-        """See `Algorithm`."""
-        return {name: float(value) for name, value in self._losses.items()}
-
-    def state(self) -> State:
-        """See `Algorithm`."""
-        return networks_state(self.networks, self._optimisers) | {"updates": self.updates}
-
-    def load(self, state: State) -> None:
-        """See `Algorithm`."""
-        load_networks(self.networks, self._optimisers, state)
-        self.updates = state["updates"]

@@ -7,21 +7,18 @@ import torch
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples
 from torch import Tensor
 
+from goalsight.agents.algorithms.actor_critic import ActorCritic, Returns
 from goalsight.agents.algorithms.base import (
-    Algorithm,
     OnlineOptions,
-    Returns,
     Setting,
     descend,
-    load_networks,
-    networks_state,
     rehearsed,
     set_rate,
     settling,
 )
 from goalsight.agents.algorithms.imitation import Rehearsal
 from goalsight.agents.networks.averaging import Average
-from goalsight.agents.networks.policy import GoalActor, GoalPolicy
+from goalsight.agents.networks.policy import GoalPolicy
 from goalsight.base.errors import UserError
 from goalsight.base.options import check_positive
 from goalsight.base.training_state import State
@@ -54,14 +51,13 @@ class SACOptions(OnlineOptions):
         return rest if self.target_entropy is not None else replace(rest, target_entropy=training.action_entropy)
 
 
-class SAC(Algorithm):
+class SAC(ActorCritic):
     """SAC (Haarnoja et al. 2018) on goals; with more than two critics, as REDQ has them (Chen et al. 2021).
 
     Against `stable_baselines3.SAC`, to which the update is equal otherwise: fused Adam, both critics in one product,
     bfloat16 where asked for, losses read only when they are logged, targets kept within what rewards can add up to.
     """
 
-    online = True
     Options = SACOptions
 
     def __init__(self, setting: Setting, options: SACOptions) -> None:
@@ -97,8 +93,6 @@ class SAC(Algorithm):
         self._target = [p.detach() for p in self.critic_target.parameters()]
         self._losses: dict[str, Tensor] = {}
         self.updates = 0
-
-    # Learning -----------------------------------------------------------------------------------------------------
 
     def update(
         self, batch: DictReplayBufferSamples, remaining: float = 1.0, rehearsal: Rehearsal | None = None
@@ -159,31 +153,12 @@ class SAC(Algorithm):
             "temperature": temperature,
         }
 
-    @property
-    def judged(self) -> GoalActor:
-        """See `Algorithm`."""
-        return self._average.network
-
-    def losses(self) -> dict[str, float]:
-        """See `Algorithm`."""
-        return {name: float(value) for name, value in self._losses.items()}
-
-    # Keeping ------------------------------------------------------------------------------------------------------
-
     def state(self) -> State:
         """See `Algorithm`."""
-        return networks_state(self.networks, self._optimisers) | {
-            "log_temperature": self.log_temperature.detach().clone(),
-            "bounds": self._bounds.state(),
-            "average": self._average.state(),
-            "updates": self.updates,
-        }
+        return super().state() | {"log_temperature": self.log_temperature.detach().clone()}
 
     def load(self, state: State) -> None:
         """See `Algorithm`."""
-        load_networks(self.networks, self._optimisers, state)
+        super().load(state)
         with torch.no_grad():
             self.log_temperature.copy_(state["log_temperature"])
-        self._bounds.load(state["bounds"])
-        self._average.load(state.get("average"))
-        self.updates = state["updates"]

@@ -8,24 +8,19 @@ from numpy.typing import NDArray
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples
 from torch import Tensor, nn
 
+from goalsight.agents.algorithms.actor_critic import ActorCritic, Returns
 from goalsight.agents.algorithms.base import (
-    Algorithm,
     Obs,
     OnlineOptions,
-    Returns,
     Setting,
     descend,
-    load_networks,
-    networks_state,
     rehearsed,
     set_rate,
     settling,
 )
 from goalsight.agents.algorithms.imitation import Rehearsal
 from goalsight.agents.networks.averaging import Average
-from goalsight.agents.networks.policy import GoalActor
 from goalsight.base.options import check_not_negative, check_positive
-from goalsight.base.training_state import State
 
 
 @dataclass(frozen=True)
@@ -47,14 +42,13 @@ class TD3Options(OnlineOptions):
         check_not_negative(self, "noise", "target_noise", "target_clip")
 
 
-class TD3(Algorithm):
+class TD3(ActorCritic):
     """TD3 (Fujimoto et al. 2018, algorithm 1) on goals.
 
     Twin critics of which the lower is believed, targets smoothed by clipped noise, actor and targets updated less
     often than the critics. Targets are kept within what rewards can add up to, as SAC's are.
     """
 
-    online = True
     Options = TD3Options
 
     def __init__(self, setting: Setting, options: TD3Options) -> None:
@@ -79,8 +73,6 @@ class TD3(Algorithm):
         self._target = [p.detach() for network in (self.actor_target, self.critic_target) for p in network.parameters()]
         self._losses: dict[str, Tensor] = {}
         self.updates = 0
-
-    # Acting and learning ------------------------------------------------------------------------------------------
 
     def act(self, obs: Obs, *, explore: bool = False) -> NDArray[np.float32]:
         """See `Algorithm`."""
@@ -125,26 +117,3 @@ class TD3(Algorithm):
         descend(self._optimisers["actor"], rehearsed(actor_loss, self.actor, rehearsal, self._losses))
         self.critic.requires_grad_(True)
         self._losses["actor_loss"] = actor_loss.detach()
-
-    @property
-    def judged(self) -> GoalActor:
-        """See `Algorithm`."""
-        return self._average.network
-
-    def losses(self) -> dict[str, float]:
-        """See `Algorithm`."""
-        return {name: float(value) for name, value in self._losses.items()}
-
-    # Keeping ------------------------------------------------------------------------------------------------------
-
-    def state(self) -> State:
-        """See `Algorithm`."""
-        kept = networks_state(self.networks, self._optimisers)
-        return kept | {"bounds": self._bounds.state(), "average": self._average.state(), "updates": self.updates}
-
-    def load(self, state: State) -> None:
-        """See `Algorithm`."""
-        load_networks(self.networks, self._optimisers, state)
-        self._bounds.load(state["bounds"])
-        self._average.load(state.get("average"))
-        self.updates = state["updates"]
