@@ -38,7 +38,7 @@ from goalsight.envs.ids import resolved, spec_of
 from goalsight.envs.making import make
 from goalsight.envs.tasks import TASKS
 from goalsight.envs.tasks.shared.training import UNTRIED
-from goalsight.pretrain.encoders.vit import check_map
+from goalsight.pretrain.encoders.vit import VideoEncoder, check_map
 
 if TYPE_CHECKING:
     from goalsight.agents.train import Train
@@ -122,14 +122,7 @@ class Learner:
     # Putting together ---------------------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        config = self.config
-        encoder = None
-        if self.env.obs == "pixels":
-            tokeniser = "local" if config.estimates else "conv"
-            encoder = find_encoder(self.source, self.env.image_size, config.seed, tokeniser=tokeniser)
-            if config.estimates:
-                check_map(encoder)
-            encoder.to(config.device)
+        config, encoder = self.config, self._find_encoder()
         self._watching = config.watching.settled(points=encoder is not None and encoder.points is not None)
         self._encoder, self._video = encoder, self._open_video()
         self.rounds: list[dict[str, Any]] = []
@@ -141,15 +134,7 @@ class Learner:
             self._raw = make_training_envs(self.env, self.plan, threads=self.threads, critic=config.critic)
             if not config.estimates:
                 self._loop = self._make_online(self._raw)
-        self.sources: dict[str, str] = {}
-        if self._video is not None:
-            self.sources["video"] = self._video.content_hash
-        if self._stores:
-            self.sources["data"] = ", ".join(store.content_hash for store in self._stores)
-        if encoder is not None:
-            self.sources["encoder"] = encoder.content_hash()
-            if self.source != "random":
-                self.sources["encoder_path"] = str(Path(self.source).resolve())
+        self.sources = self._hashes()
         critic = None if self._stores else "state" if self.env.obs == "state" else config.critic
         self.found = {
             "critic": critic,
@@ -167,6 +152,30 @@ class Learner:
             "tune_blocks": config.tune_blocks,
             **self._facts_of_sight(),
         }
+
+    def _find_encoder(self) -> VideoEncoder | None:
+        """What frames are seen by; None where none are."""
+        if self.env.obs != "pixels":
+            return None
+        config = self.config
+        tokeniser = "local" if config.estimates else "conv"
+        encoder = find_encoder(self.source, self.env.image_size, config.seed, tokeniser=tokeniser)
+        if config.estimates:
+            check_map(encoder)
+        return encoder.to(config.device)
+
+    def _hashes(self) -> dict[str, str]:
+        """Hashes of what it is made from, by name."""
+        found: dict[str, str] = {}
+        if self._video is not None:
+            found["video"] = self._video.content_hash
+        if self._stores:
+            found["data"] = ", ".join(store.content_hash for store in self._stores)
+        if self._encoder is not None:
+            found["encoder"] = self._encoder.content_hash()
+            if self.source != "random":
+                found["encoder_path"] = str(Path(self.source).resolve())
+        return found
 
     def _facts_of_sight(self) -> dict[str, Any]:
         """What results must name where the actor sees by estimates."""

@@ -228,6 +228,7 @@ def test_sac_learns_each_task_by_the_numbers_it_was_measured_with(task, obs):
         "hidden": (256, 256, 256),
         "target_entropy": 0,
         "temperature": 0.1,
+        "critics": 2,
         "random_actions": 0.2,
         "relabelled": 0.8,
         "averaged": 200,
