@@ -135,11 +135,16 @@ def exponents(rows: Sequence[Row]) -> dict[str, Estimate]:
     return {name: estimate(float(found[at]), drawn[:, at]) for at, name in enumerate(FACTORS)}
 
 
+def sizes_of(rows: Sequence[Row]) -> list[str]:
+    """Return the sizes that rows are of, the smallest first."""
+    return [size for size in ENCODERS if any(row["size"] == size for row in rows)]
+
+
 def report(rows: Sequence[Row], objective: str) -> str:
     """Return what is told by size and budget, and what the fits say, as Markdown."""
     budgets = sorted({row["asked_flops"] for row in rows})
     lines = []
-    for size in (size for size in ENCODERS if any(row["size"] == size for row in rows)):
+    for size in sizes_of(rows):
         of = [row for row in rows if row["size"] == size]
         cells = []
         for flops in budgets:
@@ -168,7 +173,7 @@ def report(rows: Sequence[Row], objective: str) -> str:
 def plot(rows: Sequence[Row]) -> str:
     """Return what is told over operations, a line for each size, as SVG text."""
     series = []
-    for size in (size for size in ENCODERS if any(row["size"] == size for row in rows)):
+    for size in sizes_of(rows):
         by_budget: dict[float, list[float]] = {}
         for row in sorted(rows, key=lambda row: row["asked_flops"]):
             if row["size"] == size:

@@ -74,7 +74,7 @@ class Arm:
     watching: Watching = USUAL
     vary: tuple[str, ...] = ()  # what looks otherwise in every episode: of the video, of training, and when judged
     frozen: bool = False  # sees the encoder's frozen tokens or points; the video is for the encoder alone
-    critics: int = 2
+    critics: int = SACOptions.critics
 
     @property
     def recording(self) -> tuple[str, int, str, str, tuple[str, ...]]:

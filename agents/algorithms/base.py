@@ -137,6 +137,9 @@ class Algorithm(ABC):
         networks: all that a checkpoint keeps; the actor's names begin with "actor.".
         actor: acts; what a loaded agent is made of.
         updates: gradient steps so far.
+
+    `losses`, `state` and `load` are of what it keeps in `_optimisers` and `_losses`, both by name; one that keeps more
+    adds to them.
     """
 
     online: ClassVar[bool]

@@ -37,7 +37,7 @@ class SACOptions(OnlineOptions):
     """Weight of the entropy (alpha) at the start; it is tuned from there."""
     critics: int = TWIN
     """Critics, of which the lower is believed; of more than two, two are drawn for each gradient step, and the actor
-    follows the mean of all (REDQ). Ten learn in fewer environment steps, and take more time for each."""
+    follows the mean of all (REDQ). Ten took fewer environment steps in Push from state, and more time for each."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
