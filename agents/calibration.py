@@ -1,5 +1,6 @@
-"""A short random play before training: the scales of the vectors an agent sees, and frames to fit features on."""
+"""The scales of the vectors an agent sees, by a short random play before training, and frames to fit features on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,15 @@ class Calibration:
 
     scales: dict[str, tuple[Tensor, Tensor]]  # centre and scale of each vector, by key
     frames: NDArray[np.uint8] | None  # (n, H, W, 3), views and goal images, where there are pixels
-    steps: int  # environment steps it took
+
+
+def calibration_steps(num_envs: int) -> int:
+    """Return the environment steps that `calibrate` takes."""
+    return _rounds(num_envs) * STEPS * num_envs
+
+
+def _rounds(num_envs: int) -> int:
+    return max(1, EPISODES // num_envs)
 
 
 def calibrate(env: "GoalEnvs", seed: int) -> Calibration:
@@ -39,10 +48,9 @@ def calibrate(env: "GoalEnvs", seed: int) -> Calibration:
     rng = np.random.default_rng(seed)
     vectors: dict[str, list[NDArray[Any]]] = {}
     frames: list[NDArray[np.uint8]] = []
-    rounds = max(1, EPISODES // env.num_envs)
     views = image_keys(env)
     images = {key for pair in views for key in pair}
-    for number in range(rounds):
+    for number in range(_rounds(env.num_envs)):
         obs, _ = env.reset(seed=seed + number * env.num_envs)
         frames += [obs[goal] for _, goal in views]
         for _ in range(STEPS):
@@ -52,13 +60,13 @@ def calibrate(env: "GoalEnvs", seed: int) -> Calibration:
             actions = rng.uniform(-1, 1, env.action_space.shape).astype(np.float32)
             obs, *_ = env.step(actions)
     seen = {key: np.concatenate(parts) for key, parts in vectors.items()}
-    both = np.concatenate([seen[key] for key in TOGETHER])
-    seen |= dict.fromkeys(TOGETHER, both)
-    return Calibration(
-        {key: _scale(values) for key, values in seen.items()},
-        np.concatenate(frames) if frames else None,
-        rounds * STEPS * env.num_envs,
-    )
+    return Calibration(scales_of(seen), np.concatenate(frames) if frames else None)
+
+
+def scales_of(vectors: Mapping[str, NDArray[Any]]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return centre and scale of each vector (n, k), by key; what is achieved and what is desired share theirs."""
+    both = np.concatenate([vectors[key] for key in TOGETHER])
+    return {key: _scale(values) for key, values in {**vectors, **dict.fromkeys(TOGETHER, both)}.items()}
 
 
 def _scale(values: NDArray[Any]) -> tuple[Tensor, Tensor]:

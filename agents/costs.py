@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 from goalsight.base.flops import count_flops
 from goalsight.base.training_state import State
 
-LEARNING, EVALUATING, SAVING = "learning", "evaluating", "saving"  # stages that more than one kind of training has
-COUNTED = 12  # of the calls of a kind: a whole number of the periods in which algorithms skip a part of their work
+# Stages that more than one kind of training has.
+CALIBRATING, LEARNING, EVALUATING, SAVING = "calibrating", "learning", "evaluating", "saving"
+COUNTED = 12  # of the calls of a kind: a multiple of the usual periods in which algorithms skip a part of their work
 Result = TypeVar("Result")
 
 

@@ -13,9 +13,9 @@ from stable_baselines3.common.utils import set_random_seed
 from goalsight.agents.agent import Agent
 from goalsight.agents.algorithms import ALGORITHMS
 from goalsight.agents.algorithms.base import Algorithm, Scales
-from goalsight.agents.calibration import calibrate
+from goalsight.agents.calibration import calibrate, calibration_steps, scales_of
 from goalsight.agents.checking import Check
-from goalsight.agents.costs import Costs
+from goalsight.agents.costs import CALIBRATING, Costs
 from goalsight.agents.keeping import Keeper
 from goalsight.agents.making import make_algorithm, make_replay, make_training_envs
 from goalsight.agents.networks.estimates import Estimates
@@ -24,9 +24,11 @@ from goalsight.agents.networks.policy import GoalActor
 from goalsight.agents.offline import Offline
 from goalsight.agents.online import Online
 from goalsight.agents.recordings import Recording, check_stores, open_stores, read_recording, some_frames
+from goalsight.agents.train import ENCODER_PATH
 from goalsight.agents.vec_env import GoalVecEnv
 from goalsight.agents.watch import Watch
-from goalsight.agents.watching.origin import check_video
+from goalsight.agents.watching.experience import Experience
+from goalsight.agents.watching.origin import check_recordings, check_video
 from goalsight.agents.watching.video import SilentVideo, open_video
 from goalsight.agents.watching.watcher import StoppedError, Watched, Watcher
 from goalsight.base.errors import UserError, choose
@@ -83,7 +85,11 @@ class Learner:
         if config.estimates and not self._kind.online:
             able = ", ".join(name for name in ALGORITHMS if ALGORITHMS.load(name).online)
             raise UserError(f"{config.algorithm} imitates recorded actions; what is seen in video helps {able}")
+        if state is None:  # the record of an older run may hold what does nothing
+            config.refuse_idle_options(online=self._kind.online)
         self._stores = [] if self._kind.online else open_stores(config.data, self.env.obs)
+        if self._stores:
+            check_recordings(config.data, self.env)
         self.state = state
         spec = spec_of(self.env.id)
         training = UNTRIED if spec.task is None else TASKS[spec.task].training
@@ -150,6 +156,7 @@ class Learner:
             "critic": critic,
             "encoder": self.source,
             "tune_blocks": config.tune_blocks,
+            "calibration_steps": 0 if config.estimates or self._stores else calibration_steps(self.plan.num_envs),
             **self._facts_of_sight(),
         }
 
@@ -174,7 +181,7 @@ class Learner:
         if self._encoder is not None:
             found["encoder"] = self._encoder.content_hash()
             if self.source != "random":
-                found["encoder_path"] = str(Path(self.source).resolve())
+                found[ENCODER_PATH] = str(Path(self.source).resolve())
         return found
 
     def _facts_of_sight(self) -> dict[str, Any]:
@@ -203,21 +210,20 @@ class Learner:
         if self.state is not None:
             with restoring("the run"):
                 features.reduction = Reduction(**self.state["reduction"])
+            features.to(self.config.device)
         return features
 
     def _make_online(self, env: "GoalEnvs", run: Run | None = None) -> Online:
-        """Make replay and algorithm, after a short play at random that shows the scales of vectors."""
+        """Make replay and algorithm, after a play that shows the scales of vectors."""
         config, options = self.config, self.options
         scales: Scales | None = None
         watched: Watched | None = None
-        if self.state is None:
-            play = calibrate(env, PLAY_SEED + SEEDS_PER_RUN * config.seed)
-            scales = play.scales
-            if isinstance(self.features, FrozenFeatures) and play.frames is not None:
-                self.features.fit(play.frames)
-            elif config.estimates:
-                assert run is not None, "its eyes are made when the learning begins"
-                watched = self._watch(env, scales, run)
+        if self.state is None and config.estimates:
+            assert run is not None, "its eyes are made when the learning begins"
+            watched = self._watch(env, run)
+            scales = scales_of(watched.experience.vectors)
+        elif self.state is None:
+            scales = self._calibrate(env)
         self._env = GoalVecEnv(
             env,
             self.features,
@@ -248,6 +254,14 @@ class Learner:
             costs=self.costs,
         )
 
+    def _calibrate(self, env: "GoalEnvs") -> Scales:
+        """Play at random for a moment; return the scales of vectors, and fit frozen features on what was seen."""
+        with self.costs.timed(CALIBRATING):
+            play = calibrate(env, PLAY_SEED + SEEDS_PER_RUN * self.config.seed)
+            if isinstance(self.features, FrozenFeatures) and play.frames is not None:
+                self.features.fit(play.frames)
+        return play.scales
+
     def _recording(self, watched: Watched | None) -> Recording | None:
         """The labelled video: as it has just been read, or as the run keeps it."""
         if watched is not None:
@@ -255,16 +269,16 @@ class Learner:
         kept = None if self.state is None else self.state.get("recording")
         return None if kept is None else Recording.restored(kept)
 
-    def _watch(self, env: "GoalEnvs", scales: Scales, run: Run) -> Watched:
+    def _watch(self, env: "GoalEnvs", run: Run) -> Watched:
         """Learn to see from play, and from video what to do; what each round's imitation reaches is logged."""
         config = self.config
         assert self._encoder is not None
 
-        def make_actor(features: Estimates) -> GoalActor:
+        def make_actor(features: Estimates, experience: Experience) -> GoalActor:
             self.features = features
             seen = GoalVecEnv(env, features, features.space)
             space, actions = cast(spaces.Dict, seen.observation_space), cast(spaces.Box, seen.action_space)
-            self.algorithm = self._algorithm(space, actions, scales)
+            self.algorithm = self._algorithm(space, actions, scales_of(experience.vectors))
             return self.algorithm.actor
 
         with Check(self.env, self.plan.eval_episodes, self.threads, run, self.costs) as check:

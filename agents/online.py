@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -67,10 +66,7 @@ class Online:
         self._owed = int(options.updates_per_step * played) if played < total else 0  # updates for the steps before
         self.saw: Callable[[Infos], None] = lambda infos: None
         self._env, self._options, self._costs = env, options, costs or Costs()
-        updates = Fraction(options.updates_per_step * env.num_envs).limit_denominator(100)  # per step of all
-        self._every, self._updates = updates.denominator, max(1, updates.numerator)
         self._rng = np.random.default_rng(seed)
-        self._since = 0  # steps of all environments since the latest updates
         self._obs: Observation | None = None
         self._sent = np.zeros(0, np.float32)  # actions of the step under way
 
@@ -121,13 +117,14 @@ class Online:
         return actions
 
     def _learn(self) -> None:
-        """Make the updates that are due."""
-        if self._since < self._every:
-            return
-        self._since = 0
+        """Make the updates that the latest step of all environments has made due."""
         if self.steps > self._options.warmup and self.replay.size():
-            for _ in range(self._updates):
+            for _ in range(self._due(self.steps) - self._due(self.steps - self._env.num_envs)):
                 self._update(self._rehearsal())
+
+    def _due(self, steps: int) -> int:
+        """How many updates the trial makes until so many environment steps, were there no warm-up."""
+        return int(self._options.updates_per_step * max(0, steps - self._played))
 
     def _catch_up(self) -> None:
         """Make some of the updates for the steps before; while critics learn to judge it the actor only rehearses."""
@@ -158,7 +155,6 @@ class Online:
         with self._costs.timed(WAITING):
             new_obs, rewards, dones, infos = self._env.step_wait()
         self.steps += self._env.num_envs
-        self._since += 1
         after = new_obs
         if dones.any():
             after = {key: value.copy() for key, value in new_obs.items()}
@@ -177,7 +173,6 @@ class Online:
         assert self._obs is not None
         return {
             "steps": self.steps,
-            "since": self._since,
             "owed": self._owed,
             "recording": None if self.recording is None else self.recording.state(),
             "rng": rng_state(self._rng),
@@ -188,7 +183,7 @@ class Online:
 
     def load(self, state: State) -> None:
         """Go back to a state; the replay's frames have been read already."""
-        self.steps, self._since, self._owed = state["steps"], state["since"], state.get("owed", 0)
+        self.steps, self._owed = state["steps"], state.get("owed", 0)
         if self.recording is not None:
             self.recording.load(state["recording"])
         load_rng(self._rng, state["rng"])

@@ -170,9 +170,8 @@ class GoalReplayBuffer(BaseBuffer):
         self._time[envs] = 0
         if len(kept):
             ring = (self._head + np.arange(len(self._lengths))) % len(self._lengths)
-            writing = self._block[np.setdiff1d(np.arange(self.n_envs), kept)]
-            # Very unequal episodes can bring the ring round to a block that is still being written.
-            free = ring[~np.isin(ring, writing)][: len(kept)]
+            # The ring can come round to blocks that are being written, or that have been just now.
+            free = ring[~np.isin(ring, self._block)][: len(kept)]
             self._block[kept] = free
             self._lengths[free] = 0
             self._head = int(free[-1] + 1) % len(self._lengths)

@@ -12,7 +12,7 @@ from goalsight.agents.plan import Plan
 from goalsight.agents.watching.options import Watching
 from goalsight.base.errors import UserError, choose
 from goalsight.base.options import options_from
-from goalsight.base.parts import options_of
+from goalsight.base.parts import changed, options_of
 from goalsight.base.trackers import check_trackers
 from goalsight.envs.config import EnvConfig
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CRITICS = ("state", "pixels")
 EYES = ("tokens", "estimates")
+ENCODER_PATH = "encoder_path"  # among a run's sources: where the encoder was found
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class Train:
     target_success: float | None = None
     """Stop when the success of two evaluations in a row reaches this; 0.98 unless given, above 1 for never."""
     threads: int = 0
-    """Threads that step the environments, 0 for one per CPU; networks are trained on one."""
+    """Threads that step the environments and, with --video, learn to see and to read it, 0 for one per CPU; agents are
+    trained on one."""
     device: str = "cpu"
     """Device that computes the networks: cpu or cuda."""
     out: Path | None = None
@@ -106,9 +108,11 @@ class Train:
         """
         from goalsight.agents.algorithms import ALGORITHMS
 
-        chosen = [word.partition("=")[2] for word in arguments if word.startswith("--algorithm=")]
-        chosen += [after for word, after in pairwise(arguments) if word == "--algorithm"]
-        name = chosen[-1] if chosen else cls.algorithm
+        name = cls.algorithm
+        for word, after in pairwise([*arguments, ""]):
+            option, equals, value = word.partition("=")
+            if option == "--algorithm":
+                name = value if equals else after
         options = ALGORITHMS.load(name).Options
         shown = Annotated[tyro.conf.OmitArgPrefixes[options], tyro.conf.arg(name=name)]  # type: ignore[valid-type]
         own = [("options", shown, field(default=options()))]
@@ -138,6 +142,25 @@ class Train:
         plan = Plan(steps, eval_every, training.horizon)
         names = ("steps", "num_envs", "eval_every", "eval_episodes", "target_success")
         return replace(plan, **{name: getattr(self, name) for name in names if getattr(self, name) is not None})
+
+    def refuse_idle_options(self, *, online: bool) -> None:
+        """Refuse options that would do nothing.
+
+        Args:
+            online: whether the algorithm learns while the arm plays.
+
+        Raises:
+            UserError: naming the first one.
+        """
+        if not online and self.num_envs is not None:
+            raise UserError(f"{self.algorithm} plays in no environments of its own; leave num_envs out")
+        if self.critic != "state" and (self.env.obs == "state" or not online):
+            why = "obs state shows no pixels" if online else f"{self.algorithm} has no critic"
+            raise UserError(f"{why}; leave critic {self.critic} out")
+        if not self.estimates and (given := changed(self.watching)):
+            raise UserError(
+                f"--watching.{given} is an option of learning from video; add --video PATH, or --eyes estimates"
+            )
 
     @property
     def source(self) -> str:
@@ -200,7 +223,8 @@ def resume(run: "Run") -> Path:
 
     with Learner(Train.recorded(run.config), run.load_state()) as learner:
         for name, value in run.manifest["sources"].items():
-            if learner.sources.get(name) != value:
+            # Where an encoder lies is of no account as long as it is the same.
+            if name != ENCODER_PATH and learner.sources.get(name) != value:
                 raise UserError(f"run {run.path} was made from {name} {value:.80}, which is another now; train anew")
         _learn(learner, run)
     return run.path

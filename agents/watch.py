@@ -115,8 +115,11 @@ class Watch:
         return self._reached or self._loop.steps >= self._plan.steps
 
     def save(self, *, best: bool) -> None:
-        """Publish the agent as it is now and what to go on from, unless this step has been."""
-        if self._saved_step != self._loop.steps:
+        """Publish the agent as it is now and what to go on from, unless this step has been, or it is the best one.
+
+        What was judged is never replaced by what updates have made of it since, without an environment step.
+        """
+        if best or self._saved_step != self._loop.steps:
             with self._learner.costs.timed(SAVING):
                 self._publish(best=best, state=self._kept.state(self))
                 self._kept.tidy()

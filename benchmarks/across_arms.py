@@ -22,7 +22,7 @@ from watching import ARMS, VIDEO_SEEDS, pretrained, recorded
 
 from goalsight.agents.networks.estimator import StateEstimator
 from goalsight.agents.networks.features import find_encoder
-from goalsight.agents.watching.estimating import Lessons, readings, teach
+from goalsight.agents.watching.estimating import Lessons, prepare, readings, teach
 from goalsight.agents.watching.experience import Experience
 from goalsight.agents.watching.inverse import InverseModel, bounds, explained, windows
 from goalsight.agents.watching.options import Watching
@@ -69,7 +69,9 @@ def measure(seed: int, config: AcrossArms) -> dict[str, Any] | None:
     estimator = StateEstimator(whole, play.targets.shape[-1])
     updates = ARMS[ARM].watching.estimator_updates
     assert updates is not None
-    for _ in teach(estimator.train(), Lessons(play, VIEW, np.random.default_rng(seed)), updates=updates):
+    lessons = Lessons(play, VIEW, np.random.default_rng(seed))
+    prepare(estimator.train(), lessons)
+    for _ in teach(estimator, lessons, updates=updates):
         if stopped_by():
             return None
     estimator.eval()

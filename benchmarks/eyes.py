@@ -22,7 +22,7 @@ from watching import ARMS, FEW, FEW_RANDOM, LOOKS, VIDEO_SEEDS, pretrained, reco
 from goalsight.agents.networks.estimator import StateEstimator
 from goalsight.agents.networks.features import find_encoder
 from goalsight.agents.policies import Policy, make_policy
-from goalsight.agents.watching.estimating import Lessons, readings, teach
+from goalsight.agents.watching.estimating import Lessons, prepare, readings, teach
 from goalsight.agents.watching.experience import HELD_OUT, Experience, Noisy, gather, unskilled
 from goalsight.base.errors import UserError
 from goalsight.base.interruption import interrupted, stopped_by
@@ -108,7 +108,8 @@ def measure(arm: Arm, looks: str, taught: int, seed: int, config: Eyes) -> dict[
     estimator, updates = StateEstimator(whole, play.targets.shape[-1]), UPDATES[arm]
     assert updates is not None
     lessons = Lessons(play, VIEW, np.random.default_rng(seed))
-    for _ in teach(estimator.train(), lessons, updates=updates):
+    prepare(estimator.train(), lessons)
+    for _ in teach(estimator, lessons, updates=updates):
         if stopped_by():
             return None
     return errors(estimator.eval(), tests, tool) | {

@@ -337,7 +337,7 @@ def trained(name: str, seed: int, config: WatchingWorth) -> Path:
     asked = Train(
         EnvConfig(config.env, obs=arm.obs, vary=arm.vary),
         video=() if video is None or arm.frozen else (video,),
-        watching=arm.watching,
+        watching=arm.watching if pixels.get("eyes") == "estimates" else Watching(),
         options=SACOptions(critics=arm.critics),
         seed=seed,
         steps=LENGTHS[config.task][arm.length],

@@ -9,11 +9,15 @@ from gymnasium import spaces
 
 from goalsight.agents.algorithms.base import Setting
 from goalsight.agents.algorithms.bc import BC, BCOptions, Imitation
+from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
+from goalsight.agents.learning import Learner
 from goalsight.agents.networks.inputs import PIXELS, STATE
 from goalsight.agents.offline import Offline
 from goalsight.agents.recordings import Recording, check_stores, open_stores, read_recording, some_frames
+from goalsight.agents.train import Train
 from goalsight.base.errors import UserError
 from goalsight.base.training_state import cut, join
+from goalsight.envs.config import EnvConfig
 from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
 
 LENGTHS = (5, 2, 4)
@@ -225,3 +229,16 @@ def test_learning_from_a_recording_goes_on_to_the_bit():
     assert part.steps == part.algorithm.updates == 6
     ours = part.algorithm.networks.state_dict()
     assert all(torch.equal(tensor, ours[name]) for name, tensor in whole.algorithm.networks.state_dict().items())
+
+
+def test_recordings_of_another_task_or_camera_are_refused(tmp_path):
+    push = EnvConfig("goalsight/PandaPush-v1", obs="pixels", image_size=16)
+    reach = PlayEnv("goalsight/PandaReach-v1", image_size=16)
+    of_reach = collect(Collect(env=reach, frames=40, steps=10, num_envs=2, film=0, out=tmp_path / "reach"))
+    by_wrist = PlayEnv(push.id, image_size=16, camera="wrist")
+    of_push = collect(Collect(env=by_wrist, frames=40, steps=10, num_envs=2, film=0, out=tmp_path / "push"))
+    with pytest.raises(UserError, match=r"shows goalsight/PandaReach-v1, and goalsight/PandaPush-v1 is to be learnt"):
+        Learner(Train(push, algorithm="bc", data=(of_reach,)))
+    with pytest.raises(UserError, match=r"recorded with camera wrist, and .* is seen with camera front"):
+        Learner(Train(push, algorithm="bc", data=(of_push,)))
+    Learner(Train(EnvConfig(push.id), algorithm="bc", data=(of_push,)))  # the state is the same by any camera

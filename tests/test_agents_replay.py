@@ -227,3 +227,18 @@ def test_wrong_use_is_refused():
 
 def test_free_memory_is_less_than_the_machine_has():
     assert 10_000_000 < memory.free_memory() < 2**50
+
+
+def test_episodes_that_have_just_ended_stay_where_the_ring_comes_round_to_them():
+    buffer = make(4, 12)
+    frames = {
+        "observation": np.full((6, HORIZON + 1, 2), -1, np.float32),
+        "achieved_goal": np.zeros((6, HORIZON + 1, 3), np.float32),
+        "features": np.zeros((6, HORIZON + 1, 4, 2), np.float16),
+    }
+    goals = {"desired_goal": np.zeros((6, 3), np.float32), "goal_features": np.zeros((6, 4, 2), np.float16)}
+    buffer.add_episodes(frames, goals, np.zeros((6, HORIZON, 2), np.float32))  # blocks 4 to 9; two more are free
+    play(buffer, [[HORIZON]] * 4)
+    kept = buffer.sample(2000).observations["observation"][:, 0].unique().tolist()
+    assert kept == [-1, 0, 1, 2, 3]  # of the six, two have given way
+    assert buffer.size() == 8 * HORIZON

@@ -14,12 +14,15 @@ from stable_baselines3.common.monitor import Monitor
 import goalsight
 from goalsight.agents import checking
 from goalsight.agents.agent import load_agent
+from goalsight.agents.algorithms.bc import BCOptions
 from goalsight.agents.algorithms.sac import SACOptions
 from goalsight.agents.algorithms.td3 import TD3Options
+from goalsight.agents.calibration import calibration_steps
 from goalsight.agents.learning import Learner
 from goalsight.agents.rollout import Episodes, rollout
 from goalsight.agents.train import Train, train
 from goalsight.agents.watch import Watch
+from goalsight.agents.watching.options import Watching
 from goalsight.base.checkpoints import SUMS
 from goalsight.base.errors import UserError
 from goalsight.base.runs import Run
@@ -73,6 +76,7 @@ def test_a_loaded_agent_acts_on_images_and_the_same_way_twice(run):
         "critic": "state",
         "encoder": "random",
         "tune_blocks": 0,
+        "calibration_steps": 1024,
         "env_steps": 320,
     }
     env = make_vector(agent.env_id, 3, **agent.env_kwargs, num_threads=1)
@@ -360,3 +364,98 @@ def test_a_learning_that_comes_apart_says_when(tmp_path):
     with pytest.raises(UserError, match=r"after [\d,]+ env steps: the learning has come apart.* than 1e\+30 may help"):
         train(asked)
     assert Run.open(tmp_path / "run").status == "failed"
+
+
+@pytest.mark.parametrize(("rate", "updates"), [(0.25, 30), (0.1, 12), (0.01, 1), (0.001, 0), (0.3, 36)])
+def test_as_many_updates_are_made_as_the_steps_after_the_warm_up_ask_for(rate, updates, tmp_path):
+    options = SACOptions(warmup=200, updates_per_step=rate, hidden=(8,))
+    assert Run.open(train(Train(**{**TINY, **STATE, "options": options}, out=tmp_path / "run"))).summary[
+        "updates"
+    ] == pytest.approx(updates, abs=0)
+
+
+def test_what_sets_scales_before_the_first_step_is_named_and_timed(run):
+    assert run.summary["calibration_steps"] == calibration_steps(TINY["num_envs"]) == 128 * 8
+    assert run.summary["stage_seconds"]["calibrating"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"critic": "pixels", "env": EnvConfig("goalsight/PandaReach-v1")}, "obs state shows no pixels"),
+        ({"watching": Watching(play=20)}, "--watching.play is an option of learning from video; add --video PATH"),
+        ({"algorithm": "bc", "options": None}, "bc plays in no environments of its own; leave num_envs out"),
+        ({"algorithm": "bc", "options": None, "num_envs": None, "critic": "pixels"}, "bc has no critic"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(options, says):
+    with pytest.raises(UserError, match=says):
+        Learner(Train(**TINY | options))
+
+
+def test_of_several_algorithms_the_last_one_counts():
+    for words in (["--algorithm", "td3", "--algorithm=sac"], ["--algorithm=td3", "--algorithm", "sac"]):
+        assert Train.for_command_line(words)().options == SACOptions()
+    assert Train.for_command_line(["--algorithm=sac", "--algorithm", "bc"])().options == BCOptions()
+
+
+def test_an_encoder_that_has_moved_is_still_the_one(run, tmp_path):
+    from goalsight.agents.train import resume
+    from goalsight.base.runs import Run as Runs
+
+    first = tmp_path / "here" / "encoder"
+    shutil.copytree(run.path, first)
+    asked = Train(**TINY | {"steps": 400}, encoder=str(first), out=tmp_path / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Watch, "rest", _stopping_at(240))
+        train(asked)
+    moved = tmp_path / "there" / "encoder"
+    moved.parent.mkdir()
+    first.rename(moved)
+    config = tmp_path / "run" / "config.json"
+    config.write_text(config.read_text().replace(str(first), str(moved)))
+    with Runs.resume(tmp_path / "run") as again:
+        resume(again)
+    assert Run.open(tmp_path / "run").status == "finished"
+
+
+def _stopping_at(steps):
+    rest = Watch.rest
+
+    def stopping(self):
+        self._run.stop.requested |= self._loop.steps >= steps
+        return rest(self)
+
+    return stopping
+
+
+def test_what_was_stopped_within_an_evaluation_keeps_its_best_agent(tmp_path, monkeypatch):
+    from goalsight.agents.train import resume
+
+    successes = iter((False, None, True))  # None: someone asks to stop before the second evaluation has ended
+
+    def judged(env, agent, *, episodes: int, stop, **__: object) -> Episodes:
+        zeros, success = np.zeros(episodes), next(successes)
+        if success is None:
+            stopping.requested = True
+            zeros = zeros[:0]
+        return Episodes(zeros.astype(int), np.full(len(zeros), success), zeros, zeros.astype(int), zeros > 0)
+
+    watching = Watch.__init__
+
+    def noted(self, learner, run, *rest, **options):
+        nonlocal stopping
+        stopping = run.stop
+        watching(self, learner, run, *rest, **options)
+
+    stopping = None
+    monkeypatch.setattr(Watch, "__init__", noted)
+    monkeypatch.setattr(checking, "rollout", judged)
+    out = tmp_path / "run"
+    train(Train(**TINY | STATE | {"eval_every": 120}, out=out))
+    assert Run.open(out).status == "interrupted"
+    with Run.resume(out) as again:
+        resume(again)
+    assert Run.open(out).summary["best_success"] == 1.0
+    assert Run.open(out).checkpoint("best").name == "000240"
+    assert load_agent(out, "best").facts["env_steps"] == 240

@@ -19,6 +19,7 @@ from goalsight.commands import cli
 from goalsight.commands.cli import COMMANDS
 from goalsight.envs.fingerprints import own_ids
 from goalsight.envs.registration import make_vector
+from goalsight.envs.variation import FACTORS
 from goalsight.pretrain.objectives import OBJECTIVES
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -178,3 +179,8 @@ def test_the_task_that_the_readme_registers_keeps_the_contract_that_it_names(tmp
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "FAILED" not in done.stdout
+
+
+def test_the_page_of_factors_names_all_of_them() -> None:
+    sentence = (DOCS / "pages" / "variation.md").read_text().partition("The factors are ")[2].partition(", or `all`")[0]
+    assert set(re.findall(r"`(\w+)`", sentence)) == set(FACTORS)

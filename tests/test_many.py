@@ -111,6 +111,11 @@ def test_a_group_goes_on_with_what_was_asked_for_and_nothing_else(tmp_path: Path
         pass
     with pytest.raises(UserError, match="is not empty and holds no sweep"), run_group(group, "sweep", {}):
         pass
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / ".seeds.json.4711.tmp").touch()  # of a process that was killed while it wrote
+    with run_group(begun, "seeds", {}):
+        assert read_json(begun / "seeds.json") == {"asked": {}}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Literal
 
 import pytest
 
+from goalsight.agents.algorithms.sac import SACOptions
 from goalsight.agents.collecting.collect import Collect, PlayEnv
 from goalsight.agents.train import Train
 from goalsight.base.errors import UserError
@@ -62,6 +63,11 @@ def test_options_come_back_from_json(options) -> None:
 def test_what_does_not_fit_is_named(changed, why: str) -> None:
     with pytest.raises(UserError, match=f"^config.json: {why}"):
         options_from(Everything, to_json(Everything(())) | changed)
+
+
+def test_no_number_is_no_width() -> None:
+    with pytest.raises(UserError, match="hidden must hold at least one number, got none"):
+        SACOptions(hidden=())
 
 
 def test_what_is_missing_takes_its_default_or_is_named() -> None:

@@ -16,6 +16,7 @@ from array_api_compat import array_namespace
 
 from goalsight.base.errors import UserError
 from goalsight.commands.cli import run
+from goalsight.commands.listing import Envs, list_envs
 from goalsight.commands.new_task import NewTask, new_task
 from goalsight.envs.geometry.region import Array
 from goalsight.envs.registration import env_ids, register_task
@@ -193,6 +194,24 @@ def test_names_that_make_no_package_are_refused(tmp_path, name, message):
     with pytest.raises(UserError, match=message):
         new_task(NewTask(name, out=tmp_path / "new"))
     assert not (tmp_path / "new").exists()
+
+
+def test_a_package_goes_into_the_current_folder_where_that_is_empty(tmp_path, monkeypatch):
+    (tmp_path / "turn_knob").mkdir()
+    monkeypatch.chdir(tmp_path / "turn_knob")
+    new_task(NewTask("turn_knob", out=Path()))
+    assert (tmp_path / "turn_knob" / "turn_knob.py").exists()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["turn_knob"]
+
+
+def test_a_task_that_says_nothing_of_itself_is_listed_by_what_it_came_from(capsys):
+    class Silent(Reach):
+        __doc__ = None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(TASKS, "silent", Silent())
+        assert list_envs(Envs(json=True))["tasks"]["silent"]["about"] == Reach.__doc__.partition("\n")[0]
+    capsys.readouterr()
 
 
 def test_nothing_is_overwritten(tmp_path):

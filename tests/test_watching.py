@@ -7,13 +7,23 @@ from gymnasium import spaces
 
 from goalsight.agents.algorithms.base import rehearsed
 from goalsight.agents.algorithms.imitation import Imitation, Rehearsal, cloning_error, spread_error
+from goalsight.agents.calibration import LEAST_SPREAD, scales_of
 from goalsight.agents.networks.estimates import AT_ONCE, Estimates
 from goalsight.agents.networks.estimator import POINTS, StateEstimator
 from goalsight.agents.networks.inputs import FirstLayer, Sight
 from goalsight.agents.networks.policy import GoalActor
 from goalsight.agents.replay import GoalReplayBuffer
-from goalsight.agents.watching.estimating import BETA, GOALS, RIDGE, Lessons, read_linearly, ridge, teach
-from goalsight.agents.watching.experience import EXPLORING, TURNING, Experience, InView, Noisy, gather, unskilled
+from goalsight.agents.watching.estimating import BETA, GOALS, RIDGE, Lessons, prepare, read_linearly, ridge, teach
+from goalsight.agents.watching.experience import (
+    EXPLORING,
+    TURNING,
+    Experience,
+    InView,
+    Noisy,
+    _Books,
+    gather,
+    unskilled,
+)
 from goalsight.agents.watching.options import Watching
 from goalsight.base.errors import UserError
 from goalsight.base.precision import autocast
@@ -85,6 +95,7 @@ def test_an_estimator_whose_encoder_has_found_points_begins_with_their_best_line
     encoder.look_for_points(4, seed=0)
     estimator = StateEstimator(encoder, played.targets.shape[-1])
     lessons = Lessons(played, "pixels", np.random.default_rng(0))
+    prepare(estimator, lessons)
     list(teach(estimator, lessons, updates=1))  # of which one, at the start, changes next to nothing
     frames, numbers = lessons.shown()
     fresh = StateEstimator(encoder, played.targets.shape[-1])
@@ -172,6 +183,7 @@ def test_no_bit_of_what_is_learnt_and_seen_depends_on_the_threads(played):
         encoder = random_encoder(image_size=16, seed=0, tokeniser="local")
         estimator = StateEstimator(encoder, played.targets.shape[-1])
         lessons = Lessons(played, "pixels", np.random.default_rng(0))
+        prepare(estimator, lessons, threads=threads)
         losses = list(teach(estimator, lessons, updates=5, threads=threads))
         seen = Estimates(estimator, [0, 1], 1).look(played.frames["pixels"].reshape(-1, 16, 16, 3), threads=threads)
         found.append([losses, seen, *(weight.numpy() for weight in estimator.state_dict().values())])
@@ -193,13 +205,14 @@ def test_a_lesson_changes_weights_as_the_mean_error_of_the_known_numbers_does(pl
             beta=BETA,
             reduction="none",
         )
-    (loss,) = teach(estimator, Lessons(played, "pixels", np.random.default_rng(0)), updates=1, threads=2)
+    lessons = Lessons(played, "pixels", np.random.default_rng(0))
+    prepare(estimator, lessons)
+    (loss,) = teach(estimator, lessons, updates=1, threads=2)
     assert loss == pytest.approx(float(wrong[known > 0].mean()), rel=1e-4)
 
 
 def test_frames_after_the_last_action_are_each_environments_own_where_one_diverged():
     from goalsight.agents.rollout import Episodes, Moment, Outcome
-    from goalsight.agents.watching.experience import _Books
 
     books = _Books({"goal": "seen"})
     on = np.ones(3, bool)
@@ -354,3 +367,22 @@ def test_with_points_found_before_an_estimator_has_less_to_learn():
     assert Watching().settled(points=False) == Watching(estimator_updates=4800)
     assert Watching(play=48).settled(points=True) == Watching(play=48, estimator_updates=1200)
     assert Watching(estimator_updates=7).settled(points=True) == Watching(estimator_updates=7)
+
+
+def test_a_wave_in_which_physics_always_broke_only_costs_its_steps():
+    from goalsight.agents.rollout import Episodes
+
+    books = _Books({"goal": "seen"})
+    books.after_wave(Episodes(np.arange(2), np.ones(2, bool), np.zeros(2), np.array([3, 4]), np.ones(2, bool)))
+    assert (books.waves, books.steps) == ([], 7)
+
+
+def test_scales_come_from_what_was_played(played):
+    vectors = played.vectors
+    assert set(vectors) == {*played.frames, *played.goals} - {"pixels", "goal_pixels"}
+    episodes, moments = played.frames["achieved_goal"].shape[:2]
+    assert vectors["achieved_goal"].shape == (episodes * moments, 3)
+    centre, scale = scales_of(vectors)["desired_goal"]
+    both = np.concatenate([vectors["achieved_goal"], vectors["desired_goal"]]).astype(np.float64)
+    np.testing.assert_allclose(centre, both.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(scale, 1 / np.maximum(both.std(0), LEAST_SPREAD), rtol=1e-5)

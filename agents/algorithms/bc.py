@@ -1,7 +1,6 @@
 """Behavioural cloning towards goals: recorded play is imitated as if each episode had wanted what it came to."""
 
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -43,10 +42,6 @@ class BCOptions(Options):
         check_positive(self, "batch_size", "learning_rate", "hidden")
         check_share(self, "last_goals")
         check_not_negative(self, "weight_decay", "grounding")
-
-    def completed(self, training: Training) -> Self:
-        """See `Options`."""
-        return replace(self)
 
     def length(self, training: Training, obs: str) -> tuple[int, int]:
         """Gradient steps: what a task takes in environment steps says nothing about a recording."""

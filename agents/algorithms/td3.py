@@ -86,6 +86,8 @@ class TD3(ActorCritic):
     ) -> None:
         """Update the critics and, every `delay` times, the actor and the targets."""
         set_rate(list(self._optimisers.values()), settling(self.options.learning_rate, remaining))
+        if not self.updates:  # the actor may have imitated since it was made
+            self.actor_target.load_state_dict(self.actor.state_dict())
         # Without autocast's cache of cast weights, which other threads share; see SAC.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16, cache_enabled=False):
             target = self._targets(batch)

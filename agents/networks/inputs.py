@@ -77,7 +77,8 @@ class Glance(nn.Module):
     def __init__(self, space: spaces.Box, width: int, eye: nn.Module | None = None) -> None:
         super().__init__()
         self.eye = eye
-        example = torch.zeros(1, *space.shape)
+        device = None if eye is None else next(eye.parameters()).device
+        example = torch.zeros(1, *space.shape, device=device)
         size = (example if eye is None else eye(example)).numel()
         self.project = nn.Linear(size, width)
         self.norm = nn.LayerNorm(width)

@@ -1,7 +1,7 @@
 """Teaching a state estimator from the arm's own experience, and what can then be read by it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
 
@@ -90,7 +90,10 @@ class Lessons:
         return self._goals[self._taught], self._wanted[self._taught]
 
     def measures(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the numbers, (S,) each; of what is achieved, over the goals as well."""
+        """Mean and standard deviation of the numbers, (S,) each.
+
+        Of what is achieved, the mean of the goals that were asked for, and the larger of the deviations of both.
+        """
         numbers = torch.from_numpy(self._targets[self._taught]).flatten(0, 1).double()
         goal = self._wanted.shape[1]
         mean, spread = numbers.mean(0), numbers.std(0)
@@ -120,18 +123,28 @@ def readings(
     return (read * estimator.spread.cpu() + estimator.mean.cpu()).numpy()
 
 
-def teach(
-    estimator: StateEstimator,
-    lessons: Lessons,
-    *,
-    updates: int,
-    device: str = "cpu",
-    threads: int = 1,
-    fresh: bool = True,
-) -> Iterator[float]:
-    """Teach an estimator; yields the loss of each update.
+def prepare(estimator: StateEstimator, lessons: Lessons, *, device: str = "cpu", threads: int = 1) -> None:
+    """Give a fresh estimator the numbers' mean and spread.
 
     One whose encoder has found points before begins with the best linear reading of them.
+
+    Args:
+        estimator: is changed.
+        lessons: from the arm's own experience.
+        device: where the estimator is.
+        threads: of a CPU; no bit depends on them.
+    """
+    mean, spread = lessons.measures()
+    estimator.mean.copy_(mean)
+    estimator.spread.copy_(spread)
+    if estimator.linear is not None:
+        read_linearly(estimator, estimator.linear, lessons, device, threads)
+
+
+def teach(
+    estimator: StateEstimator, lessons: Lessons, *, updates: int, device: str = "cpu", threads: int = 1
+) -> Generator[float]:
+    """Teach an estimator that has been prepared; yields the loss of each update.
 
     Args:
         estimator: is changed.
@@ -139,14 +152,7 @@ def teach(
         updates: gradient steps, of `BATCH` frames each.
         device: where the estimator is.
         threads: of a CPU; no bit depends on them.
-        fresh: take the numbers' mean and spread from the lessons.
     """
-    if fresh:
-        mean, spread = lessons.measures()
-        estimator.mean.copy_(mean)
-        estimator.spread.copy_(spread)
-        if estimator.linear is not None:
-            read_linearly(estimator, estimator.linear, lessons, device, threads)
     encoder = list(estimator.encoder.parameters())
     theirs = {id(weight) for weight in encoder}
     head = [weight for weight in estimator.parameters() if id(weight) not in theirs]

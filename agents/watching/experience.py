@@ -1,7 +1,7 @@
 """What the arm has played itself: whole episodes with every frame, from which it learns to read video."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from goalsight.agents.collecting.play import Mix, Play
 from goalsight.agents.policies import Actions, Mask, Observation, Policy, make_policy
 from goalsight.agents.rollout import Episodes, Moment, Outcome, rollout
 from goalsight.agents.vec_env import FEATURES, GOAL_FEATURES
+from goalsight.base.errors import UserError
 from goalsight.envs.simulation.control import CONTROLS, EndEffectorControl
 from goalsight.envs.vector import GoalVectorEnv
 
@@ -79,6 +80,12 @@ class Experience:
         return frames, goals | {GOAL_FEATURES: features(self.goals[f"goal_{view}"])}
 
     @property
+    def vectors(self) -> dict[str, NDArray[Any]]:
+        """All that was seen but images, (n, k) by key of the observation."""
+        frames = {key: part.reshape(-1, part.shape[-1]) for key, part in self.frames.items() if part.ndim == 3}
+        return frames | {key: part for key, part in self.goals.items() if part.ndim == 2}
+
+    @property
     def targets(self) -> NDArray[np.float32]:
         """What a state estimator learns to read, (E, T + 1, G + S): what is achieved, and the state."""
         rest = self.frames.get("state", self.frames["observation"])
@@ -93,6 +100,7 @@ class _Books:
         self._moments: list[Moment] = []
         self._final: dict[int, Observation] = {}  # by environment
         self.waves: list[Experience] = []
+        self.steps = 0  # of waves that are not among them yet
 
     def before_step(self, moment: Moment) -> None:
         self._moments.append(moment)
@@ -104,7 +112,10 @@ class _Books:
 
     def after_wave(self, episodes: Episodes) -> None:
         moments, self._moments = self._moments, []
+        self.steps += int(episodes.lengths.sum())
         whole = np.flatnonzero(~episodes.diverged)  # the wave's episodes stand in its first environments
+        if not len(whole):
+            return
         ends = [self._final[int(env)] for env in whole]
         frames = {
             key: np.stack([*(m.obs[key][whole] for m in moments), np.array([end[key] for end in ends])], 1)
@@ -113,8 +124,8 @@ class _Books:
         }
         goals = {key: moments[0].obs[key][whole] for key in self._goal_keys}
         actions = np.stack([m.action[whole] for m in moments], 1)
-        steps = int(episodes.lengths.sum())
-        self.waves.append(Experience(frames, goals, actions, episodes.success[whole], steps))
+        self.waves.append(Experience(frames, goals, actions, episodes.success[whole], self.steps))
+        self.steps = 0
 
 
 def gather(env: "GoalEnvs", policy: Policy, *, episodes: int, seed: int) -> Experience:
@@ -125,6 +136,9 @@ def gather(env: "GoalEnvs", policy: Policy, *, episodes: int, seed: int) -> Expe
         policy: acts.
         episodes: how many; one whose physics diverged is left out.
         seed: episode k is seeded with `seed + k`.
+
+    Raises:
+        UserError: if physics diverged in all of them.
     """
     books = _Books(env.goal_keys)
     rollout(
@@ -136,7 +150,10 @@ def gather(env: "GoalEnvs", policy: Policy, *, episodes: int, seed: int) -> Expe
         on_step=books.on_step,
         after_wave=books.after_wave,
     )
-    return Experience.joined(books.waves)
+    if not books.waves:
+        raise UserError(f"physics diverged in all of {episodes:,} episodes: nothing can be learnt from them")
+    found = Experience.joined(books.waves)
+    return replace(found, steps=found.steps + books.steps)
 
 
 def unskilled(env: "GoalEnvs", seed: int) -> Policy:

@@ -5,7 +5,7 @@ Actions are read from the arm's own play, where they are known, and then off vid
 disagreement where the video shows what play has not.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -78,7 +78,7 @@ class InverseModel(nn.Module):
 
     def fit(
         self, seen: NDArray[np.float32], actions: NDArray[np.float32], *, updates: int, rng: np.random.Generator
-    ) -> Iterator[float]:
+    ) -> Generator[float]:
         """Learn from windows (n, inputs) and the actions (n, A) taken in them; yields the loss of each update."""
         inputs, wanted = torch.from_numpy(seen), torch.from_numpy(actions)
         self.centre.copy_(inputs.mean(0))

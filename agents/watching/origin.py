@@ -42,18 +42,25 @@ def check_video(paths: Sequence[Path], env: EnvConfig) -> None:
             )
 
 
+def check_recordings(paths: Sequence[Path], env: EnvConfig) -> None:
+    """Refuse recordings of ours that are of another task or arm or, from pixels, that look otherwise.
+
+    Args:
+        paths: what is imitated; what says nothing of where it comes from is taken.
+        env: with its full id.
+
+    Raises:
+        UserError: naming what differs.
+    """
+    for path in paths:
+        if (recorded := _recorded_in(path)) is not None:
+            _check_recorded(path, recorded, env, LOOKS if env.obs == "pixels" else ())
+
+
 def _check_scene(path: Path, env: EnvConfig) -> None:
     recorded = _recorded_in(path)
     if recorded is not None:
-        if recorded.id != env.id:
-            raise UserError(f"{path} shows {recorded.id}, and {env.id} is to be learnt; give video of that")
-        for name in LOOKS:
-            theirs, ours = getattr(recorded, name), getattr(env, name)
-            if theirs != ours:
-                raise UserError(
-                    f"{path} was recorded with {name} {_words(theirs)}, and {env.id} is seen with {name} "
-                    f"{_words(ours)}; give one the other's --{name}"
-                )
+        _check_recorded(path, recorded, env, LOOKS)
         return
     arm, camera = _lerobot_says(path)
     ours = _arm_of(env.id)
@@ -64,6 +71,18 @@ def _check_scene(path: Path, env: EnvConfig) -> None:
             f"{path} was recorded with camera {camera}, and {env.id} is seen with camera {env.cameras[0]}; "
             "give one the other's --camera"
         )
+
+
+def _check_recorded(path: Path, recorded: EnvConfig, env: EnvConfig, looks: Sequence[str]) -> None:
+    if recorded.id != env.id:
+        raise UserError(f"{path} shows {recorded.id}, and {env.id} is to be learnt; give a recording of that")
+    for name in looks:
+        theirs, ours = getattr(recorded, name), getattr(env, name)
+        if theirs != ours:
+            raise UserError(
+                f"{path} was recorded with {name} {_words(theirs)}, and {env.id} is seen with {name} "
+                f"{_words(ours)}; give one the other's --{name}"
+            )
 
 
 def _recorded_in(path: Path) -> EnvConfig | None:

@@ -9,7 +9,7 @@ import contextlib
 import copy
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from goalsight.agents.networks.estimates import Estimates
 from goalsight.agents.networks.estimator import StateEstimator
 from goalsight.agents.networks.policy import GoalActor
 from goalsight.agents.recordings import Recording
-from goalsight.agents.watching.estimating import Legibility, Lessons, teach
+from goalsight.agents.watching.estimating import Legibility, Lessons, prepare, teach
 from goalsight.agents.watching.experience import Experience, Noisy, gather, unskilled
 from goalsight.agents.watching.glimpse import Glimpse, glimpse_of
 from goalsight.agents.watching.inverse import InverseModel, bounds, explained
@@ -79,7 +79,7 @@ class Watcher:
         encoder: what the estimator begins with; stays as it is.
         video: what is watched; None learns to see from play alone.
         options: how; settled.
-        make_actor: makes an actor for features.
+        make_actor: makes an actor for features, by what has been experienced so far.
         act: makes an actor act on images.
         judge: returns an agent's success in episodes of their own, after so many environment steps; None when stopped.
         seed: of everything random.
@@ -98,7 +98,7 @@ class Watcher:
         video: SilentVideo | None,
         options: Watching,
         *,
-        make_actor: Callable[[Estimates], GoalActor],
+        make_actor: Callable[[Estimates, Experience], GoalActor],
         act: Callable[[GoalActor, Estimates], Agent],
         judge: Callable[[Agent, int], float | None],
         seed: int,
@@ -163,8 +163,9 @@ class Watcher:
         lessons = Lessons(experience, VIEW, self._rng)
         estimator.train()
         how: Any = {"device": self._device, "threads": self._threads}
-        learning = teach(estimator, lessons, updates=updates, fresh=number == 0, **how)
-        self._show(learning, updates, SEEING)
+        if number == 0:
+            self._costs.spend(SEEING, lambda: prepare(estimator, lessons, **how), kind="prepare")
+        self._show(teach(estimator, lessons, updates=updates, **how), updates, SEEING)
         legibility = lessons.judge(estimator, **how)
         features = Estimates(estimator, legibility.readable.tolist(), len(legibility.readable_goal))
         if not features.goal_size:
@@ -185,7 +186,7 @@ class Watcher:
                 print(f"nothing can be learnt of this video: {why}", file=sys.stderr)
             else:
                 watched.recording = self._label(self._video, features, seen, reading.labels)
-                watched.actor = self._imitate(features, watched.recording)
+                watched.actor = self._imitate(features, experience, watched.recording)
         measured["seconds"] = round(time.monotonic() - began, 1)
         print(f"round {number}: {_sentence(measured)}", file=sys.stderr)
         return watched
@@ -276,14 +277,14 @@ class Watcher:
             )
         return None
 
-    def _imitate(self, features: Estimates, recording: Recording) -> GoalActor:
+    def _imitate(self, features: Estimates, experience: Experience, recording: Recording) -> GoalActor:
         """Make an actor that does what the labelled video shows."""
         with self._seeded():
-            actor = self._make_actor(features)
+            actor = self._make_actor(features, experience)
         updates = self._options.imitation_updates
         optimiser = torch.optim.AdamW(actor.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
 
-        def learn() -> Iterator[float]:
+        def learn() -> Generator[float]:
             for update in range(updates):
                 set_rate([optimiser], settling(RATE, 1 - update / updates))
                 batch = recording.sample(BATCH).to(self._device)
@@ -305,10 +306,12 @@ class Watcher:
             torch.manual_seed(self._seed)
             yield
 
-    def _show(self, losses: Iterator[float], updates: int, stage: str, kind: int = 0) -> None:
+    def _show(self, losses: Generator[float], updates: int, stage: str, kind: int = 0) -> None:
         """Go through updates with a bar that shows their loss; those of one stage and kind cost the same."""
-        with tqdm(total=updates, desc=stage, unit="update", unit_scale=True, mininterval=0.5) as bar:
-            while (loss := self._costs.spend(stage, lambda: next(losses, None), kind=str(kind))) is not None:
+        bar = tqdm(total=updates, desc=stage, unit="update", unit_scale=True, mininterval=0.5)
+        with bar, contextlib.closing(losses):
+            for _ in range(updates):
+                loss = self._costs.spend(stage, lambda: next(losses), kind=str(kind))
                 if self._stopped():
                     raise StoppedError
                 if bar.n % 50 == 0:

@@ -94,6 +94,8 @@ def check_positive(options: Any, *names: str) -> None:
     """
     for name in names:
         value = getattr(options, name)
+        if value == ():
+            raise UserError(f"{name} must hold at least one number, got none")
         for number in value if isinstance(value, tuple) else (value,):
             if number <= 0:
                 raise UserError(f"{name} must be positive, got {number}")

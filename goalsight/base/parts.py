@@ -79,7 +79,7 @@ def settled(config: Config, command: type[Config], *registries: Registry) -> Con
                 values[f"{registry.kind}_options"] = given
             elif given != type(given)():
                 raise UserError(
-                    f'--{name}.{_changed(given)} is an option of the {registry.kind} "{name}", '
+                    f'--{name}.{changed(given)} is an option of the {registry.kind} "{name}", '
                     f'but "{chosen}" is chosen; add --{registry.kind} {name}'
                 )
         key = f"{registry.kind}_options"
@@ -87,7 +87,7 @@ def settled(config: Config, command: type[Config], *registries: Registry) -> Con
     return command(**values)
 
 
-def _changed(options: Any) -> str:
-    """Name the first option that is not as it is by default, as the command line spells it."""
+def changed(options: Any) -> str:
+    """Name the first option that is not as it is by default, as the command line spells it; empty where all are."""
     plain = asdict(type(options)())
-    return next(name for name, value in asdict(options).items() if value != plain[name]).replace("_", "-")
+    return next((name for name, value in asdict(options).items() if value != plain[name]), "").replace("_", "-")

@@ -29,7 +29,7 @@ def run_group(path: Path, kind: str, asked: dict[str, Any]) -> Iterator[None]:
         file, asked = path / f"{kind}.json", to_json(asked)
         if file.exists():
             _check_same(path, read_json(file).get("asked", {}), asked)
-        elif any(entry for entry in path.iterdir() if entry.name != f".{file.name}"):
+        elif any(entry for entry in path.iterdir() if not entry.name.startswith(f".{file.name}")):
             raise UserError(f"{path} is not empty and holds no {kind}; choose another folder")
         else:
             atomic_write_json(file, {"asked": asked})

@@ -186,7 +186,7 @@ def _by_silent_video(config: Demo, plan: Plan, out: Path) -> Line:
         env=EnvConfig(plan.env, obs="pixels"),
         video=(video,),
         encoder=str(encoder) if plan.points else "random",
-        watching=Watching(**plan.watching).settled(points=plan.points),
+        watching=Watching(**plan.watching),
         steps=plan.steps,
         eval_every=min(EVAL_EVERY, plan.steps or EVAL_EVERY),  # the comparison needs one of each
         out=agent,

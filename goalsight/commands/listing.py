@@ -1,5 +1,6 @@
 """`goalsight envs`: what there is to act in."""
 
+import inspect
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +36,7 @@ def list_envs(config: Envs) -> dict[str, Any] | int:
 
     tasks = {
         name: {
-            "about": (type(task).__doc__ or "").strip().splitlines()[0],
+            "about": (inspect.getdoc(type(task)) or "").partition("\n")[0],
             "tolerance": task.tolerance,
             "unit": task.unit,
             "goals": list(task.goals),

@@ -86,6 +86,7 @@ def _write(texts: dict[str, str], folder: Path) -> None:
     Raises:
         UserError: the disk refuses.
     """
+    folder = folder.absolute()
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     with writing(folder):
         try:
