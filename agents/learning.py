@@ -24,7 +24,6 @@ from goalsight.agents.networks.policy import GoalActor
 from goalsight.agents.offline import Offline
 from goalsight.agents.online import Online
 from goalsight.agents.recordings import Recording, check_stores, open_stores, read_recording, some_frames
-from goalsight.agents.train import ENCODER_PATH
 from goalsight.agents.vec_env import GoalVecEnv
 from goalsight.agents.watch import Watch
 from goalsight.agents.watching.experience import Experience
@@ -34,6 +33,7 @@ from goalsight.agents.watching.watcher import StoppedError, Watched, Watcher
 from goalsight.base.errors import UserError, choose
 from goalsight.base.machine import check_threads, usable_cores
 from goalsight.base.parts import options_of
+from goalsight.base.run_folders import ENCODER_PATH
 from goalsight.base.runs import Run
 from goalsight.base.training_state import State, restoring
 from goalsight.envs.ids import resolved, spec_of

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 CRITICS = ("state", "pixels")
 EYES = ("tokens", "estimates")
-ENCODER_PATH = "encoder_path"  # among a run's sources: where the encoder was found
 
 
 @dataclass(frozen=True)
@@ -220,6 +219,7 @@ def resume(run: "Run") -> Path:
         UserError: if the run keeps nothing to go on from, or what it was made from has changed.
     """
     from goalsight.agents.learning import Learner
+    from goalsight.base.run_folders import ENCODER_PATH
 
     with Learner(Train.recorded(run.config), run.load_state()) as learner:
         for name, value in run.manifest["sources"].items():

@@ -15,6 +15,8 @@ from goalsight.base.shards import SHARD, Shards
 from goalsight.pretrain.data.clips import Batch
 from goalsight.pretrain.objectives.base import Objective
 
+MONITORING = 1  # tells what is drawn to monitor from what is drawn to learn
+
 
 class Gradients:
     """The gradients of an objective. A context manager: its threads end with it.
@@ -70,21 +72,46 @@ class Gradients:
         Returns:
             the objective's metrics, means over the shards of all processes.
         """
-        columns = {name: values.to(self._device).split(self._shard) for name, values in batch.items()}
-        shards = [dict(zip(columns, parts, strict=True)) for parts in zip(*columns.values(), strict=True)]
-        shares = [len(next(iter(shard.values()))) / self._batch for shard in shards]
-        draws = [self._generator(step, self._rows.start + number * self._shard) for number in range(len(shards))]
-        work = zip(shards, shares, draws, strict=True)
+        shards, shares = self._cut(batch)
+        work = zip(shards, shares, self._draws(len(shards), step), strict=True)
         found = self._shards.backward([partial(self._of_shard, *one) for one in work])
         sum_gradients(self._weights)
+        return self._everywhere(found, shares)
+
+    def monitor(self, batch: Batch, step: int) -> dict[str, float]:
+        """Ask the objective for what it measures beside its loss; gradients and what they draw from stay as they are.
+
+        Args:
+            batch: as of a call.
+            step: of training.
+
+        Returns:
+            the metrics of `Objective.monitor`, means over the shards of all processes.
+        """
+        shards, shares = self._cut(batch)
+        work = zip(shards, self._draws(len(shards), step, MONITORING), strict=True)
+        with torch.no_grad(), autocast(self._device):
+            found = [self._objective.monitor(*one) for one in work]
+        return self._everywhere(found, shares)
+
+    def _cut(self, batch: Batch) -> tuple[list[Batch], list[float]]:
+        """Return this process's shards, and the share of the whole batch that each is."""
+        columns = {name: values.to(self._device).split(self._shard) for name, values in batch.items()}
+        shards = [dict(zip(columns, parts, strict=True)) for parts in zip(*columns.values(), strict=True)]
+        return shards, [len(next(iter(shard.values()))) / self._batch for shard in shards]
+
+    def _draws(self, shards: int, step: int, *purpose: int) -> list[torch.Generator]:
+        """Return what each shard draws from in this step, by the row of the batch at which it begins."""
+        rows = [self._rows.start + number * self._shard for number in range(shards)]
+        seeds = [np.random.SeedSequence(self._seed, spawn_key=(step, row, *purpose)) for row in rows]
+        drawn = [int(seed.generate_state(1, np.uint64)[0]) >> 1 for seed in seeds]
+        return [torch.Generator(self._device).manual_seed(number) for number in drawn]
+
+    def _everywhere(self, found: list[dict[str, float]], shares: list[float]) -> dict[str, float]:
+        """Return the means of metrics over the shards of all processes."""
         everywhere = gather_json([list(one) for one in zip(found, shares, strict=True)], self._device)
         metrics, weights = zip(*(one for of_process in everywhere for one in of_process), strict=True)
         return _mean(metrics, weights)
-
-    def _generator(self, step: int, row: int) -> torch.Generator:
-        """Return what the shard that begins at this row of the batch draws from in this step."""
-        drawn = np.random.SeedSequence(self._seed, spawn_key=(step, row)).generate_state(1, np.uint64)
-        return torch.Generator(self._device).manual_seed(int(drawn[0]) >> 1)
 
     def _of_shard(self, shard: Batch, share: float, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         with autocast(self._device):

@@ -47,7 +47,7 @@ class Pretrain:
     fps: float = 10.0
     """Real video is thinned to about this rate [frames/s]; 0 keeps every frame."""
     max_gap: int = 8
-    """Frame t+k is at most this far after frame t [frames]."""
+    """Frame t+k is at most this far after frame t [frames]; refused where an objective reads no such frame."""
     batch: int = 32
     """Clips per training step, in all processes together; on a CPU they are split into shards of 16."""
     lr: float | None = None

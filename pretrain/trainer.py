@@ -1,5 +1,6 @@
 """The training loop: steps until the budget is spent, with metrics, pictures and checkpoints on the way."""
 
+import copy
 import math
 import time
 from collections import defaultdict, deque
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from goalsight.pretrain.train import Pretrain
 
 SECONDS = 120.0  # of training where no budget is given
-LOG_EVERY = 10  # steps; what is logged is their mean
+LOG_EVERY = 10  # steps; what is logged is their mean, and what takes passes of its own is measured at the first
 SUMMARISED = 50  # steps that the summary's means are taken over, and that alarms wait for
 NAMED = 4  # clips of a batch that gave no number
 PICTURED = 6  # clips in a picture, the same ones each time
@@ -51,7 +52,8 @@ class Trainer:
         """Build encoder, objective and optimiser.
 
         Raises:
-            UserError: on names that do not exist, an image size that does not fit, or a budget that cannot be.
+            UserError: on names that do not exist, an image size that does not fit, a gap that nothing is read by, or a
+                budget that cannot be.
         """
         self.config = config = config.settled()
         unlimited = config.seconds is None and config.steps is None and config.flops is None
@@ -65,6 +67,7 @@ class Trainer:
         )
         make = OBJECTIVES.load(config.objective)
         self.objective: Objective = make(self.encoder, config.objective_options, seed=config.seed).to(self.device)
+        _check_gap(self.objective, config)
         self.lr = LR_TIMES_WIDTH / self.encoder.config.width if config.lr is None else config.lr
         self.optimiser = torch.optim.AdamW(_decay_groups(self.objective), lr=self.lr, betas=(0.9, 0.95), fused=True)
         self.gradients = Gradients(
@@ -189,6 +192,8 @@ class Trainer:
                     f"the {name} became {value} at step {self.steps} with --lr {self.lr:g}, in clips that begin at "
                     f"frames {clips}; try a smaller one"
                 )
+        if self.steps % LOG_EVERY == 0:
+            parts |= self.gradients.monitor(batch, self.steps)
         self.optimiser.step()
         self.optimiser.zero_grad()
         self.objective.after_step(spent)
@@ -196,17 +201,18 @@ class Trainer:
         return {**parts, "pretrain/lr": rate}
 
     def flops_per_step(self, batch: Batch) -> int:
-        """Count the floating-point operations of a step on such a batch, forward and backward; nothing is learnt."""
+        """Count the floating-point operations of a step on such a batch, forward and backward, by a copy that is lost.
+
+        What the objective monitors is no part of it.
+        """
         batch = {name: values.to(self.device) for name, values in batch.items()}
-        draws = torch.Generator(self.device).manual_seed(0)  # the training's own generator must not move
+        draws, objective = torch.Generator(self.device).manual_seed(0), copy.deepcopy(self.objective)
 
         def step() -> None:
             with autocast(self.device):
-                self.objective(batch, draws)[0].backward()
+                objective(batch, draws)[0].backward()
 
-        operations = count_flops(step)
-        self.optimiser.zero_grad()
-        return operations
+        return count_flops(step)
 
     def _peak(self) -> float:
         """Measure the fastest matrix product [operations/s] of all processes, in this precision, by these threads."""
@@ -334,8 +340,15 @@ def _device(name: str, members: Group) -> torch.device:
     return device
 
 
+def _check_gap(objective: Objective, config: "Pretrain") -> None:
+    """Refuse a largest gap, other than the usual one, that changes nothing of what is read."""
+    usual = type(config).max_gap
+    if config.max_gap != usual and objective.reads(config.max_gap) == objective.reads(usual):
+        raise UserError(f'--max-gap does nothing for the objective "{config.objective}"; leave it out')
+
+
 def _decay_groups(module: nn.Module) -> list[dict[str, Any]]:
-    """Split the weights into matrices, which decay, and norms, biases and marks, which do not."""
+    """Split the weights: what has two dimensions or more decays, tables of marks too; norms and biases do not."""
     weights = [value for value in module.parameters() if value.requires_grad]
     return [
         {"params": [value for value in weights if value.ndim > 1], "weight_decay": WEIGHT_DECAY},

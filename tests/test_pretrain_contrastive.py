@@ -40,7 +40,6 @@ def test_the_loss_by_hand(monkeypatch):
     # Frame t looks right in the first clip and up in the second; so do frames t+k; the later frames are the other way.
     seen = torch.stack([right, up, right, up, up, right])
     monkeypatch.setattr(module, "directions", lambda pieces, generator=None: seen[: len(pieces)])
-    monkeypatch.setattr(module, "places_told", lambda clip, generator: 1.0)
     loss, parts = module.loss(clips(3, batch=2), draws())
     # Of four candidates two are alike, the right one and a later frame of the other clip: 2 / 0.5 = 4 and 0.
     assert loss.item() == pytest.approx(-math.log(math.e**2 / (2 * math.e**2 + 2)))
@@ -85,6 +84,8 @@ def test_who_sees_places_tells_squares_apart_and_who_sees_the_mean_does_not(monk
     clip[:, 1] = clip[:, 0]
     monkeypatch.setattr(module, "directions", lambda pieces: normalize(pieces.float().flatten(1) - 0.1, dim=1))
     assert module.places_told(clip, draws()) > 0.95
+    told = module.places_told(clip, draws(7))
+    assert module.monitor({"pixels": clip}, draws(7)) == {"pretrain/places_told": told}
     monkeypatch.setattr(module, "directions", lambda pieces: torch.ones(len(pieces), 1))
     assert module.places_told(clip, draws()) == 0.0
     metrics = {"loss_guessing": math.log(96), "found": 0.5, "found_in_own": 0.9, "places_told": 0.52}
@@ -121,16 +122,17 @@ def block(tokens, width):
 
 
 def test_all_operations_are_counted():
-    """Image 16: a stem of 12 inputs. Backward costs twice the forward, the stem's once; places are only looked at."""
+    """Image 16: a stem of 12 inputs. Backward costs twice the forward, the stem's once; who is found costs nothing."""
 
     def read(tokens):
         return 2 * block(tokens, WIDTH) + linear(tokens, WIDTH, 4) + linear(1, TOKENS * 4, 12)
 
     seen = 4 * BATCH * (3 * read(TOKENS // 2) + 2 * linear(TOKENS // 2, 12, WIDTH))
-    places = 3 * BATCH * (read(TOKENS) + linear(TOKENS, 12, WIDTH))
     alike = linear(BATCH, 12, 3 * BATCH)
     counted = count_flops(lambda: objective().loss(clips(), draws())[0].backward())
-    assert counted == seen + places + (2 * 3 + 1) * alike
+    assert counted == seen + 2 * 3 * alike
+    places = 3 * BATCH * (read(TOKENS) + linear(TOKENS, 12, WIDTH))
+    assert count_flops(lambda: objective().monitor(clips(), draws())) == places
 
 
 def test_frames_that_follow_are_soon_found():

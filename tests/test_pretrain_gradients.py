@@ -53,6 +53,23 @@ class Spread(Distance):
         return self.weight * spread, {"loss": spread}
 
 
+class Drawing(Distance):
+    """Draws one number to learn by and one to monitor, and keeps them."""
+
+    def __init__(self):
+        super().__init__()
+        self.drawn = {"to learn": [], "to monitor": []}
+
+    def loss(self, batch, generator):
+        self.drawn["to learn"].append(float(torch.rand((), generator=generator)))
+        return super().loss(batch, generator)
+
+    def monitor(self, batch, generator):
+        self.drawn["to monitor"].append(float(torch.rand((), generator=generator)))
+        assert not torch.is_grad_enabled()
+        return {"clips": float(len(batch["pixels"])), "drawn": self.drawn["to monitor"][-1]}
+
+
 def encoder():
     return VideoEncoder(EncoderConfig(image_size=16, width=16, depth=1, heads=2))
 
@@ -139,6 +156,22 @@ def test_what_is_drawn_depends_on_the_step_and_on_nothing_before():
         first, second = gradients(clips(40), 0), gradients(clips(40), 1)
     with Gradients(objective, batch=40, device=CPU, threads=2, seed=3) as others:
         assert others(clips(40), 1) == second != first
+
+
+def test_what_is_monitored_has_draws_of_its_own_and_is_a_mean_over_shards():
+    objective, batch = Drawing(), clips(SHARD + 4)
+    with Gradients(objective, batch=SHARD + 4, device=CPU, threads=1, seed=3) as gradients:
+        assert Distance.monitor(objective, batch, torch.Generator()) == {}, "nothing, unless an objective says so"
+        gradients(batch, 7)
+        alone, gradient = list(objective.drawn["to learn"]), objective.weight.grad.clone()
+        metrics = gradients.monitor(batch, 7)
+        gradients(batch, 7)
+    assert objective.drawn["to learn"] == alone * 2, "monitoring draws nothing of what is learnt by"
+    assert torch.equal(objective.weight.grad, gradient)
+    first, second = objective.drawn["to monitor"]
+    assert len({first, second, *alone}) == 4
+    assert metrics["clips"] == pytest.approx((SHARD * SHARD + 4 * 4) / (SHARD + 4))
+    assert metrics["drawn"] == pytest.approx((SHARD * first + 4 * second) / (SHARD + 4))
 
 
 @pytest.mark.parametrize("tokeniser", ["conv", "patches", "local"])

@@ -55,10 +55,11 @@ def test_the_loss_by_hand(monkeypatch):
     texts = torch.stack([right, up, right])
     monkeypatch.setattr(module, "see", lambda frames: images[: len(frames)])
     monkeypatch.setattr(module, "hear", lambda batch, column: texts[: len(batch["pixels"])])
+    batch = told((0, 1, 0))
     with torch.no_grad():
         module.log_temperature.fill_(math.log(4))
         module.bias.fill_(-1)
-    loss, parts = module.loss(told((0, 1, 0)), draws())
+    loss, parts = module.loss(batch, draws())
 
     def yes(logit):
         return math.log1p(math.exp(-logit))
@@ -66,6 +67,8 @@ def test_the_loss_by_hand(monkeypatch):
     # Alike is 4 - 1 = 3, unlike -1. The last image is taken for the second text, and not for the first.
     by_hand = 2 * (yes(3) + yes(1)) + yes(-1) + yes(-3)
     assert loss.item() == pytest.approx(by_hand / 3, rel=1e-5)
+    assert parts == {"pretrain/loss": loss.item()}
+    parts = module.monitor(batch, draws())
     assert parts["pretrain/among"] == 2
     assert parts["pretrain/r1"] == 1.0
 
@@ -140,7 +143,7 @@ def test_the_colour_that_is_named_is_soon_found():
         loss, _ = module.loss(batch(step), draws())
         loss.backward()
         optimiser.step()
-    _, parts = module.loss(batch(1000), draws())
+    parts = module.monitor(batch(1000), draws())
     assert parts["pretrain/r1"] == 1.0
     assert parts["pretrain/r1_unheard"] == 1.0
     shown = module.visualise(batch(1000), draws())
@@ -158,15 +161,16 @@ def block(tokens, width):
 
 
 def test_all_operations_are_counted():
-    """Backward costs twice the forward, the stem's once; three of four mean something else and are looked for."""
+    """Backward costs twice the forward, the stem's once; three of four mean something else."""
     stem = linear(TOKENS, 12, WIDTH)
     look = 2 * block(TOKENS, WIDTH) + linear(TOKENS, WIDTH, 4) + linear(1, TOKENS * 4, 12)
     see, syllables = 2 * look + linear(1, 24, 12), LONGEST // 4
     hear = linear(syllables, 4 * 8, 8) + block(syllables, 8) + linear(1, 8, 12)
     asked = linear(BATCH, 12, 3)
-    found = 3 * (see + 2 * stem + 2 * hear) + 2 * linear(3, 12, 3)
     counted = count_flops(lambda: objective().loss(told(), draws())[0].backward())
-    assert counted == BATCH * (3 * see + 2 * 2 * stem + 3 * hear) + 3 * asked + found
+    assert counted == BATCH * (3 * see + 2 * 2 * stem + 3 * hear) + 3 * asked
+    found = 3 * (see + 2 * stem + 2 * hear) + 2 * linear(3, 12, 3)
+    assert count_flops(lambda: objective().monitor(told(), draws())) == found
 
 
 def test_directions_have_length_one():

@@ -8,7 +8,7 @@ from goalsight.base.errors import UserError
 from goalsight.pretrain.data.store import FrameStoreWriter
 from goalsight.pretrain.encoders.points import Points
 from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder, load_encoder, random_encoder
-from goalsight.pretrain.objectives.points import STILL, PointPrediction, PointsOptions
+from goalsight.pretrain.objectives.points import STILL, PointPrediction, PointsOptions, moving_points
 from goalsight.pretrain.train import Pretrain, pretrain
 
 SIDE = 16
@@ -44,7 +44,7 @@ def test_the_loss_counts_what_changed_eleven_times(monkeypatch):
     clip = torch.full((1, 2, SIDE, SIDE, 3), 51, dtype=torch.uint8)
     clip[0, 1, 0, 0] = 255  # one pixel changes, by 0.8
     predicted = torch.full((1, SIDE, SIDE, 3), 0.3)  # off by 0.1 everywhere, by 0.7 there
-    monkeypatch.setattr(objective, "predict", lambda clip: (predicted, torch.zeros(1, 8)))
+    monkeypatch.setattr(objective, "predict", lambda clip: (predicted, torch.zeros(2, 1, 8)))
     loss, metrics = objective.loss({"pixels": clip}, torch.Generator())
     pixels = SIDE**2
     assert loss.item() == pytest.approx(((pixels - 1) * STILL * 0.1**2 + (1 + STILL) * 0.7**2) / pixels, rel=1e-4)
@@ -52,6 +52,15 @@ def test_the_loss_counts_what_changed_eleven_times(monkeypatch):
     assert metrics["pretrain/psnr_next_changed"] == pytest.approx(-10 * np.log10(0.7**2), abs=1e-4)
     assert metrics["pretrain/moving_points"] == 0
     assert [alarm.name for alarm in objective.alarms({"moving_points": 0.0})] == ["still"]
+
+
+def test_a_point_moves_where_it_is_not_where_it_was():
+    """Four points of two clips: one lies still elsewhere in each, one moves in one, one in both, and one too little."""
+    now = torch.tensor([[0.9, 0.0, 0.0, 0.0, 0.1, 0.1, 0.0, 0.0], [-0.9, 0.5, 0.0, 0.0, 0.1, 0.1, 0.0, 0.0]])
+    steps = torch.tensor([[0.0, 0.0, 0.08, 0.0, 0.0, 0.06, 0.03, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.06, 0.04, 0.04]])
+    # 0.08 in one of two clips is 0.057 in the square mean; all that move alike, as when a camera does, move as well.
+    assert moving_points(now, now + steps) == 2
+    assert moving_points(now, now) == 0
 
 
 def test_only_its_points_tell_of_the_later_frame():
@@ -63,7 +72,9 @@ def test_only_its_points_tell_of_the_later_frame():
         assert not torch.equal(predicted[0], predicted[1])
         objective.encoder.places = lambda frames: torch.zeros(len(frames), 8)
         blind, _ = objective.predict(clip)
-    assert places.shape == (2, 8)
+    assert places.shape == (2, 2, 8), "in frames t and t+k of two clips"
+    assert torch.equal(places[0, 0], places[0, 1])
+    assert not torch.equal(places[1, 0], places[1, 1])
     assert torch.equal(blind[0], blind[1])
 
 

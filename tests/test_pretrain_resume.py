@@ -6,16 +6,16 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from test_pretrain_objectives import play
 
 from goalsight.base.errors import UserError
 from goalsight.base.runs import Run
 from goalsight.pretrain import trainer as trainers
-from goalsight.pretrain.data.store import FrameStoreWriter
 from goalsight.pretrain.encoders import vit as encoders
 from goalsight.pretrain.encoders.vit import EncoderConfig
+from goalsight.pretrain.objectives import OBJECTIVES, universal
 from goalsight.pretrain.train import Pretrain, pretrain, resume
 
 SIZE, STEPS = 16, 12
@@ -25,17 +25,13 @@ SIZE, STEPS = 16, 12
 def data(tmp_path, monkeypatch):
     """Episodes of noise, and an encoder that trains in seconds under the name nano."""
     monkeypatch.setitem(encoders.ENCODERS, "nano", EncoderConfig(SIZE, 32, 2, 2))
-    rng = np.random.default_rng(0)
-    with FrameStoreWriter(tmp_path / "store", image_size=SIZE) as writer:
-        for _ in range(6):
-            writer.add_episode(rng.integers(256, size=(10, SIZE, SIZE, 3), dtype=np.uint8))
-    return tmp_path / "store"
+    return play(tmp_path / "store").path
 
 
 def asked(data, name, **options):
     folder = data.parent
     batch = 20  # two shards, one of them short
-    options = {"steps": STEPS, "batch": batch, "threads": 2, "seed": 3, "max_gap": 3, **options}
+    options = {"steps": STEPS, "batch": batch, "threads": 2, "seed": 3, **options}
     return Pretrain(data=(data,), out=folder / name, image_size=SIZE, cache=folder / "cache", **options)
 
 
@@ -81,12 +77,15 @@ def assert_equal(one, other, path=""):
         assert one == other, path
 
 
-@pytest.mark.parametrize("objective", ["masked", "latent", "contrastive", "temporal"])
+@pytest.mark.parametrize("objective", ["masked", "latent", "contrastive", "temporal", "fused", "universal"])
 def test_what_was_stopped_and_resumed_is_what_was_never_stopped(data, monkeypatch, objective):
-    whole = Run.open(pretrain(asked(data, "whole", objective=objective)))
+    monkeypatch.setattr(trainers, "LOG_EVERY", 2)  # it is stopped after the fifth step, which is monitored
+    monkeypatch.setattr(universal, "READ", 30)  # of 20 clips at a time: read at the third step, some kept at the fifth
+    threads = 1 if OBJECTIVES.load(objective).whole_batch else 2  # two in one operation wait long on a busy machine
+    whole = Run.open(pretrain(asked(data, "whole", objective=objective, threads=threads)))
     with monkeypatch.context() as patch:
         stopped_before(patch, 4)
-        path = pretrain(asked(data, "halved", objective=objective))
+        path = pretrain(asked(data, "halved", objective=objective, threads=threads))
     assert Run.open(path).manifest["status"] == "interrupted"
     assert Run.open(path).summary["steps"] == 5
     assert go_on(path) == path
@@ -100,7 +99,9 @@ def test_what_was_stopped_and_resumed_is_what_was_never_stopped(data, monkeypatc
     assert_equal(state, others_state)
     assert rows == others_rows
     kept = {name.split(".")[0] for name in state["objective"]}
-    assert ("teacher" in kept) == (objective == "latent")
+    assert ("teacher" in kept) == (objective in ("latent", "universal"))
+    read = [step for step in state["recent"] if "pretrain/read_action_learnt" in step]
+    assert len(read) == (5 if objective == "universal" else 0), "at steps 2, 4, 6, 8 and 10"
     assert {name.split(".")[0] for name in whole.load()[0]} == {"encoder"}
 
 

@@ -52,7 +52,6 @@ def test_the_loss_by_hand(monkeypatch):
     slower = line.clone()
     slower[1, 0] = 3.0  # the slower self thinks that frame t+1 is where the second last goal is
     monkeypatch.setattr(module.slower[1], "forward", lambda *_: slower)
-    monkeypatch.setattr(module, "places_told", lambda clip, generator: 1.0)
     loss, parts = module.loss(clips(batch=1), draws())
     # Goals t+1, three later ones, and the last once more. Values -1, -2, -3, -4, -4; the slower self's of frame t+1:
     # -0, -1, -0, -1, -1, so that targets are -1, -1.5, -1, -1.5, -1.5. All that is surplus lies above: 0.8.
@@ -89,6 +88,8 @@ def test_who_sees_places_is_not_blind(monkeypatch):
     clip[:, -1] = clip[:, 0]
     monkeypatch.setattr(module, "place", lambda frames: frames.flatten(1).float())
     assert module.places_told(clip, draws()) > 0.95
+    told = module.places_told(clip, draws(7))
+    assert module.monitor({"pixels": clip}, draws(7)) == {"pretrain/places_told": told}
     monkeypatch.setattr(module, "place", lambda frames: torch.ones(len(frames), 1))
     assert module.places_told(clip, draws()) == 0.0
 
@@ -116,9 +117,10 @@ def test_all_operations_are_counted():
     """Image 16: a stem of 12 inputs. Backward costs twice the forward, the stem's once; the slower self has none."""
     read = 2 * block(TOKENS, WIDTH) + linear(TOKENS, WIDTH, 4) + linear(1, TOKENS * 4, 6)
     stem = linear(TOKENS, 12, WIDTH)
-    learning, slower, places = 5 * (3 * read + 2 * stem), 5 * (read + stem), 3 * (read + stem)
+    learning, slower = 5 * (3 * read + 2 * stem), 5 * (read + stem)
     counted = count_flops(lambda: objective().loss(clips(), draws())[0].backward())
-    assert counted == BATCH * (learning + slower + places)
+    assert counted == BATCH * (learning + slower)
+    assert count_flops(lambda: objective().monitor(clips(), draws())) == BATCH * 3 * (read + stem)
 
 
 def test_values_follow_a_square_that_walks():

@@ -22,6 +22,7 @@ from goalsight.pretrain.encoders.features import EncoderFeatures
 from goalsight.pretrain.encoders.vit import EncoderConfig, load_encoder, random_encoder
 from goalsight.pretrain.objectives import OBJECTIVES
 from goalsight.pretrain.objectives.latent import Latent
+from goalsight.pretrain.objectives.masked import MaskedPrediction
 from goalsight.pretrain.train import Pretrain, pretrain
 
 SIZE, SIDE = 16, 4  # of the frames and of the square in them [pixels]
@@ -107,6 +108,20 @@ def test_a_run_holds_everything(tmp_path, squares, small, capsys):
     with Image.open(path / "pictures" / "seen-000020.png") as picture:
         assert picture.size == (6 * 132 + 4, 6 * 132 + 24)  # six columns, six pairs
     assert str(path) in capsys.readouterr().out
+
+
+def test_it_monitors_at_the_first_of_ten_steps_and_logs_what_it_found(tmp_path, squares, small, monkeypatch):
+    monitored = []
+
+    def monitor(self, batch, generator):
+        monitored.append(len(batch["pixels"]))
+        return {"pretrain/monitored": float(len(monitored))}
+
+    monkeypatch.setattr(MaskedPrediction, "monitor", monitor)
+    run = Run.open(pretrain(config(squares, tmp_path / "run", steps=21)))
+    assert monitored == [8, 8, 8]
+    assert [row["pretrain/monitored"] for row in run.metrics() if "pretrain/loss" in row] == [1.0, 2.0]
+    assert run.summary["monitored"] == 2.0, "the mean of three"
 
 
 def test_the_same_seed_gives_the_same_bits(tmp_path, squares, small):
@@ -219,6 +234,7 @@ def test_options_of_parts_are_shown_recorded_and_used(tmp_path, squares, small, 
         ),
         (["--patches.side", "4"], '--patches.side is an option of the tokeniser "patches", but "conv" is chosen'),
         (["--masked.hide-next", "2"], "hide_next must lie in (0, 1), got 2.0"),
+        (["--objective", "fused", "--max-gap", "4"], '--max-gap does nothing for the objective "fused"; leave it out'),
         (["--objective", "latnet"], 'no objective "latnet"; did you mean "latent"?'),
         (["--tokeniser", "patch"], 'no tokeniser "patch"; did you mean "patches"?'),
         (["--objective", "latent", "--latent.momentun", "1"], "did you mean --latent.momentum?"),
@@ -231,8 +247,10 @@ def test_options_that_do_not_fit_are_one_line(squares, capsys, arguments, words)
     assert complaint.count("\n") == 1
 
 
-def test_a_loss_that_is_no_number_is_one_line_and_costs_no_checkpoint(tmp_path, squares, small, monkeypatch):
+@pytest.mark.parametrize("objective", ["masked", "latent"])
+def test_a_loss_that_is_no_number_is_one_line_and_costs_no_checkpoint(tmp_path, squares, small, monkeypatch, objective):
     step = trainers.Trainer.step
+    monkeypatch.setattr(trainers, "LOG_EVERY", 1)  # what is no number is not monitored
 
     def spoilt_after_two(self, *arguments):
         if self.steps == 2:
@@ -242,7 +260,7 @@ def test_a_loss_that_is_no_number_is_one_line_and_costs_no_checkpoint(tmp_path, 
 
     monkeypatch.setattr(trainers.Trainer, "step", spoilt_after_two)
     with pytest.raises(UserError, match=r"the loss became nan at step 2 .* clips that begin at frames .*, ") as caught:
-        pretrain(config(squares, tmp_path / "run", save_every=0.0))
+        pretrain(config(squares, tmp_path / "run", save_every=0.0, objective=objective))
     assert "\n" not in str(caught.value)
     assert Run.open(tmp_path / "run").manifest["status"] == "failed"
     tensors, _ = Run.open(tmp_path / "run").load()

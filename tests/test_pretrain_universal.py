@@ -5,13 +5,18 @@ import torch
 from torch.nn.functional import layer_norm
 
 from goalsight.base.errors import UserError
+from goalsight.base.flops import count_flops
+from goalsight.pretrain.data.samplers import ClipSampler
+from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
 from goalsight.pretrain.data.wordings import as_bytes
 from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder
+from goalsight.pretrain.masking import hide_tokens
+from goalsight.pretrain.objectives.syllables import SYLLABLES
 from goalsight.pretrain.objectives.universal import (
-    KEPT,
-    LEAST,
+    BYTES,
     LENGTH,
     MODALITIES,
+    READ,
     Universal,
     UniversalPrediction,
     _summary,
@@ -33,7 +38,7 @@ def objective(**options):
 def a_batch(count=BATCH):
     words = torch.stack([torch.from_numpy(as_bytes(f"Push it {row}.")) for row in range(count)])
     return {
-        "pixels": torch.randint(0, 256, (count, LENGTH, SIDE, SIDE, 3), dtype=torch.uint8, generator=draws()),
+        "pixels": torch.randint(0, 256, (count, 1, SIDE, SIDE, 3), dtype=torch.uint8, generator=draws()),
         "proprioception": torch.randn(count, LENGTH, 5, generator=draws()),
         "action": torch.randn(count, LENGTH, 2, generator=draws(2)),
         "instruction": words.unsqueeze(1).expand(-1, LENGTH, -1),
@@ -94,22 +99,79 @@ def test_a_linear_reading_by_hand():
     assert linear_error(x, noise) == pytest.approx(1.0, abs=0.1)
 
 
-def test_linear_readings_are_judged_by_the_newest_clips():
+def test_linear_readings_are_made_as_often_as_there_are_clips_enough():
     module = objective(modalities=("pixels", "action"))
-    assert module.loss(a_batch(), draws())[1].keys() == {
-        "pretrain/loss",
-        "pretrain/error_pixels",
-        "pretrain/error_action",
-    }
-    for _ in range(LEAST // BATCH + 1):
-        module.loss(a_batch(), draws())
-    read = module.read()
-    assert set(read) == {f"read_{name}_{who}" for name in ("pixels", "action") for who in ("learnt", "untrained")}
-    assert read["read_action_learnt"] == read["read_action_untrained"], "nothing has been learnt yet"
-    assert read["read_pixels_learnt"] < 0.1, "it is the same clips again and again"
-    for _ in range(KEPT // BATCH):
-        module.loss(a_batch(), draws())
-    assert len(module._shown["pixels"][0]) == KEPT
+    errors = {"pretrain/error_pixels", "pretrain/error_action"}
+    assert module.loss(a_batch(), draws())[1].keys() == {"pretrain/loss"} | errors
+    enough = -(-READ // BATCH)
+    assert all(module.monitor(a_batch(), draws()) == {} for _ in range(enough - 1))
+    read = module.monitor(a_batch(), draws())
+    kinds = ("pixels", "action")
+    assert set(read) == {f"pretrain/read_{name}_{who}" for name in kinds for who in ("learnt", "untrained")}
+    assert read["pretrain/read_action_learnt"] == read["pretrain/read_action_untrained"], "nothing has been learnt yet"
+    assert read["pretrain/read_pixels_learnt"] < 0.1, "it is the same clips again and again"
+    with torch.no_grad():
+        module.teacher.encoder.blocks[0].mlp[0].weight.mul_(3)
+    assert all(module.monitor(a_batch(), draws()) == read for _ in range(enough - 1)), "until there are as many more"
+    again = module.monitor(a_batch(), draws())
+    assert again["pretrain/read_action_untrained"] == read["pretrain/read_action_untrained"]
+    assert again["pretrain/read_action_learnt"] != read["pretrain/read_action_learnt"], "the teacher has changed"
+
+
+def test_what_is_kept_to_be_read_is_kept_with_the_state():
+    module, other = objective(modalities=("action",)), objective(modalities=("action",))
+    for _ in range(-(-READ // BATCH) + 2):
+        read = module.monitor(a_batch(), draws())
+    other.load_state_dict(module.state_dict())
+    assert len(read) == 2
+    while module._kept["action"][0].shape[0] + BATCH < READ:
+        assert module.monitor(a_batch(), draws()) == other.monitor(a_batch(), draws()) == read
+    assert module.monitor(a_batch(), draws()) == other.monitor(a_batch(), draws())
+    assert module._kept == other._kept == {}
+
+
+def test_what_is_not_recorded_is_not_read_off():
+    batch = a_batch()
+    del batch["proprioception"]
+    assert set(objective(modalities=("pixels", "action", "instruction")).wanted(batch)) == {"instruction"}
+    del batch["instruction.meaning"]
+    module = objective(modalities=("pixels", "action"))
+    assert module.monitor(batch, draws()) == {}
+    assert "pixels" in module.headline({"error_pixels": 0.5, "error_action": 0.5})
+
+
+def test_silent_video_is_enough_for_pixels(tmp_path):
+    with FrameStoreWriter(tmp_path / "silent", image_size=SIDE) as writer:
+        writer.add_episode(torch.zeros(3, SIDE, SIDE, 3, dtype=torch.uint8).numpy())
+    store = FrameStore.open(tmp_path / "silent")
+    batch = ClipSampler(store, objective(modalities=("pixels",)).reads(8), batch=4, seed=0).sample()
+    assert {name: tuple(values.shape) for name, values in batch.items()} == {"pixels": (4, 1, SIDE, SIDE, 3)}
+    with pytest.raises(UserError, match="proprioception"):
+        ClipSampler(store, objective(modalities=("proprioception",)).reads(8), batch=4, seed=0)
+
+
+def linear(tokens, inner, outer):
+    return 2 * tokens * inner * outer
+
+
+def blocks(tokens):
+    return 2 * (4 * linear(tokens, WIDTH, WIDTH) + 4 * tokens**2 * WIDTH + 2 * linear(tokens, WIDTH, 4 * WIDTH))
+
+
+def test_all_operations_are_counted():
+    """Backward costs twice the forward, the first layer's once; the teacher has none, and readings do not count."""
+    narrow, counted = SMALL["decoder_width"], {}
+    for name, length, inner in (("pixels", 64, 12), ("action", LENGTH, 64), ("instruction", SYLLABLES, 4 * BYTES)):
+        seen = hide_tokens(1, length, 0.6, draws()).visible.shape[1]
+        first = linear(length, inner, WIDTH)
+        decode = 2 * linear(length, narrow, narrow) + linear(seen, narrow, 2 * narrow) + 4 * length * seen * narrow
+        decode += 2 * linear(length, narrow, 4 * narrow) + linear(length, narrow, WIDTH)
+        said = blocks(seen) + linear(seen, WIDTH, narrow) + decode
+        counted[name] = first + blocks(length) + (3 if name == "instruction" else 2) * first + 2 * 3 * said
+        module = objective(modalities=(name,), masks=2)
+        assert count_flops(lambda m=module: m.loss(a_batch(), draws())[0].backward()) == BATCH * counted[name]
+    module = objective(modalities=tuple(counted))
+    assert count_flops(lambda: module.loss(a_batch(), draws())[0].backward()) == BATCH * sum(counted.values())
 
 
 def test_a_sequence_is_summed_up_by_its_parts():
@@ -130,8 +192,11 @@ def test_the_alarm_names_what_has_not_been_learnt():
 
 def test_what_is_read_and_what_cannot_be():
     assert objective(modalities=("instruction",)).reads(8).columns == ("pixels", "instruction", "instruction.meaning")
-    assert objective(modalities=("action",)).reads(8).columns == ("pixels", "action", "proprioception")
+    assert objective(modalities=("action",)).reads(8).columns == ("pixels", "action")
+    assert objective(modalities=("action",)).reads(8).also == ("proprioception", "action")
+    assert objective(modalities=("pixels", "instruction")).reads(8).frames == 1
     assert objective().reads(8).frames == LENGTH
+    assert objective().reads(8).seen == 1
     for options, words in (
         ({"modalities": ("smell",)}, 'no kind of data "smell"'),
         ({"modalities": ()}, "at least one"),

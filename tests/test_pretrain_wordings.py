@@ -98,6 +98,21 @@ def test_clips_of_ends_come_with_what_is_said_of_the_episode(tmp_path: Path) -> 
     assert torch.equal(sampler.sample()[INSTRUCTION], again[INSTRUCTION])
 
 
+def test_of_some_frames_only_numbers_are_read(tmp_path: Path) -> None:
+    store = told(tmp_path / "store")
+    clips = Clips(gaps=((1, 1), (1, 1)), also=("position.object", "speed"), seen=2)
+    batch = ClipSampler(store, clips, batch=5, seed=0).sample()
+    assert set(batch) == {"pixels", "position.object"}, "the store has no speed"
+    assert batch["pixels"].shape == (5, 2, 8, 8, 3)
+    assert batch["position.object"].shape == (5, 3, 3)
+    whole = ClipSampler(store, Clips(gaps=((1, 1), (1, 1))), batch=5, seed=0).sample()
+    assert torch.equal(batch["pixels"], whole["pixels"][:, :2]), "the same clips are drawn"
+    twice = Clips(columns=("pixels", "position.object"), also="position.")
+    assert list(ClipSampler(store, twice, batch=5, seed=0).sample()) == ["pixels", "position.object"]
+    with pytest.raises(ValueError, match="of 2 frames 1 to 2 can be seen, got 3"):
+        Clips(seen=3)
+
+
 def test_processes_hear_the_same_words(tmp_path: Path) -> None:
     store, clips = told(tmp_path / "store"), Clips(columns=("pixels", INSTRUCTION), ends=True)
     whole = ClipSampler(store, clips, batch=8, seed=0).sample()

@@ -13,6 +13,7 @@ from goalsight.base.life import FolderLock
 
 CONFIG, MANIFEST = "config.json", "manifest.json"
 BEGUN = ".begun"  # lies in the folder until the manifest does
+ENCODER_PATH = "encoder_path"  # among the sources in a manifest: where the encoder was found
 
 
 def fresh_folder(kind: str, name: str) -> Path:

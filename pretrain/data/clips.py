@@ -33,13 +33,15 @@ class Clips:
     `MEANING`, a number that is the same for what means the same. Episodes without an instruction are then left out.
 
     Raises:
-        ValueError: when no column is named, gaps have no order, or clips of ends are no pairs.
+        ValueError: when no column is named, gaps have no order, clips of ends are no pairs, or more frames are to be
+            seen than there are.
     """
 
     columns: tuple[str, ...] = (PIXELS,)  # names of the store's columns
     gaps: tuple[tuple[int, int], ...] = ((1, 8),)  # smallest and largest step to each next frame [frames]
     ends: bool = False  # of episodes, instead of frames so far apart
-    also: str = ""  # columns whose names begin so are read too, where the store has them
+    also: str | tuple[str, ...] = ()  # columns whose names begin so are read too, where the store has them
+    seen: int | None = None  # the first frames of a clip, whose pixels are read; all unless given
 
     def __post_init__(self) -> None:
         """Refuse what cannot be read."""
@@ -49,6 +51,8 @@ class Clips:
             raise ValueError(f"gaps must be pairs (smallest, largest) of at least 1, got {self.gaps}")
         if self.ends and len(self.gaps) != 1:
             raise ValueError(f"an episode has two ends, got gaps {self.gaps}")
+        if self.seen is not None and not 1 <= self.seen <= self.frames:
+            raise ValueError(f"of {self.frames} frames 1 to {self.frames} can be seen, got {self.seen}")
 
     @property
     def frames(self) -> int:

@@ -43,7 +43,8 @@ class ClipSampler:
         self._read = [name for name in clips.columns if name not in TOLD]
         for name in self._read:
             store.column(name)
-        self._read += [name for name in store.columns if clips.also and name.startswith(clips.also)]
+        also = clips.also or ()
+        self._read += [name for name in store.columns if name.startswith(also) and name not in self._read]
         self._told = Told(store) if set(TOLD) & set(clips.columns) else None
         self._store = store
         self._clips = clips
@@ -80,19 +81,23 @@ class ClipSampler:
         return np.stack(frames, 1)
 
     def sample(self) -> Batch:
-        """Return the declared columns, (rows, frames, ...) each; "pixels" are (rows, frames, H, W, 3) uint8."""
+        """Return the declared columns, (rows, frames, ...) each; "pixels" are (rows, frames seen, H, W, 3) uint8."""
         self.drawn = everyone = self.draw()
         told = {} if self._told is None else self._told.of(self._store.episode_of_frame[everyone[:, 0]], self._rng)
         drawn = everyone[self._rows]
-        rows = drawn.ravel()
-        columns = {
-            name: self._store.frames(rows) if name == PIXELS else self._store.columns[name][rows] for name in self._read
-        }
-        batch = {name: torch.from_numpy(values).unflatten(0, drawn.shape) for name, values in columns.items()}
+        batch = {name: torch.from_numpy(self._values(name, drawn)) for name in self._read}
         for name in set(told) & set(self._clips.columns):
             values = torch.from_numpy(told[name][self._rows])
             batch[name] = values.unsqueeze(1).expand(-1, drawn.shape[1], *values.shape[1:])
         return batch
+
+    def _values(self, name: str, drawn: NDArray[np.int64]) -> NDArray[Any]:
+        """Read a column of frames (rows, frames), or the pixels of those of them that are seen."""
+        if name == PIXELS:
+            drawn = drawn[:, : self._clips.seen]
+        rows = drawn.ravel()
+        values = self._store.frames(rows) if name == PIXELS else self._store.columns[name][rows]
+        return values.reshape(*drawn.shape, *values.shape[1:])
 
     def state(self) -> State:
         """Return what decides the clips that come next."""

@@ -22,7 +22,7 @@ class Alarm:
 
 
 class Objective(nn.Module, ABC):
-    """The rule of the game that an encoder learns by; its operations are all counted.
+    """The rule of the game that an encoder learns by; all operations of it count, and those of `monitor` do not.
 
     It is made as `Class(encoder, options, seed=seed)`; the seed draws the weights that are its own. Weights that need
     no gradients, such as an averaged teacher's, are left alone by the optimiser and kept with the training's state.
@@ -62,6 +62,18 @@ class Objective(nn.Module, ABC):
             batch: what `reads` declares, (B, T, ...) each; pixels are (B, T, H, W, 3) uint8.
             generator: of all that is drawn.
         """
+
+    def monitor(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        """Return metrics named `pretrain/...` that nothing is learnt from and that take passes of their own.
+
+        It is asked once in every ten steps, at the first of them, by all processes at once, before the weights move.
+        It must change nothing that decides what is learnt. What the loss has made anyway is measured by `loss`.
+
+        Args:
+            batch: what the step learns from, as of `loss`.
+            generator: of all that is drawn; another one than the loss draws from.
+        """
+        return {}
 
     def after_step(self, spent: float) -> None:
         """Do what is due after the optimiser's step, such as moving an averaged teacher.

@@ -23,8 +23,6 @@ from goalsight.pretrain.encoders.vit import VideoEncoder
 from goalsight.pretrain.objectives.base import Alarm, Objective
 from goalsight.pretrain.objectives.placed import TOLD, Summary, squares
 
-PLACED = 16  # clips of a batch in which it is tried whether places are told apart
-
 
 @dataclass(frozen=True)
 class Comparing:
@@ -102,20 +100,22 @@ class Contrast(Objective):
 
         Args:
             batch: pixels (B, 2 + negatives, H, W, 3) uint8.
-            generator: draws what is hidden, and where the squares lie.
+            generator: draws what is hidden.
 
         Returns:
             the cross-entropy of choosing frame t+k from frame t and frame t from frame t+k [nats], mean of both, among
             the B frames of all clips and their B x negatives later ones; and metrics: that of guessing, the share of
-            frames t+k that are the first choice, the share that lie nearer than any later frame of their own video, and
-            the share of pairs told apart that differ in a square's place alone.
+            frames t+k that are the first choice, and the share that lie nearer than any later frame of their own video.
         """
         clip = batch[PIXELS]
         pieces = self.encoder.embedding.cut(clip.transpose(0, 1).flatten(0, 1))
         now, later, *rest = self.directions(pieces, generator).split(len(clip))
         loss, parts = choose(now, later, rest, self.options.temperature)
-        parts["places_told"] = self.places_told(clip[:PLACED], generator)
         return loss, {f"pretrain/{name}": value for name, value in parts.items()}
+
+    def monitor(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        """Return the share of pairs told apart that differ in a square's place alone; where it lies is drawn."""
+        return {"pretrain/places_told": self.places_told(batch[PIXELS], generator)}
 
     def places_told(self, clip: Tensor, generator: torch.Generator) -> float:
         """Return how often the place of an object decides, as of `places_told`."""
@@ -155,18 +155,18 @@ def choose(now: Tensor, later: Tensor, rest: Sequence[Tensor], temperature: floa
     """
     now, later, *rest = map(gather_rows, (now, later, *rest))
 
-    def cost(anchors: Tensor, first: Tensor) -> Tensor:
-        alike = anchors @ torch.cat([first, *rest]).T / temperature
-        return cross_entropy(alike, torch.arange(len(anchors), device=anchors.device))
+    def alike(anchors: Tensor, first: Tensor) -> Tensor:
+        return anchors @ torch.cat([first, *rest]).T / temperature
 
-    loss = (cost(now, later) + cost(later, now)) / 2
+    right = torch.arange(len(now), device=now.device)
+    ahead, back = alike(now, later), alike(later, now)  # (B, B + later frames)
+    loss = (cross_entropy(ahead, right) + cross_entropy(back, right)) / 2
     with torch.no_grad():
-        alike = now @ torch.cat([later, *rest]).T
         own = torch.stack([(now * other).sum(1) for other in (later, *rest)])  # (1 + later frames, B)
         parts = {
             "loss": float(loss),
-            "loss_guessing": math.log(alike.shape[1]),
-            "found": float((alike.argmax(1) == torch.arange(len(now), device=now.device)).float().mean()),
+            "loss_guessing": math.log(ahead.shape[1]),
+            "found": float((ahead.argmax(1) == right).float().mean()),
             "found_in_own": float((own[0] > own[1:].amax(0)).float().mean()),
         }
     # Gradients reach the rows of this process alone, and its share of the batch is what they will be weighed by.

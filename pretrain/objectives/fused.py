@@ -32,7 +32,8 @@ MODALITIES = (IMAGE, FELT, DONE, WORDS)
 FRAMES, LATER = 3, 100  # frames of a clip: this one, the next, and one that comes so much later at most
 BYTES = 32  # features of a byte
 THINGS = 8  # whose places are asked for, at most
-TRIED = 8  # clips by which it is measured what a modality is good for
+TRIED = 16  # clips by which it is measured what a modality is good for
+NONE = 1e-9  # error that is as good as none: of a single clip numbers are known, being their own mean
 UNUSED = 0.01  # change of the errors below which leaving a modality out changes nothing
 
 
@@ -204,7 +205,7 @@ class FusedPrediction(DecodingObjective):
         Returns:
             the error of images that are not left out, plus `weight` times the squared errors of what is felt and done
             where that is left out, in units of their variance, the cross-entropy of hidden bytes and that of whether
-            the instruction fits [nats]; and metrics, among them by how many times errors grow without each modality.
+            the instruction fits [nats]; and metrics.
         """
         pieces = [self.encoder.embedding.cut(frames) for frames in batch[PIXELS].unbind(1)]
         numbers = {name: self.numbers(batch, name) for name in (FELT, DONE)}
@@ -225,8 +226,6 @@ class FusedPrediction(DecodingObjective):
         }
         if self.options.places:
             metrics["pretrain/place_error"] = known["places"] ** 0.5
-        few = {name: values[:TRIED] for name, values in batch.items()}
-        metrics |= {f"pretrain/without_{name}": value for name, value in self.use(few, generator).items()}
         return loss, metrics
 
     @staticmethod
@@ -257,13 +256,18 @@ class FusedPrediction(DecodingObjective):
             "right": _mean(((doubted > 0) == fits).float(), both),
         }
 
-    def numbers(self, batch: Batch, name: str) -> Tensor:
+    def numbers(self, batch: Batch, name: str, *, alone: bool = False) -> Tensor:
         """Return what is felt or done at the first frame, scaled and filled up with zeros: (B, NUMBERS).
+
+        Args:
+            batch: what `reads` declares.
+            name: what is felt, or what is done.
+            alone: whether the other processes do not ask at the same time.
 
         Raises:
             UserError: there are more numbers than can be taken.
         """
-        return filled(scaled(batch[name][:, 0], name))
+        return filled(scaled(batch[name][:, 0], alone=alone), name)
 
     def errors(
         self, batch: Batch, pieces: list[Tensor], numbers: Mapping[str, Tensor], said: Said
@@ -283,14 +287,19 @@ class FusedPrediction(DecodingObjective):
         return (said.rest["places"][:, : len(names)] - places).square().mean((1, 2))
 
     @torch.no_grad()
-    def use(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
-        """Return by how many times what is said of the others gets worse without each modality.
+    def monitor(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        """Return by how many times what is said of the others gets worse without each modality, in a few clips.
 
         Patches are hidden and the action is asked for, without images what is felt too; errors are those of images, of
         the action, and of what is felt.
+
+        Args:
+            batch: what `reads` declares.
+            generator: draws which patches are hidden.
         """
+        numbers = {name: self.numbers(batch, name)[:TRIED] for name in (FELT, DONE)}
+        batch = {name: values[:TRIED] for name, values in batch.items()}
         pieces = [self.encoder.embedding.cut(frames) for frames in batch[PIXELS].unbind(1)]
-        numbers = {name: self.numbers(batch, name) for name in (FELT, DONE)}
         missing = self.draw_missing(batch, generator)
         everything = {name: torch.ones_like(missing.kept[name]) for name in MODALITIES}
 
@@ -298,6 +307,9 @@ class FusedPrediction(DecodingObjective):
             kept = everything | {name: torch.zeros_like(everything[name]) for name in left_out}
             shown = replace(missing, kept=kept, syllables=torch.zeros_like(missing.syllables))
             return self.errors(batch, pieces, numbers, self.say(batch, pieces, numbers, shown))
+
+        def times(without: Tensor, beside: Tensor) -> Tensor:
+            return (without.mean() + NONE) / (beside.mean() + NONE)
 
         usual = errors(DONE)
         worse = {
@@ -307,7 +319,7 @@ class FusedPrediction(DecodingObjective):
             DONE: (usual, errors(), (IMAGE,)),
         }
         return {
-            name: float(torch.stack([(without[one].mean() / beside[one].mean()) for one in judged]).mean())
+            f"pretrain/without_{name}": float(torch.stack([times(without[one], beside[one]) for one in judged]).mean())
             for name, (without, beside, judged) in worse.items()
         }
 
@@ -315,7 +327,7 @@ class FusedPrediction(DecodingObjective):
     def visualise(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return what is shown of the three frames, and what they are taken for."""
         pieces = [self.encoder.embedding.cut(frames) for frames in batch[PIXELS].unbind(1)]
-        numbers = {name: self.numbers(batch, name) for name in (FELT, DONE)}
+        numbers = {name: self.numbers(batch, name, alone=True) for name in (FELT, DONE)}
         missing = self.draw_missing(batch, generator)
         missing = replace(missing, kept=missing.kept | {IMAGE: torch.ones_like(missing.kept[IMAGE])})
         said = self.say(batch, pieces, numbers, missing)

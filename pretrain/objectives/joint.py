@@ -19,7 +19,7 @@ from goalsight.pretrain.data.format import PIXELS
 from goalsight.pretrain.encoders.vit import VideoEncoder
 from goalsight.pretrain.masking import Hidden, hide_tokens
 from goalsight.pretrain.objectives.base import Alarm
-from goalsight.pretrain.objectives.contrastive import PLACED, Comparing, choose, chosen, placeless, places_told
+from goalsight.pretrain.objectives.contrastive import Comparing, choose, chosen, placeless, places_told
 from goalsight.pretrain.objectives.decoding import Decoding, DecodingObjective, put
 from goalsight.pretrain.objectives.placed import Summary
 from goalsight.pretrain.objectives.saying import saying
@@ -43,6 +43,27 @@ class Joint(Comparing, Decoding):
         check_positive(self, "weight")
         Comparing.__post_init__(self)
         Decoding.__post_init__(self)
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Both parts of the loss, and what they come from.
+
+    Attributes:
+        pieces: (B, tokens, P) of frames t and t+k.
+        looked: (B, K, width) what the encoder says of what is shown of both.
+        said: (B, tokens, size) what frame t+k is filled in to.
+        filling: () the error of filling in.
+        telling: () the cross-entropy of finding each for the other [nats].
+        metrics: of the latter, without prefix.
+    """
+
+    pieces: list[Tensor]
+    looked: list[Tensor]
+    said: Tensor
+    filling: Tensor
+    telling: Tensor
+    metrics: dict[str, float]
 
 
 class JointPrediction(DecodingObjective):
@@ -93,41 +114,58 @@ class JointPrediction(DecodingObjective):
         """Return what frames are compared by, nothing hidden: (B, tokens, P) -> (B, features), each of length 1."""
         return normalize(self.summary(self.encoder, pieces), dim=1)
 
+    def halves(self, clip: Tensor, generator: torch.Generator) -> Halves:
+        """Look once at frames (B, 2 + negatives, H, W, 3), of which half of the tokens are hidden, for both parts."""
+        pieces = [self.encoder.embedding.cut(frames) for frames in clip.unbind(1)]
+        hidden = [hide_tokens(len(clip), self.encoder.tokens, self.options.hide, generator) for _ in pieces]
+        looked = [self.encoder.encode(*one) for one in zip(pieces, (one.visible for one in hidden), strict=True)]
+        said = self.fill_in(looked[:2], hidden[:2])
+        errors = [self.saying.errors(*one).mean() for one in zip(said, pieces[:2], strict=True)]
+        found = [self.summary.of(tokens, one.visible) for tokens, one in zip(looked, hidden, strict=True)]
+        now, later, *rest = (normalize(vectors, dim=1) for vectors in found)
+        telling, metrics = choose(now, later, rest, self.options.temperature)
+        return Halves(pieces[:2], looked[:2], said[1], torch.stack(errors).sum(), telling, metrics)
+
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the loss and what it is made of.
+
+        Args:
+            batch: pixels (B, 2 + negatives, H, W, 3) uint8.
+            generator: draws what is hidden.
+
+        Returns:
+            the error of filling in frames t and t+k, over all their tokens, plus `weight` times the cross-entropy of
+            finding each for the other [nats]; and metrics as of both halves.
+        """
+        halves = self.halves(batch[PIXELS], generator)
+        loss = halves.filling + self.options.weight * halves.telling
+        parts = halves.metrics | {
+            "loss_filling": float(halves.filling.detach()),
+            "loss_telling": float(halves.telling.detach()),
+        }
+        del parts["loss"]  # that of the contrast alone
+        metrics = self.saying.metrics(loss, halves.said, *halves.pieces)
+        return loss, metrics | {f"pretrain/{name}": value for name, value in parts.items()}
+
+    @torch.enable_grad()
+    def monitor(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        """Return whether places are told, and how strongly each half pulls.
 
         Args:
             batch: pixels (B, 2 + negatives, H, W, 3) uint8.
             generator: draws what is hidden, and where squares lie.
 
         Returns:
-            the error of filling in frames t and t+k, over all their tokens, plus `weight` times the cross-entropy of
-            finding each for the other [nats]; and metrics as of both halves, and the norms of their gradients with
-            respect to what the encoder says of frames t and t+k.
+            the norms of both parts' gradients with respect to what the encoder says of frames t and t+k; and the share
+            of pairs told apart that differ in a square's place alone.
         """
-        options, clip = self.options, batch[PIXELS]
-        pieces = [self.encoder.embedding.cut(frames) for frames in clip.unbind(1)]
-        hidden = [hide_tokens(len(clip), self.encoder.tokens, options.hide, generator) for _ in pieces]
-        looked = [self.encoder.encode(*one) for one in zip(pieces, (one.visible for one in hidden), strict=True)]
-        said = self.fill_in(looked[:2], hidden[:2])
-        errors = [self.saying.errors(*one).mean() for one in zip(said, pieces[:2], strict=True)]
-        filling = torch.stack(errors).sum()
-        found = [self.summary.of(tokens, one.visible) for tokens, one in zip(looked, hidden, strict=True)]
-        now, later, *rest = (normalize(vectors, dim=1) for vectors in found)
-        telling, parts = choose(now, later, rest, options.temperature)
-        loss = filling + options.weight * telling
-        metrics = self.saying.metrics(loss, said[1], *pieces[:2]) | {
-            f"pretrain/{name}": value for name, value in parts.items() if name != "loss"
+        clip = batch[PIXELS]
+        halves = self.halves(clip, generator)
+        return {
+            "pretrain/gradient_filling": _norm(halves.filling, halves.looked),
+            "pretrain/gradient_telling": self.options.weight * _norm(halves.telling, halves.looked),
+            "pretrain/places_told": places_told(self.directions, self.encoder.embedding.cut, clip, generator),
         }
-        metrics |= {
-            "pretrain/loss_filling": float(filling.detach()),
-            "pretrain/loss_telling": float(telling.detach()),
-            "pretrain/places_told": places_told(self.directions, self.encoder.embedding.cut, clip[:PLACED], generator),
-        }
-        if loss.requires_grad:
-            metrics["pretrain/gradient_filling"] = _norm(filling, looked[:2])
-            metrics["pretrain/gradient_telling"] = options.weight * _norm(telling, looked[:2])
-        return loss, metrics
 
     @torch.no_grad()
     def visualise(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:

@@ -66,11 +66,10 @@ class LatentPrediction(SiamesePrediction):
         Returns:
             the smooth L1 distance between predicted features and the teacher's, over the hidden tokens of both tasks;
             and metrics: the mean squared errors of both tasks (1 is that of guessing zero), and of guessing that the
-            features of frame t+k are those of frame t; the effective rank of the teacher's features.
+            features of frame t+k are those of frame t.
         """
         seen = self.fill_in(batch, generator)
-        features = self.teach(torch.cat([seen.now, seen.later]))
-        now, later = targets(features).chunk(2)
+        now, later = targets(self.teach(torch.cat([seen.now, seen.later]))).chunk(2)
         loss = hidden_mean(smooth_l1_loss(seen.rebuilt, now, reduction="none"), seen.hidden_now) + hidden_mean(
             smooth_l1_loss(seen.predicted, later, reduction="none"), seen.hidden_later
         )
@@ -80,9 +79,13 @@ class LatentPrediction(SiamesePrediction):
                 "error_self": float(hidden_mean((seen.rebuilt - now).square(), seen.hidden_now)),
                 "error_next": float(hidden_mean((seen.predicted - later).square(), seen.hidden_later)),
                 "error_copy": float(hidden_mean((now - later).square(), seen.hidden_later)),
-                "effective_rank": effective_rank(features),
             }
         return loss, {f"pretrain/{name}": value for name, value in parts.items()}
+
+    def monitor(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        """Return the effective rank of the teacher's features of all frames; nothing is drawn."""
+        features = self.teach(self.encoder.embedding.cut(batch[PIXELS].flatten(0, 1)))
+        return {"pretrain/effective_rank": effective_rank(features)}
 
     @torch.no_grad()
     def teach(self, pieces: Tensor) -> Tensor:

@@ -102,6 +102,7 @@ class PairedComparison(Objective):
         sizes = {"token_features": options.token_features, "features": options.features}
         self.summary = Summary(encoder, **sizes, seed=seed + 1)
         self.told = options.partner == INSTRUCTION
+        self.column = INSTRUCTION if self.told else PROPRIOCEPTION
         with torch.random.fork_rng(devices=[]):
             self.both = nn.Linear(2 * options.features, options.features)
             self.partner = (
@@ -127,15 +128,20 @@ class PairedComparison(Objective):
         vectors = self.both(summed.unflatten(0, frames.shape[:2]).flatten(1)) if self.told else summed
         return normalize(vectors.float(), dim=1)
 
-    def hear(self, batch: Batch, column: str) -> Tensor:
+    def hear(self, batch: Batch, column: str, *, alone: bool = False) -> Tensor:
         """Return the directions (B, features) float32 of what images are compared with.
+
+        Args:
+            batch: what `reads` declares.
+            column: of it, what is heard.
+            alone: whether the other processes do not listen at the same time.
 
         Raises:
             UserError: when proprioception has more numbers than can be taken.
         """
         values = batch[column][:, 0]
         if not self.told:
-            values = filled(scaled(values, PROPRIOCEPTION))
+            values = filled(scaled(values, alone=alone), PROPRIOCEPTION)
         return normalize(self.partner(values).float(), dim=1)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
@@ -147,41 +153,47 @@ class PairedComparison(Objective):
 
         Returns:
             the sum of all questions' cross-entropies over the number of images [nats], each meaning asked for once;
-            and metrics: retrieval as of `retrieval`, each meaning once; by unheard words; and with the object painted
-            out, where its place is known.
+            and that as a metric.
         """
-        column = INSTRUCTION if self.told else PROPRIOCEPTION
-        seen, heard = gather_rows(self.see(batch[PIXELS])), gather_rows(self.hear(batch, column))
+        seen, heard = gather_rows(self.see(batch[PIXELS])), gather_rows(self.hear(batch, self.column))
         meaning = gather_rows(batch[MEANING][:, 0]) if self.told else torch.arange(len(seen), device=seen.device)
         once = _first_of_each(meaning)
         heard, belongs = heard[once], meaning.unsqueeze(1) == meaning[once]
         with torch.autocast(seen.device.type, enabled=False):
             logits = self.log_temperature.exp() * seen @ heard.T + self.bias
         loss = -logsigmoid(torch.where(belongs, logits, -logits)).sum() / len(seen)
-        parts = {"loss": float(loss.detach())} | self.found(batch, column)
+        metrics = {"pretrain/loss": float(loss.detach())}
         # As in `contrastive.choose`: gradients reach the rows of this process alone.
-        loss = loss + (group().size - 1) * (loss - loss.detach())
-        return loss, {f"pretrain/{name}": value for name, value in parts.items()}
+        return loss + (group().size - 1) * (loss - loss.detach()), metrics
 
     @torch.no_grad()
-    def found(self, batch: Batch, column: str) -> dict[str, float]:
-        """Return how well images are found by what belongs to them, in this process's part of the batch."""
+    def monitor(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        """Return how well images are found by what belongs to them, in this process's part of the batch.
+
+        Args:
+            batch: what `reads` declares.
+            generator: not used.
+
+        Returns:
+            retrieval as of `retrieval`, each meaning once, and among how many; by unheard words; and with the object
+            painted out, where its place is known.
+        """
         once = _first_of_each(batch[MEANING][:, 0]) if self.told else torch.arange(len(batch[PIXELS]))
         few = {name: values[once] for name, values in batch.items()}
-        seen, heard = self.see(few[PIXELS]), self.hear(few, column)
+        seen, heard = self.see(few[PIXELS]), self.hear(few, self.column)
         parts = {"among": float(len(once))} | retrieval(heard @ seen.T)
         if self.told:
             parts |= {f"{name}_unheard": value for name, value in retrieval(self.hear(few, UNHEARD) @ seen.T).items()}
         painted = painted_out(few)
         if painted is not None:
             parts |= {f"{name}_painted": value for name, value in retrieval(heard @ self.see(painted).T).items()}
-        return parts
+        return {f"pretrain/{name}": value for name, value in parts.items()}
 
     @torch.no_grad()
     def visualise(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return what is seen, what is found for it, and what is seen with the object painted out."""
-        frames, column = batch[PIXELS], INSTRUCTION if self.told else PROPRIOCEPTION
-        best = (self.hear(batch, column) @ self.see(frames).T).argmax(1)
+        frames = batch[PIXELS]
+        best = (self.hear(batch, self.column, alone=True) @ self.see(frames).T).argmax(1)
         names = ("first frame", "last frame") if self.told else ("frame",)
         columns = {name: frames[:, number] for number, name in enumerate(names)}
         columns |= {f"found: {name}": frames[best, number] for number, name in enumerate(names)}

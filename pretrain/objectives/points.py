@@ -21,7 +21,7 @@ from goalsight.pretrain.tokenisers.base import centred
 
 STILL = 0.1  # weight of a pixel that does not change, where one that does has 1.1
 COVERED = -1.0  # what decides on painting over a pixel starts here: most of a frame stays
-MOVING = 0.05  # a point moves whose places have at least this standard deviation, of half the image
+MOVING = 0.05  # a point moves whose steps from frame t to frame t+k are about so long, of half the image
 LOOKS = 16, 24  # features of frame t that the decoder sees, and those they are made from
 
 
@@ -89,18 +89,18 @@ class PointPrediction(Objective):
             t+k looks like frame t [dB], over all pixels and over those that changed, and how many points move.
         """
         predicted, places = self.predict(batch[PIXELS])
+        moving = moving_points(*places.detach())
         now, later = (batch[PIXELS].float() / 255).unbind(1)
         error, copy_error = (predicted - later).square(), (now - later).square()
         loss = (error * (STILL + changed(copy_error))).mean()
         metrics = next_frame_metrics(loss, error.flatten(1, 2), copy_error.flatten(1, 2))
-        spread = places.detach().unflatten(1, (-1, 2)).std(0, correction=0).amax(1)  # (K,)
-        return loss, metrics | {"pretrain/moving_points": float((spread > MOVING).sum())}
+        return loss, metrics | {"pretrain/moving_points": float(moving)}
 
     def predict(self, clip: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames t and t+k (B, 2, H, W, 3) uint8 -> frame t+k (B, H, W, 3) in [0, 1], and its points (B, 2 K)."""
+        """Frames t and t+k (B, 2, H, W, 3) uint8 -> frame t+k (B, H, W, 3) in [0, 1], and both's points (2, B, 2 K)."""
         places = self.encoder.places(clip.transpose(0, 1).flatten(0, 1)).float()
         blobs = self.blobs(places).chunk(2)
-        return self.decoder(clip[:, 0], *blobs), places.chunk(2)[1]
+        return self.decoder(clip[:, 0], *blobs), places.unflatten(0, (2, -1))
 
     def blobs(self, places: Tensor) -> Tensor:
         """Places (B, 2 K) -> blobs around them on the encoder's map (B, K, side, side)."""
@@ -113,7 +113,7 @@ class PointPrediction(Objective):
     def visualise(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return frames t and t+k, what is known of the latter, and what was made of that, as (B, H, W, 3) uint8."""
         clip = batch[PIXELS]
-        predicted, places = self.predict(clip)
+        predicted, (_, places) = self.predict(clip)
         return {
             "frame t": clip[:, 0],
             "points of t+k": self._drawn(places, torch.full_like(clip[:, 1], 128)),
@@ -142,6 +142,12 @@ class PointPrediction(Objective):
         if metrics["moving_points"] >= 1:
             return copying(metrics)
         return (*copying(metrics), Alarm("still", "no point moves from frame to frame: they tell of nothing"))
+
+
+def moving_points(now: Tensor, later: Tensor) -> int:
+    """Return how many points move: places (B, 2 K) of frames t and of frames t+k, of the same clips."""
+    steps = (later - now).unflatten(1, (-1, 2))  # (B, K, 2)
+    return int((steps.square().mean(0).sqrt().amax(1) > MOVING).sum())
 
 
 class Decoder(nn.Module):

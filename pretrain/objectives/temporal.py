@@ -21,7 +21,6 @@ from goalsight.pretrain.encoders.vit import VideoEncoder
 from goalsight.pretrain.objectives.base import Alarm, Objective
 from goalsight.pretrain.objectives.placed import TOLD, Summary, squares
 
-PLACED = 4  # clips of a shard in which it is tried whether places are told apart
 RANKED = 0.6  # least rank correlation of values and true steps
 SMALL = 1e-6  # added to squared distances, whose root has no gradient at zero
 BAR = 16  # of a frame's height, that of the bar which shows a distance: one to so many
@@ -88,13 +87,12 @@ class TemporalDistance(Objective):
 
         Args:
             batch: pixels (B, 5, H, W, 3) uint8.
-            generator: draws where squares lie.
+            generator: not used.
 
         Returns:
             the expectile loss of the values of frame t, over the clip's later frames and a later frame of another clip
-            as goals; and metrics: the rank correlation of values and true steps, the mean over the clips, the distance
-            of another clip's frame [discounted steps], and the share of pairs told apart that differ in a square's
-            place alone.
+            as goals; and metrics: the rank correlation of values and true steps, the mean over the clips, and the
+            distance of another clip's frame [discounted steps].
         """
         clip = batch[PIXELS]
         frames = clip.transpose(0, 1).flatten(0, 1)
@@ -112,9 +110,12 @@ class TemporalDistance(Objective):
             "loss": float(loss.detach()),
             "rank_correlation": float(rank_correlation(-value.detach()[:-1].T)),
             "distance_other": float(-value.detach()[-1].mean()),
-            "places_told": self.places_told(clip[:PLACED], generator),
         }
         return loss, {f"pretrain/{name}": number for name, number in parts.items()}
+
+    def monitor(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        """Return the share of pairs told apart that differ in a square's place alone; where it lies is drawn."""
+        return {"pretrain/places_told": self.places_told(batch[PIXELS], generator)}
 
     @torch.no_grad()
     def places_told(self, clip: Tensor, generator: torch.Generator) -> float:

@@ -10,11 +10,13 @@ what a linear reading makes of an encoder that has learnt nothing.
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
+from goalsight.base.distributed import gather_rows, group
 from goalsight.base.errors import UserError, choose
 from goalsight.base.options import check_positive
 from goalsight.pretrain.data.clips import INSTRUCTION, MEANING, Batch, Clips
@@ -32,8 +34,7 @@ FELT, DONE, WORDS = "proprioception", "action", INSTRUCTION
 MODALITIES = (PIXELS, FELT, DONE, WORDS)
 LENGTH = 16  # frames of a series
 BYTES = 32  # features of a byte
-KEPT, LEAST = 1024, 256  # clips that linear readings are judged by: the newest, of which a quarter is not learnt from
-READ_EVERY = 25  # steps
+READ = 256  # clips at least, by which linear readings are judged; a quarter of them is not learnt from
 STRENGTH = 0.03  # of the ridge, relative to the mean variance of a direction
 CHUNKS = 4  # of a sequence, each of which they read the mean of
 SIGNS = 16  # that stand for what a sentence means
@@ -126,9 +127,8 @@ class UniversalPrediction(DecodingObjective):
         self.senses = Senses(encoder, seed + 2)
         self.teacher = copy.deepcopy(self.senses).requires_grad_(False)
         self.untrained = copy.deepcopy(self.teacher)
-        self._shown: dict[str, list[Tensor]] = {}  # of the newest clips, by kind: what is seen, and wanted
-        self._read: dict[str, float] = {}
-        self._steps = 0
+        self._kept: dict[str, list[Tensor]] = {}  # by kind, of clips not read yet: what tokens are made of, and wanted
+        self._read: dict[str, float] = {}  # the newest readings
         lengths = {FELT: LENGTH, DONE: LENGTH, WORDS: SYLLABLES}
         for name, length in lengths.items():
             places = grid_positions(options.decoder_width, (1, length))
@@ -137,12 +137,11 @@ class UniversalPrediction(DecodingObjective):
         self.register_buffer("codes", codes, persistent=False)
 
     def reads(self, max_gap: int) -> Clips:
-        """Return frames in a row, what is felt and done in them, and what was told."""
+        """Return a frame, what is felt and done from there on, and what was told; linear readings want some of it."""
         told = (INSTRUCTION, MEANING) if WORDS in self.options.modalities else ()
-        numbers = set(self.options.modalities) & {FELT, DONE}
-        # What is felt is read off pixels and actions, and what is done off that.
-        wanted = {FELT, DONE} if numbers or PIXELS in self.options.modalities else set()
-        return Clips(columns=(PIXELS, *sorted(wanted), *told), gaps=((1, 1),) * (LENGTH - 1))
+        numbers = sorted({FELT, DONE} & set(self.options.modalities))
+        gaps = ((1, 1),) * (LENGTH - 1 if numbers else 0)
+        return Clips(columns=(PIXELS, *numbers, *told), gaps=gaps, also=(FELT, DONE), seen=1)
 
     def values(self, batch: Batch) -> dict[str, Tensor]:
         """Return what tokens are made of, by kind."""
@@ -153,18 +152,20 @@ class UniversalPrediction(DecodingObjective):
             elif name == WORDS:
                 found[name] = batch[INSTRUCTION][:, 0]
             else:
-                found[name] = filled(scaled(batch[name], name))
+                found[name] = filled(scaled(batch[name]), name)
         return found
 
     def wanted(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what is read off each kind: (B, K), scaled; something that another kind tells of it."""
-        found = {}
+        """Return what is read off each kind, (B, K): something that another kind tells of it, where that is known."""
+        found: dict[str, Tensor] = {}
         if FELT in batch:
-            felt, done = (scaled(batch[name], name) for name in (FELT, DONE))
-            found = {PIXELS: felt[:, 0], FELT: done.mean(1), DONE: felt[:, -1] - felt[:, 0]}
+            felt = batch[FELT].float()
+            found |= {PIXELS: felt[:, 0], DONE: felt[:, -1] - felt[:, 0]}
+        if DONE in batch:
+            found[FELT] = batch[DONE].float().mean(1)
         if MEANING in batch:
             found[WORDS] = self.codes[batch[MEANING][:, 0] % len(self.codes)]
-        return {name: scaled(found[name], name) for name in self.options.modalities if name in found}
+        return {name: found[name] for name in self.options.modalities if name in found}
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the loss and what it is made of.
@@ -175,47 +176,69 @@ class UniversalPrediction(DecodingObjective):
 
         Returns:
             the mean over the kinds of data of the squared errors where something is hidden, each over the variance of
-            what is to be said (1 is that of saying the mean); and metrics: those by kind, and the errors of linear
-            readings.
+            what is to be said (1 is that of saying the mean); and metrics: those by kind.
         """
-        values, wanted = self.values(batch), self.wanted(batch)
         losses, parts = [], {}
-        for number, (name, value) in enumerate(values.items()):
-            with torch.no_grad():
-                whole = self.teacher.layers(self.teacher.tokens(name, value), self.options.averaged)
-                targets = layer_norm(whole, whole.shape[-1:])
-                if name in wanted:
-                    start = self.untrained.layers(self.untrained.tokens(name, value), self.options.averaged)
-                    self._keep(name, _summary(whole), _summary(start), wanted[name])
+        for number, (name, value) in enumerate(self.values(batch).items()):
+            whole = self.look(self.teacher, name, value)
+            targets = layer_norm(whole, whole.shape[-1:])
             tokens = self.senses.tokens(name, value)
             errors = [self._say_hidden(name, number, tokens, targets, generator) for _ in range(self.options.masks)]
             spread = (targets - targets.mean((0, 1))).square().mean().clamp_min(1e-6)
             losses.append(torch.stack(errors).mean() / spread)
             parts[f"error_{name}"] = float(losses[-1].detach())
-        if self._steps % READ_EVERY == 0:
-            self._read = self.read()
-        self._steps += 1
         loss = torch.stack(losses).mean()
-        parts = {"loss": float(loss.detach())} | parts | self._read
+        parts = {"loss": float(loss.detach())} | parts
         return loss, {f"pretrain/{name}": value for name, value in parts.items()}
 
-    def _keep(self, name: str, *newest: Tensor) -> None:
-        """Put what was seen of the newest clips, and what was wanted, behind what is kept of earlier ones."""
-        before = self._shown.get(name, [part[:0] for part in newest])
-        self._shown[name] = [torch.cat(pair)[-KEPT:] for pair in zip(before, newest, strict=True)]
+    @torch.no_grad()
+    def look(self, senses: Senses, name: str, value: Tensor) -> Tensor:
+        """Return what somebody makes of a whole sequence of one kind, of whom nothing learns: (B, T, width) float32."""
+        return senses.layers(senses.tokens(name, value), self.options.averaged)
+
+    def monitor(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        """Return the newest linear readings; one is made anew, of a kind, as often as there are clips enough for it.
+
+        Args:
+            batch: what `reads` declares.
+            generator: not used.
+        """
+        values = self.values(batch)
+        for name, wanted in self.wanted(batch).items():
+            newest = [values[name], wanted]
+            before = self._kept.get(name, [part[:0] for part in newest])
+            self._kept[name] = [torch.cat(pair) for pair in zip(before, newest, strict=True)]
+            if len(self._kept[name][0]) * group().size >= READ:
+                self._read |= self.read(name, *self._kept.pop(name))
+        return {f"pretrain/{name}": value for name, value in self._read.items()}
 
     @torch.no_grad()
-    def read(self) -> dict[str, float]:
-        """Return the errors of a linear reading of the newest clips, by kind and by whom: 1 is that of the mean.
+    def read(self, name: str, values: Tensor, wanted: Tensor) -> dict[str, float]:
+        """Return the errors of a linear reading of a kind of data, off who has learnt and off who has not.
 
-        Three quarters of the clips are learnt from by ridge regression, the rest judges; of few clips nothing is said.
+        Three quarters of the clips of all processes are learnt from by ridge regression, the rest judges; 1 is the
+        error of the mean.
+
+        Args:
+            name: of the kind.
+            values: what its tokens are made of, of this process's clips, (n, ...).
+            wanted: what is read, (n, K).
         """
-        found = {}
-        for name, (learnt, start, wanted) in self._shown.items():
-            if len(wanted) >= LEAST:
-                found[f"read_{name}_learnt"] = linear_error(learnt, wanted)
-                found[f"read_{name}_untrained"] = linear_error(start, wanted)
-        return found
+        wanted = gather_rows(scaled(wanted))
+        return {
+            f"read_{name}_{who}": linear_error(gather_rows(_summary(self.look(senses, name, values))), wanted)
+            for who, senses in (("learnt", self.teacher), ("untrained", self.untrained))
+        }
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return what `monitor` goes on from."""
+        return {"kept": dict(self._kept), "read": dict(self._read)}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Let `monitor` go on from there."""
+        device = self.codes.device
+        self._kept = {name: [part.to(device) for part in parts] for name, parts in state["kept"].items()}
+        self._read = {name: float(error) for name, error in state["read"].items()}
 
     def _say_hidden(
         self, name: str, number: int, tokens: Tensor, targets: Tensor, generator: torch.Generator

@@ -9,14 +9,16 @@ from numpy.typing import NDArray
 QUANTILES = (0.01, 0.10, 0.50, 0.90, 0.99)
 PICTURES, COARSE = 20, 4  # pictures of an episode that count, and of them every so manieth pixel each way
 
-Stats = dict[str, Any]  # min, max, mean, std, count, q01 to q99
+KNOWN = "known"  # frames in which each number is known, kept for `merged`; LeRobot's `count` is that of all frames
+
+Stats = dict[str, Any]  # min, max, mean, std, count, q01 to q99, known
 
 
 def stats_of(values: NDArray[Any]) -> Stats:
-    """Statistics of a feature over an episode (T, k); what is not known (NaN) does not count."""
+    """Statistics of a feature over those frames of an episode (T, k) in which it is known, not NaN; else zeros."""
     numbers = np.asarray(values, np.float64)
-    known = np.isfinite(numbers).any(axis=0)
-    numbers = np.where(known, numbers, 0.0)
+    known = np.isfinite(numbers)
+    numbers = np.where(known, numbers, np.where(known.any(axis=0), np.nan, 0.0))
     levels = np.nanquantile(numbers, QUANTILES, axis=0)
     return {
         "min": np.nanmin(numbers, axis=0),
@@ -24,6 +26,7 @@ def stats_of(values: NDArray[Any]) -> Stats:
         "mean": np.nanmean(numbers, axis=0),
         "std": np.nanstd(numbers, axis=0),
         "count": np.array([len(numbers)]),
+        KNOWN: known.sum(axis=0),
         **{f"q{round(100 * share):02d}": level for share, level in zip(QUANTILES, levels, strict=True)},
     }
 
@@ -37,24 +40,29 @@ def picture_stats(frames: NDArray[np.uint8]) -> Stats:
 
 
 def merged(parts: Sequence[Stats]) -> Stats:
-    """Statistics over several episodes; quantiles are the means of theirs, weighted by their lengths, as in LeRobot."""
-    counts = np.array([part["count"][0] for part in parts], np.float64)
+    """Statistics over several episodes, by the frames in which each number is known; 0 where it never is.
 
-    def mean(name: str) -> NDArray[np.float64]:
-        return np.asarray(np.average([part[name] for part in parts], axis=0, weights=counts))
+    Quantiles are the means of the episodes', so weighted, as in LeRobot.
+    """
+    every = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+    known = every[KNOWN].sum(axis=0)
+    weights = np.where(known > 0, every[KNOWN], 1)
 
-    whole = mean("mean")
-    spread = [part["std"] ** 2 + (part["mean"] - whole) ** 2 for part in parts]
+    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.average(values, axis=0, weights=weights))
+
+    whole = mean(every["mean"])
     return {
-        "min": np.min([part["min"] for part in parts], axis=0),
-        "max": np.max([part["max"] for part in parts], axis=0),
+        "min": np.where(weights > 0, every["min"], np.inf).min(axis=0),
+        "max": np.where(weights > 0, every["max"], -np.inf).max(axis=0),
         "mean": whole,
-        "std": np.sqrt(np.average(spread, axis=0, weights=counts)),
-        "count": np.array([int(counts.sum())]),
-        **{name: mean(name) for name in parts[0] if name.startswith("q")},
+        "std": np.sqrt(mean(every["std"] ** 2 + (every["mean"] - whole) ** 2)),
+        "count": every["count"].sum(axis=0),
+        KNOWN: known,
+        **{name: mean(values) for name, values in every.items() if name.startswith("q")},
     }
 
 
 def listed(stats: Stats) -> dict[str, Any]:
-    """The same as lists of numbers."""
-    return {name: value.tolist() for name, value in stats.items()}
+    """What LeRobot keeps of them, as lists of numbers."""
+    return {name: value.tolist() for name, value in stats.items() if name != KNOWN}
