@@ -1,4 +1,4 @@
-"""What makes the default pretraining what it is: one thing is changed at a time, at equal operations.
+"""What makes the default pretraining what it is: one thing is changed at a time, at equal FLOPs.
 
 Encoders are asked what they know of recorded play, all alike, and skilled play is imitated from their frozen tokens:
 what another share of hidden patches, another distance in time, another size, tokeniser or other data adds or takes, as
@@ -25,8 +25,10 @@ from goalsight.base.files import to_json
 from goalsight.base.interruption import interrupted, stopped_by
 from goalsight.envs.ids import id_of
 from goalsight.envs.tasks import TASKS
+from goalsight.eval.objectives.analysis import MEAN
 from goalsight.eval.objectives.control import imitate
 from goalsight.eval.objectives.pieces import piece
+from goalsight.eval.objectives.rows import on_shared_factors
 from goalsight.pretrain.objectives.masked import Masked
 from goalsight.pretrain.train import Pretrain
 
@@ -137,7 +139,7 @@ def measure(name: str, seed: int, config: Ablations) -> dict[str, Any] | None:
     known = piece(
         to_json(asdict(replace(asked, **change.options))), str(recorded("asked", config)), config.asked, str(out)
     )
-    if "told" not in known:
+    if "scores" not in known:
         return None
     judges = {"play": str(recorded("imitated", config)), "updates": config.updates, "episodes": config.judged}
     control = imitate(str(out), seed, judges, str(out.with_name(f"{out.name}-control.json")))
@@ -146,24 +148,26 @@ def measure(name: str, seed: int, config: Ablations) -> dict[str, Any] | None:
 
 def report(rows: Sequence[dict[str, Any]]) -> str:
     """Return what each change adds or takes, as Markdown."""
-    lines = []
+    rows, lines = on_shared_factors(rows)[0], []
     for name in CHANGES:
         pair = shared_seeds(rows, (name, DEFAULT))
         if not pair[0]:
             continue
         line = [name, f"{mean(row['steps'] for row in pair[0]):,.0f}"]
-        for key, scale, unit, digits in (("mean_told", 1, "", 3), ("success", 100, "%", 0)):
+        for key, scale, unit, digits in (("mean_score", 1, "", 3), ("success", 100, "%", 0)):
             ours, theirs = ([scale * row[key] for row in some] for some in pair)
             line.append(f"{mean(ours):.{digits}f}{unit} ({' '.join(f'{one:.{digits}f}' for one in ours)})")
             line.append("" if name == DEFAULT or len(ours) < 2 else apart(ours, theirs, max(digits, 1)))
         lines.append([*line, f"{mean(row['errors_cm'].get('object', np.nan) for row in pair[0]):.2f} cm"])
-    head = ["changed", "steps", "told, mean of all factors", "difference", "success of those who imitate", "difference"]
+    head = ["changed", "steps", MEAN, "difference", "success of those who imitate", "difference"]
     return markdown_table([*head, "object"], lines)
 
 
 def main(config: Ablations) -> None:
     """Measure what is missing, and write what all of it says."""
     result = Rows(config.out)
+    if any("mean_score" not in row for row in result.rows):
+        raise UserError(f"{config.out} holds rows of an earlier version; choose another --out")
     needed = ((REAL, config.real), (SOUGHT, config.seeker))
     for seed in config.seeds:
         for name in config.changes:

@@ -19,6 +19,7 @@ from reporting import RESULTS, markdown_table, provenance
 
 from goalsight.base.files import atomic_write_json
 from goalsight.base.runs import Run
+from goalsight.eval.objectives.held_out import SAID_OF_ALL
 from goalsight.eval.probes.probe import Probe, probe
 from goalsight.pretrain.data.clips import Batch, Clips
 from goalsight.pretrain.data.format import PIXELS, PLACE
@@ -107,7 +108,7 @@ def clips(store: FrameStore, seed: int) -> Batch:
 def report(rows: list[dict[str, Any]]) -> str:
     """Return the rows as Markdown."""
     factors = list(rows[0]["errors_cm"])
-    head = ["level", "steps", "operations", "s", "rebuilt [dB]", "around the object [dB]"]
+    head = ["level", "steps", "FLOPs", "s", "rebuilt [dB]", "around the object [dB]"]
     head += [f"{factor} [cm] (random weights)" for factor in factors]
     lines = [
         [
@@ -131,7 +132,7 @@ def main(config: Levels) -> None:
             row, pictures[level] = measure(level, config, store, Path(folder))
             rows.append(row)
     config.out.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write_json(config.out, result | {"rows": rows})
+    atomic_write_json(config.out, result | {"held_out": SAID_OF_ALL, "rows": rows})
     config.out.with_suffix(".md").write_text(f"{report(rows)}\n")
     Image.fromarray(picture_grid(pictures)).save(config.out.with_suffix(".png"))
     print(report(rows))

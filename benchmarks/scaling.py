@@ -1,8 +1,8 @@
-"""How what an encoder knows grows with its size and with the pairs of frames it has seen, at equal operations.
+"""How what an encoder knows grows with its size and with the pairs of frames it has seen, at equal FLOPs.
 
 Each size of encoder is pretrained by each objective with each budget, its learning rate chosen of two on another seed
-(`goalsight compare objectives`, once for each size). What is not told yet is fitted as a power of both, with intervals
-over runs; the fit without the largest budget is judged by what came there.
+(`goalsight compare objectives`, once for each size). What is missing of a score of 1 is fitted as a power of both, with
+intervals over runs; the fit without the largest budget is judged by what came there.
 """
 
 import contextlib
@@ -22,7 +22,11 @@ from reporting import RESULTS, markdown_table, provenance
 from goalsight.base.errors import UserError, choose
 from goalsight.base.files import atomic_write_json, read_json
 from goalsight.base.interruption import interrupted, stopped_by
-from goalsight.eval.objectives.compare import RESULT, TOKENISERS, CompareObjectives, compare_objectives
+from goalsight.eval.objectives.analysis import MEAN
+from goalsight.eval.objectives.compare import RESULT, CompareObjectives, compare_objectives
+from goalsight.eval.objectives.jobs import tokeniser_of
+from goalsight.eval.objectives.page import FLOPS
+from goalsight.eval.objectives.rows import on_shared_factors
 from goalsight.eval.reports.plots import Series, line_plot
 from goalsight.eval.stats import Estimate, estimate
 from goalsight.pretrain.encoders.vit import ENCODERS, random_encoder
@@ -66,7 +70,7 @@ class Scaling:
 
 def flops_per_step(size: str, objective: str) -> float:
     """Return the operations of one training step of `goalsight compare objectives`."""
-    tokeniser = TOKENISERS.get(objective, Pretrain.tokeniser)
+    tokeniser = tokeniser_of(objective)
     asked = Pretrain(data=(), size=size, objective=objective, tokeniser=tokeniser, threads=1, device="cpu", steps=1)
     trainer = Trainer(replace(asked, batch=CompareObjectives.batch))
     with trainer:
@@ -110,7 +114,7 @@ def fit(rows: Sequence[Row]) -> Floats:
     """Return the least squares of log(1 - score) over the logarithms of parameters and pairs.
 
     Returns:
-        both exponents, above 0 where more of it tells more, and the intercept (3,).
+        both exponents, above 0 where more of it scores higher, and the intercept (3,).
     """
     table, left = _table(rows)
     found = np.linalg.lstsq(table, left, rcond=None)[0]
@@ -119,10 +123,10 @@ def fit(rows: Sequence[Row]) -> Floats:
 
 def _table(rows: Sequence[Row]) -> tuple[Floats, Floats]:
     table = np.array([[np.log(row["parameters"]), np.log(row["pairs"]), 1.0] for row in rows])
-    return table, np.log(np.array([max(1 - row["mean_told"], 1e-6) for row in rows]))
+    return table, np.log(np.array([max(1 - row["mean_score"], 1e-6) for row in rows]))
 
 
-def foretold(found: Floats, rows: Sequence[Row]) -> float:
+def predicted(found: Floats, rows: Sequence[Row]) -> float:
     """Return the mean score that a fit says of rows."""
     table, _ = _table(rows)
     return float(np.mean(1 - np.exp(table @ (found * [-1, -1, 1]))))
@@ -141,18 +145,18 @@ def sizes_of(rows: Sequence[Row]) -> list[str]:
 
 
 def report(rows: Sequence[Row], objective: str) -> str:
-    """Return what is told by size and budget, and what the fits say, as Markdown."""
+    """Return scores by size and budget, and what the fits say, as Markdown."""
     budgets = sorted({row["asked_flops"] for row in rows})
     lines = []
     for size in sizes_of(rows):
         of = [row for row in rows if row["size"] == size]
         cells = []
         for flops in budgets:
-            told = [row["mean_told"] for row in of if row["asked_flops"] == flops]
-            cells.append(f"{mean(told):.3f} ({min(told):.3f} to {max(told):.3f})" if told else "")
+            scores = [row["mean_score"] for row in of if row["asked_flops"] == flops]
+            cells.append(f"{mean(scores):.3f} ({min(scores):.3f} to {max(scores):.3f})" if scores else "")
         lines.append([size, f"{of[0]['parameters']:,}", *cells])
-    head = ["encoder", "parameters", *(f"{flops:.0e} operations" for flops in budgets)]
-    parts = [f"`{objective}`: told, the mean of all factors and of seeds, with the least and the most of them."]
+    head = ["encoder", "parameters", *(f"{flops:.0e} {FLOPS}" for flops in budgets)]
+    parts = [f"`{objective}`: {MEAN}, the mean of all seeds, with the least and the most of them."]
     parts.append(markdown_table(head, lines))
     rest = [row for row in rows if row["asked_flops"] < budgets[-1]]
     if len({row["size"] for row in rest}) > 1 and len({row["pairs"] for row in rest}) > 2:
@@ -162,26 +166,26 @@ def report(rows: Sequence[Row], objective: str) -> str:
             for name, one in exponents(rows).items()
         ]
         largest = [row for row in rows if row["asked_flops"] == budgets[-1]]
-        said, came = foretold(fit(rest), largest), mean(row["mean_told"] for row in largest)
+        said, came = predicted(fit(rest), largest), mean(row["mean_score"] for row in largest)
         parts.append(
-            f"What is not told, as a power of both, falls with exponents of {'; '.join(words)}. The fit without the "
-            f"largest budget foretells {said:.3f} there, and {came:.3f} came: an error of {said - came:+.3f}."
+            f"What is missing of 1, as a power of both, falls with exponents of {'; '.join(words)}. The fit without "
+            f"the largest budget predicts {said:.3f} there, and {came:.3f} came: an error of {said - came:+.3f}."
         )
     return "\n\n".join(parts)
 
 
 def plot(rows: Sequence[Row]) -> str:
-    """Return what is told over operations, a line for each size, as SVG text."""
+    """Return scores over FLOPs, a line for each size, as SVG text."""
     series = []
     for size in sizes_of(rows):
         by_budget: dict[float, list[float]] = {}
         for row in sorted(rows, key=lambda row: row["asked_flops"]):
             if row["size"] == size:
-                by_budget.setdefault(row["asked_flops"], []).append(row["mean_told"])
-        told = list(by_budget.values())
-        band = [min(one) for one in told], [max(one) for one in told]
-        series.append(Series(size, list(by_budget), [mean(one) for one in told], band=band))
-    return line_plot(series, x_label="floating-point operations", y_label="told", logarithmic=True, width=640)
+                by_budget.setdefault(row["asked_flops"], []).append(row["mean_score"])
+        scores = list(by_budget.values())
+        band = [min(one) for one in scores], [max(one) for one in scores]
+        series.append(Series(size, list(by_budget), [mean(one) for one in scores], band=band))
+    return line_plot(series, x_label=FLOPS, y_label=MEAN, logarithmic=True, width=640)
 
 
 def main(config: Scaling) -> None:
@@ -195,6 +199,7 @@ def main(config: Scaling) -> None:
             break
     if not rows:
         return
+    rows, _ = on_shared_factors(rows)
     atomic_write_json(config.out, provenance() | {"rows": rows})
     texts = []
     for objective in config.objectives:

@@ -55,7 +55,7 @@ def at(fitted: tuple[float, float], dose: float) -> float:
     return float(1 / (1 + np.exp(-(fitted[0] * np.log10(dose) + fitted[1]))))
 
 
-def told(rows: list[dict[str, Any]], picture: Path) -> list[str]:
+def tables_of_doses(rows: list[dict[str, Any]], picture: Path) -> list[str]:
     """Return what doses say, as Markdown, and draw them; nothing where fewer than three were run."""
     found = doses(rows)
     some = sorted({dose for one in found["imitation alone"].values() for dose in one})
@@ -78,10 +78,10 @@ def told(rows: list[dict[str, Any]], picture: Path) -> list[str]:
 
 
 def _fit(stage: str, by_seed: list[dict[int, float]], some: list[int]) -> str:
-    """Return as a sentence what the line says, and whether it foretells the largest dose from the others."""
+    """Return as a sentence what the line says, and whether it predicts the largest dose from the others."""
     largest = some[-1]
     rest = [{dose: value for dose, value in one.items() if dose != largest} for one in by_seed]
-    foretold = at(line([one for one in rest if one]), largest)
+    predicted = at(line([one for one in rest if one]), largest)
     came = mean(one[largest] for one in by_seed if largest in one)
     seeds = np.arange(len(by_seed), dtype=float)
 
@@ -94,7 +94,7 @@ def _fit(stage: str, by_seed: list[dict[int, float]], some: list[int]) -> str:
     return (
         f"{stage[0].upper()}{stage[1:]}: ten times as many episodes multiply the odds of success by {times[0]:.1f} "
         f"[{times[1]:.1f}, {times[2]:.1f}], by least squares over all runs, 95% over seeds; fitted without it, the "
-        f"line foretells {foretold:.0%} for {largest:,} episodes, and {came:.0%} came."
+        f"line predicts {predicted:.0%} for {largest:,} episodes, and {came:.0%} came."
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from reporting import RESULTS, Rows, apart, markdown_table, shared_seeds
-from watching_doses import DOSES, told
+from watching_doses import DOSES, tables_of_doses
 
 from goalsight.envs.ids import id_of
 from goalsight.envs.tasks import TASKS
@@ -111,7 +111,7 @@ def write(rows: Table, out: Path) -> str:
                 f"What an encoder pretrained on the same {watched} adds, before any trial: paired over seeds.",
                 markdown_table(["own steps", "pretrained", "random", "difference [points]", "seeds"], lines),
             ]
-    tables += told(rows, out.with_name(f"{out.stem}-doses.svg"))
+    tables += tables_of_doses(rows, out.with_name(f"{out.stem}-doses.svg"))
     text = "\n\n".join(tables).replace(GROUP, "") + "\n"
     out.with_suffix(".md").write_text(text)
     out.with_suffix(".html").write_text(render(found).replace(GROUP, ""))

@@ -12,14 +12,14 @@ from typing import Any
 
 from goalsight.agents.algorithms import ALGORITHMS
 from goalsight.base.registry import Registry
+from goalsight.eval.objectives.analysis import DEFAULT, MEAN
+from goalsight.eval.objectives.jobs import TOKENISERS
 from goalsight.eval.objectives.page import UNLEARNT, control_plot, curves_plot
+from goalsight.eval.objectives.wording import span
 from goalsight.pretrain.objectives import OBJECTIVES
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPARED = ROOT / "benchmarks" / "results" / "objectives.json"
-DEFAULT = "masked"
-# What an objective asks for beside the data: its tokeniser.
-NEEDS = {"points": " --tokeniser local", "replaced": " --tokeniser codes"}
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -63,35 +63,31 @@ def about(kind: type) -> str:
     return f"{inspect.getdoc(module)}\n\n{inspect.getdoc(kind)}\n\nSource: `{source}`"
 
 
-def told(result: Mapping[str, Any], name: str, plots: Path) -> list[str]:
+def measured(result: Mapping[str, Any], name: str, plots: Path) -> list[str]:
     """What was measured of an objective beside the default, with plots, where it was."""
     curves = result["curves"]
     if name not in curves:
-        return ["Not yet compared at equal operations."]
+        return ["Not yet compared at equal FLOPs."]
     shown = dict.fromkeys((name, DEFAULT))
     control = result["control"]
-    (plots / f"{name}-told.svg").write_text(curves_plot({**result, "curves": {one: curves[one] for one in shown}}))
+    (plots / f"{name}-scores.svg").write_text(curves_plot({**result, "curves": {one: curves[one] for one in shown}}))
     rows = [
-        [f"{point['flops']:.0e}".replace("e+", "e"), *(_span(of[name][k]) for of in (curves, control["curves"]))]
+        [f"{point['flops']:.0e}".replace("e+", "e"), *(span(of[name][k]) for of in (curves, control["curves"]))]
         for k, point in enumerate(curves[name])
     ]
-    references = [(UNLEARNT, result["references"][UNLEARNT]["mean_told"], control["random"]["value"])]
-    rows += [[one, f"{knows:.3f}", f"{does:.3f}"] for one, knows, does in references]
+    rows.append([UNLEARNT, span(result["levels"][UNLEARNT]), span(control["random"])])
     few = {"curves": {one: control["curves"][one] for one in shown}, "random": control["random"]}
     (plots / f"{name}-control.svg").write_text(control_plot({"control": few}))
     asked = result["asked"]
     return [
         f"`{asked['size']}` encoders, {len(asked['seeds'])} seeds each, {result['date'][:10]}; the mean over all "
-        "factors of what is told of them, and the success of an actor that imitates 100 episodes from the frozen "
-        "encoder, with 95% intervals. [How, and beside all others](../objectives.md#which-objective).",
-        f"![What is told after {name} over floating-point operations](../plots/{name}-told.svg)",
-        markdown_table(["operations", "told", "success"], rows),
-        f"![Success of imitation after {name} over floating-point operations](../plots/{name}-control.svg)",
+        "factors of R² on held-out episodes (of steps between frames, of the rank correlation), and the success of an "
+        "actor that imitates 100 episodes from the frozen encoder, with 95% intervals. "
+        f"{result['held_out']} [How, and beside all others](../objectives.md#which-objective).",
+        f"![The {MEAN} after {name}, over FLOPs](../plots/{name}-scores.svg)",
+        markdown_table(["FLOPs", MEAN, "success"], rows),
+        f"![Success of imitation after {name}, over FLOPs](../plots/{name}-control.svg)",
     ]
-
-
-def _span(found: Mapping[str, float]) -> str:
-    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
 
 
 def row_of(page: Path, name: str) -> list[str]:
@@ -104,13 +100,14 @@ def objective_page(name: str, plots: Path) -> str:
     """The page of an objective."""
     kind = OBJECTIVES.load(name)
     _, predicted, after, alarm = row_of(ROOT / "docs" / "pages" / "objectives.md", name)
+    needed = f" --tokeniser {TOKENISERS[name]}" if name in TOKENISERS else ""
     parts = [
         f"# {name}",
         f"Predicted: {predicted}. After {after}. Alarm: {alarm}.",
-        f"```sh\ngoalsight pretrain --data runs/play --objective {name}{NEEDS.get(name, '')}\n```",
+        f"```sh\ngoalsight pretrain --data runs/play --objective {name}{needed}\n```",
         about(kind),
         "## What was measured",
-        *told(json.loads(COMPARED.read_text()), name, plots),
+        *measured(json.loads(COMPARED.read_text()), name, plots),
         "## Options",
         options_table(kind.Options, f"{name}."),
     ]

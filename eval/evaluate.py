@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from goalsight.envs.making import GoalEnvs
 
 EVALUATION_SEED = 10_000  # training begins at 20,000,000; play at 0, and the first 10,000 episodes of it are others
-RESULT = "eval.json"  # in the run's folder
-NAMED_RESULT = "eval_named_goals.json"  # likewise, with named goals
+BEST = "best"  # checkpoint
+RESULT = "eval.json"  # in the run's folder, which report and model card show
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Eval:
     """Episode k is seeded with seed + k."""
     goals: Literal["random", "named"] = "random"
     """Goals drawn with each episode's seed, or the task's named goals in turn, with a success each."""
-    checkpoint: str = "best"
+    checkpoint: str = BEST
     """Checkpoint of the run: best, last, or a step."""
     num_envs: int = 50
     """Environments at once; results do not depend on it."""
@@ -86,6 +86,7 @@ class Result(Judged, total=False):
     """What an `eval.json` holds that is read again; earlier versions called baselines floors."""
 
     subject: Judge
+    checkpoint: str | None
     episodes: int
     seed: int
     baselines: dict[str, Judged]
@@ -99,7 +100,7 @@ def evaluate(config: Eval) -> dict[str, Any]:
         config: whom to judge, and on which episodes.
 
     Returns:
-        the result, which for a run is also kept as its `eval.json`, or with named goals `eval_named_goals.json`.
+        the result, which for a run is also kept in its folder, under `result_name`.
 
     Raises:
         UserError: for an unknown run, policy or environment, or a folder that cannot be written.
@@ -122,6 +123,7 @@ def evaluate(config: Eval) -> dict[str, Any]:
         "env": subject.env.id,
         "env_kwargs": subject.env.arguments(),
         "subject": {"name": subject.name, **subject.facts},
+        "checkpoint": None if subject.run is None else config.checkpoint,
         "episodes": config.episodes,
         "seed": config.seed,
         "goals": config.goals,
@@ -136,9 +138,18 @@ def evaluate(config: Eval) -> dict[str, Any]:
 
 
 def result_name(config: Eval) -> str:
-    """The file in a run's folder that keeps the result; other conditions than the run's own have one of their own."""
-    name = RESULT if config.goals == "random" else NAMED_RESULT
-    return name if not config.env.conditions else name.replace(".json", "_changed.json")
+    """The file in a run's folder that keeps the result.
+
+    It is `eval.json` for the best checkpoint on the usual seeds; named goals, other conditions than the run's own,
+    another checkpoint and other seeds have a file of their own, so that what is published stays.
+    """
+    others = {
+        "named_goals": config.goals != "random",
+        "changed": bool(config.env.conditions),
+        f"checkpoint_{config.checkpoint}": config.checkpoint != BEST,
+        f"seed_{config.seed}": config.seed != EVALUATION_SEED,
+    }
+    return RESULT.replace(".json", "".join(f"_{name}" for name, other in others.items() if other) + ".json")
 
 
 def judge(subject: Subject, config: Eval, bar: "tqdm[Any]") -> dict[str, Any]:

@@ -73,7 +73,7 @@ def test_the_line_through_doses_is_one_of_log_odds(monkeypatch: pytest.MonkeyPat
     assert watching_doses.at(fitted, 10_000) == pytest.approx(1_000 / 1_001)
 
 
-def test_doses_are_told_by_what_came_before_trial_and_at_its_end(
+def test_doses_are_summed_up_by_what_came_before_trial_and_at_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
@@ -84,8 +84,10 @@ def test_doses_are_told_by_what_came_before_trial_and_at_its_end(
         return {"arm": arm, "seed": seed, "evaluations": evaluations, "watching": [{"env_steps": 1_000}]}
 
     rows = [row("points-25", 0, 0.0, 0.1, 0.2), row("points-100", 0, 0.0, 0.5, 0.6), row("no-video", 0, 0.9, 0.9, 0.9)]
-    assert watching_doses.told(rows, tmp_path / "doses.svg") == []  # two doses make no curve
-    text = "\n".join(watching_doses.told([*rows, row("points-500", 0, 0.0, 0.9, 1.0)], tmp_path / "doses.svg"))
+    assert watching_doses.tables_of_doses(rows, tmp_path / "doses.svg") == []  # two doses make no curve
+    text = "\n".join(
+        watching_doses.tables_of_doses([*rows, row("points-500", 0, 0.0, 0.9, 1.0)], tmp_path / "doses.svg")
+    )
     assert "| 100 | imitation alone | 50% | 50% |" in text
     assert "| 500 | and then trial | 100% | 100% |" in text
     assert "and 90% came" in text
@@ -102,18 +104,18 @@ def test_powers_of_size_and_pairs_are_found_again(monkeypatch: pytest.MonkeyPatc
 
     def row(parameters: float, pairs: float) -> dict:
         flops = 6 * parameters * pairs
-        told = 1 - 2 * parameters**-0.1 * pairs**-0.05
-        return {"parameters": parameters, "pairs": pairs, "asked_flops": flops, "mean_told": told}
+        score = 1 - 2 * parameters**-0.1 * pairs**-0.05
+        return {"parameters": parameters, "pairs": pairs, "asked_flops": flops, "mean_score": score}
 
     rows = [row(parameters, flops / parameters) for parameters in (1e5, 1e6, 1e7) for flops in (1e9, 1e10, 1e11)]
     assert scaling.fit(rows) == pytest.approx([0.1, 0.05, math.log(2)])
-    assert scaling.foretold(scaling.fit(rows[:6]), rows[6:]) == pytest.approx(
-        sum(one["mean_told"] for one in rows[6:]) / 3
+    assert scaling.predicted(scaling.fit(rows[:6]), rows[6:]) == pytest.approx(
+        sum(one["mean_score"] for one in rows[6:]) / 3
     )
     found = scaling.exponents(rows)
     assert (found["parameters"].low, found["pairs"].high) == pytest.approx((0.1, 0.05))
     for place, one in enumerate(rows):  # nothing but noise
-        one["mean_told"] = 0.5 + 0.1 * (-1) ** place
+        one["mean_score"] = 0.5 + 0.1 * (-1) ** place
     flat = scaling.exponents(rows)["pairs"]
     assert flat.low < 0 < flat.high
 
@@ -122,7 +124,8 @@ def test_what_scaling_says_of_one_size(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
     scaling = importlib.import_module("scaling")
     names = {"objective": "masked", "size": "nano", "parameters": 10, "seed": 0}
-    rows = [names | {"asked_flops": flops, "pairs": flops, "mean_told": told} for flops, told in ((1, 0.2), (10, 0.4))]
+    budgets = ((1, 0.2), (10, 0.4))
+    rows = [names | {"asked_flops": flops, "pairs": flops, "mean_score": score} for flops, score in budgets]
     text = scaling.report(rows, "masked")
     assert "| nano | 10 | 0.200 (0.200 to 0.200) | 0.400 (0.400 to 0.400) |" in text
     assert "exponents" not in text  # nothing can be fitted to one size

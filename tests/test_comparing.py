@@ -15,7 +15,7 @@ from goalsight.base.runs import Run
 from goalsight.commands import cli
 from goalsight.eval.comparing.comparison import Asked, compared
 from goalsight.eval.comparing.curves import aligned, mean_curve, shared_places
-from goalsight.eval.comparing.members import settings_of
+from goalsight.eval.comparing.members import settings_of, step_unit
 from goalsight.eval.comparing.page import _short, render
 from goalsight.eval.comparing.reaching import Reached, first_reaching, median_reached, ratio
 from goalsight.eval.comparing.record import record
@@ -249,6 +249,11 @@ def test_what_was_measured_again_counts_once(tmp_path):
     assert found.groups[0].members[0].values.tolist() == [0.1, 0.3]
 
 
+def test_what_steps_count():
+    assert step_unit({"env": PUSH}) == step_unit({"data": []}) == "env steps"
+    assert step_unit({"data": ["play"]}) == "gradient steps"
+
+
 def test_steps_of_different_kinds_and_other_machines_have_no_axis(tmp_path):
     paths = [a_run(tmp_path / "sac", 0, [0.5, 0.9]), a_run(tmp_path / "bc", 0, [0.5, 0.9], data=["play"])]
     manifest = json.loads((paths[1] / "manifest.json").read_text())
@@ -259,7 +264,7 @@ def test_steps_of_different_kinds_and_other_machines_have_no_axis(tmp_path):
     assert not found.curves
     assert found.left_out["steps"] == "some runs count env steps and others gradient steps"
     assert "different machines" in found.left_out["seconds"]
-    assert "did not count their operations" in found.left_out["operations"]
+    assert "did not count their FLOPs" in found.left_out["operations"]
     assert found.pairs[0].ratio is None
     assert any("different versions of mujoco: 0.1, " in note for note in found.notes)
 

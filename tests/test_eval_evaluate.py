@@ -9,7 +9,7 @@ from goalsight.base.errors import UserError
 from goalsight.envs.config import EnvChanges, EnvConfig
 from goalsight.envs.tasks import TASKS
 from goalsight.envs.vector import GoalVectorEnv
-from goalsight.eval.evaluate import Eval, evaluate, goals_of, summarise, table
+from goalsight.eval.evaluate import Eval, evaluate, goals_of, result_name, summarise, table
 from goalsight.eval.subject import baseline, resolve_subject
 
 
@@ -41,10 +41,28 @@ def test_expert_beside_its_floors(capsys):
     assert set(found["baselines"]) == {"nothing", "random"}
     assert found["baselines"]["nothing"]["success"]["rate"] == 0.0
     assert found["env"] == "goalsight/PandaReach-v1"
+    assert found["checkpoint"] is None, "a policy that does not learn has none"
     assert found["versions"]["mujoco"]
     text = table(found).splitlines()
     assert text[0] == "goalsight/PandaReach-v1: 20 episodes, seeds 10000 to 10019"
     assert text[2].split()[0] == "expert"
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ({}, "eval.json"),
+        ({"episodes": 5, "checkpoint": "best", "seed": 10_000}, "eval.json"),
+        ({"checkpoint": "5000", "episodes": 5}, "eval_checkpoint_5000.json"),
+        ({"checkpoint": "last"}, "eval_checkpoint_last.json"),
+        ({"seed": 7}, "eval_seed_7.json"),
+        ({"goals": "named"}, "eval_named_goals.json"),
+        ({"env": EnvChanges(vary=("colour",))}, "eval_changed.json"),
+        ({"env": EnvChanges(vary=()), "goals": "named", "seed": 7}, "eval_named_goals_changed_seed_7.json"),
+    ],
+)
+def test_what_is_judged_otherwise_leaves_what_is_published(asked, name):
+    assert result_name(Eval(**asked)) == name
 
 
 def test_results_do_not_depend_on_the_number_of_environments(capsys):

@@ -40,6 +40,13 @@ def test_a_tenfold_is_as_wide_as_another():
     (x0, _), (x1, _), (x2, _) = points_of(drawn, COLOURS[0])
     assert x1 - x0 == pytest.approx(x2 - x1)
     assert {"10", "100", "1k"} <= set(words_of(drawn))
+    assert "20" not in words_of(drawn)
+
+
+def test_less_than_a_tenfold_has_ticks_between():
+    drawn = words_of(line_plot([Series("a", [100, 600], [0, 1])], x_label="x", y_label="y", logarithmic=True))
+    assert {"100", "200", "600"} <= set(drawn)
+    assert not any("math" in word for word in drawn)
 
 
 def test_ticks_are_written_short():
@@ -80,4 +87,4 @@ def test_dots_lie_where_their_shares_are():
             places.setdefault(dot.get("style", "")[len("fill: ") :][:7], float(dot.get("x", "nan")))
     half, none, whole = (places[colour] for colour in COLOURS[:3])
     assert half - none == pytest.approx((whole - none) / 2), "below 0 is drawn at 0"
-    assert {"place", "encoder", "random", "best"} <= set(words_of(drawn))
+    assert {"place", "encoder", "random", "best", "R² (of steps: rank correlation)"} <= set(words_of(drawn))

@@ -8,8 +8,10 @@ import torch
 from goalsight.agents.collecting.collect import Collect, collect
 from goalsight.base.errors import UserError
 from goalsight.base.runs import Run
-from goalsight.eval.probes.asking import SHARES, split_episodes
-from goalsight.eval.probes.factors import Factor, factors, moments, out_of_sight, rank_correlation, told
+from goalsight.eval.probes.answers import Answer, answers_of, main_answers, mean_score, scores_by_factor, worst
+from goalsight.eval.probes.factors import SEEN, Factor, factors, moments, out_of_sight, rank_correlation, score
+from goalsight.eval.probes.page import mean_by_labels
+from goalsight.eval.probes.parts import SHARES, deal, parted, parted_by_seen, split_episodes
 from goalsight.eval.probes.probe import Probe, probe
 from goalsight.eval.probes.subjects import averaged
 from goalsight.eval.reports.report import Report, report
@@ -68,6 +70,96 @@ def test_averaging_worked_by_hand():
         averaged(frames, 3)
 
 
+def test_a_share_of_the_episodes_is_dealt_out_as_all_are(tmp_path):
+    store = a_store(tmp_path / "store")
+    whole = deal(np.arange(20), 3)
+    assert {name: len(members) for name, members in whole.items()} == {"train": 12, "validation": 3, "test": 5}
+    assert sorted(np.concatenate(list(whole.values()))) == list(range(20))
+    nothing = np.zeros(store.num_frames, bool)
+    some = split_episodes(store, 200, 0, leave_out=nothing, episodes=whole["train"])
+    seen = [set(store.episode_of_frame[rows]) for rows in some.values()]
+    assert [len(episodes) for episodes in seen] == [7, 2, 3]  # of 12 episodes 7.2, 9 and 12 are ends, rounded
+    assert set.union(*seen) == set(whole["train"]), "nothing of the others"
+
+
+def test_a_recording_too_short_for_a_probe_is_one_line(tmp_path):
+    store = a_store(tmp_path / "store")
+    # Of 20 episodes of 10 frames a quarter is judged, 5 frames of each without a next one.
+    at = parted(store, 200, 0, "frame")["test"].at
+    assert len(at) == 50
+    with pytest.raises(UserError, match="the test split has 45 moments of a frame and the next, and a probe needs 50"):
+        parted(store, 200, 0, "next")
+    run = an_encoder(tmp_path / "run")
+    with pytest.raises(UserError, match=r"the test split has 45 moments .* record more episodes, or raise --frames"):
+        probe(Probe(run.path, data=tmp_path / "store", frames=200))
+    assert not (run.path / "probe.json").exists()
+    long = a_store(tmp_path / "long", episodes=40)
+    assert list(parted_by_seen(long, 400, 0)) == list(SEEN)
+    with pytest.raises(UserError, match="the test split has 45 moments"):
+        probe(Probe(run.path, data=tmp_path / "long", frames=400, unseen=(tmp_path / "store",)))
+    still = episodes_of_two_frames(tmp_path / "still")
+    with pytest.raises(UserError, match=r"nothing that .*still knows of a frame and a later one changes"):
+        parted(still, 400, 0, "later")
+
+
+def episodes_of_two_frames(path):
+    """Between two frames lies one step, always."""
+    with FrameStoreWriter(path, image_size=16) as writer:
+        for number in range(200):
+            place = np.full((2, 3), number / 1000, np.float32)
+            writer.add_episode(np.zeros((2, 16, 16, 3), np.uint8), {"gripper": place})
+    return FrameStore.open(path)
+
+
+def test_answers_are_averaged_from_the_most_labels_worked_by_hand():
+    def answer(factor, features, labels, score, place="held-out episodes"):
+        return Answer(factor, "frame", features, "ridge", labels, place, score, None)
+
+    answers = [
+        answer("a", "encoder", 100, 0.1),
+        answer("a", "encoder", 900, 0.8),
+        answer("b", "encoder", 900, -0.5),
+        answer("a", "random encoder", 900, 0.3),
+        answer("b", "random encoder", 900, 0.2),
+        answer("a", "encoder", 900, 0.6, "others"),
+    ]
+    assert mean_score(answers, "encoder") == pytest.approx(0.4), "0.8 and, for -0.5, 0; of 100 labels nothing"
+    assert mean_score(answers, "encoder", "others") == 0.6
+    assert {name: one.score for name, one in main_answers(answers, "encoder").items()} == {"a": 0.8, "b": -0.5}
+    assert worst(answers) == {"factor": "b", "scores": {"encoder": -0.5, "random encoder": 0.2}}
+    by_factor = scores_by_factor(answers, ("encoder", "random encoder"))
+    assert list(by_factor) == ["b", "a"], "the one read worst comes first"
+    assert by_factor["a"] == {"encoder": 0.8, "random encoder": 0.3}
+    rows = [asdict(one) for one in answers]
+    assert answers_of(rows) == answers
+    assert answers_of([{"told" if key == "score" else key: value for key, value in rows[0].items()}]) == []
+
+
+def test_the_mean_by_labels_is_of_the_same_factors_everywhere():
+    place, motion = {100: 0.2, 1000: 0.6, 1200: 0.8}, {100: 0.4, 1000: -0.2, 1150: 0.0}  # pairs are fewer
+    labels, means = mean_by_labels({"place": place, "motion": motion})
+    assert labels == [100, 1000, 1200]
+    # (0.2 + 0.4) / 2, (0.6 + 0) / 2 and, from all that each has, (0.8 + 0) / 2.
+    assert means == pytest.approx([0.3, 0.3, 0.4])
+    assert mean_by_labels({"place": place}) == ([100, 1000, 1200], [0.2, 0.6, 0.8])
+
+
+def test_recordings_of_one_name_are_not_taken_for_each_other(tmp_path):
+    asked = {"encoder": tmp_path / "run", "data": tmp_path / "play"}
+    with pytest.raises(UserError, match='--unseen names "play" twice'):
+        Probe(**asked, unseen=(tmp_path / "a" / "play", tmp_path / "b" / "play"))
+    with pytest.raises(UserError, match='--unseen names "held-out region" twice'):
+        Probe(**asked, unseen=(tmp_path / "held-out region",))
+    assert len(Probe(**asked, unseen=(tmp_path / "a", tmp_path / "b")).unseen) == 2
+
+
+def test_frames_that_cannot_be_averaged_down_are_refused_first(tmp_path):
+    with FrameStoreWriter(tmp_path / "store", image_size=24) as writer:
+        writer.add_episode(np.zeros((2, 24, 24, 3), np.uint8), {"gripper": np.zeros((2, 3), np.float32)})
+    with pytest.raises(UserError, match="frames of 24 pixels cannot be averaged down to 16"):
+        probe(Probe(tmp_path / "nothing", data=tmp_path / "store"))
+
+
 def a_recording(path, positions, **columns):
     """One episode with things where they are said to be, and other columns."""
     count = len(next(iter(positions.values())))
@@ -105,17 +197,17 @@ def test_factors_worked_by_hand(tmp_path):
     assert values["action"].tolist() == [[1, 0], [0, 1]]
     assert values["goal - achieved"].ravel().tolist() == [{1: 1, 2: 4}[seen["later"][0, 1]], 3]
     assert "gripper moving" not in values
-    assert "object moving" not in values, "in each step it moves: nothing to tell"
+    assert "object moving" not in values, "in each step it moves: nothing to read"
 
 
-def test_what_is_told_worked_by_hand():
+def test_scores_worked_by_hand():
     truth = np.float32([[0], [2]])  # a variance of 1
     share = Factor("a", "frame", truth)
-    assert told(share, truth, np.array([[1.0], [1.0]])) == 0
-    assert told(share, truth, np.array([[0.0], [1.0]])) == 0.5
-    assert told(share, truth, np.array([[2.0], [0.0]])) == -3
+    assert score(share, truth, np.array([[1.0], [1.0]])) == 0
+    assert score(share, truth, np.array([[0.0], [1.0]])) == 0.5
+    assert score(share, truth, np.array([[2.0], [0.0]])) == -3
     order = Factor("b", "later", np.float32([[1], [2], [3]]), ranked=True)
-    assert told(order, order.values, np.array([[1.0], [10.0], [100.0]])) == pytest.approx(1)
+    assert score(order, order.values, np.array([[1.0], [10.0], [100.0]])) == pytest.approx(1)
     # Ranks 1, 2, 3 and 2, 1, 3: 1 - 6 (1 + 1 + 0) / (3 (9 - 1)) = 0.5.
     assert rank_correlation(np.array([1, 2, 3]), np.array([5, 4, 6])) == pytest.approx(0.5)
     # Equal ones share a rank of 1.5; the covariance is 1 and the variances 2/3 and 1/2 in shares: 0.866.
@@ -131,13 +223,15 @@ def test_probe_of_a_run(tmp_path, capsys):
     # Rows and columns are even in 1 to 14: the mean is about 5.7 cm away; pixels show where the square is.
     assert 5.0 < errors["mean position"]["object"] < 6.5
     assert errors["pixels 16x16"]["object"] < 0.6 * errors["mean position"]["object"]
-    told = {(row["factor"], row["features"], row["labels"], row["judged_on"]): row["told"] for row in found["answers"]}
+    scores = {
+        (row["factor"], row["features"], row["labels"], row["judged_on"]): row["score"] for row in found["answers"]
+    }
     all_of_it, little = (600, "held-out episodes"), (100, "held-out episodes")
-    assert told["object", "pixels 16x16", *all_of_it] > 0.9
-    assert told["object", "pixels 8x8", *all_of_it] > told["object", "pixels 8x8", *little]
-    assert told["object", "shuffled labels", *all_of_it] < 0.1, "labels that say nothing tell nothing"
-    assert told["gripper", "pixels 16x16", *all_of_it] < 0.1, "it is not in the picture"
-    beyond = [key for key in told if key[0] == "object" and key[3] == "held-out region"]
+    assert scores["object", "pixels 16x16", *all_of_it] > 0.9
+    assert scores["object", "pixels 8x8", *all_of_it] > scores["object", "pixels 8x8", *little]
+    assert scores["object", "shuffled labels", *all_of_it] < 0.1, "labels that say nothing teach nothing"
+    assert scores["gripper", "pixels 16x16", *all_of_it] < 0.1, "it is not in the picture"
+    beyond = [key for key in scores if key[0] == "object" and key[3] == "held-out region"]
     assert {key[1] for key in beyond} == {"encoder", "random encoder", "pixels 16x16", "pixels 8x8"}
     assert all(400 < key[2] < 500 for key in beyond), "about a quarter of the table was left out"
     assert found["worst"]["factor"] != "object"
@@ -148,7 +242,7 @@ def test_probe_of_a_run(tmp_path, capsys):
     assert "What can be read" in page
     assert "object - gripper" in page
     assert capsys.readouterr().out.startswith("worst factor: ")
-    assert "what is told of each factor" in report(Report(run.path)).read_text(), "the run's own report draws it, too"
+    assert "R² of each factor" in report(Report(run.path)).read_text(), "the run's own report draws it, too"
 
 
 def test_another_recording_and_a_module_of_others(tmp_path, capsys):
@@ -172,13 +266,13 @@ def test_another_recording_and_a_module_of_others(tmp_path, capsys):
     with pytest.raises(UserError, match=r"if you trust .*: --trust"):
         probe(asked)
     found = probe(replace(asked, trust=True))
-    told = {
-        (row["features"], row["judged_on"]): row["told"]
+    scores = {
+        (row["features"], row["judged_on"]): row["score"]
         for row in found["answers"]
         if row["factor"] == "object" and row["labels"] == 240
     }
-    assert told["encoder", "held-out episodes"] > 0.3, "random projections of pixels still hold places"
-    assert told["encoder", "others"] == pytest.approx(told["encoder", "held-out episodes"], abs=0.3)
+    assert scores["encoder", "held-out episodes"] > 0.3, "random projections of pixels still hold places"
+    assert scores["encoder", "others"] == pytest.approx(scores["encoder", "held-out episodes"], abs=0.3)
     assert (tmp_path / "flat.probe.json").exists()
     assert "judged on others, mean of its factors: encoder 0." in capsys.readouterr().out
     (tmp_path / "broken.pt2").write_bytes(b"nothing")
@@ -218,8 +312,8 @@ def test_what_cannot_be_probed_is_one_line(tmp_path):
             probe(Probe(run.path, data=tmp_path / data))
     with pytest.raises(UserError, match="does not exist"):
         probe(Probe(tmp_path / "no-run", data=tmp_path / "short"))
-    with pytest.raises(UserError, match="at least 100"):
-        Probe(run.path, data=tmp_path, frames=10)
+    with pytest.raises(UserError, match="frames must be at least 200, got 199"):
+        Probe(run.path, data=tmp_path, frames=199)
 
 
 @pytest.mark.slow

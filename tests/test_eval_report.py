@@ -29,6 +29,7 @@ def result(count):
     return {
         "env": "goalsight/PandaPush-v1",
         "subject": {"name": "agent", "critic": "state", "encoder_hash": "abc"},
+        "checkpoint": "best",
         "episodes": 100,
         "seed": 10_000,
         "success": vars(success),
@@ -60,16 +61,19 @@ def test_a_whole_run(tmp_path):
     errors = {name: {"gripper": 0.4, "object": cm} for name, cm in (("encoder", 0.9), ("random encoder", 1.8))}
     atomic_write_json(
         encoder.path / "probe.json",
-        {"errors_cm": errors, "worst": {"factor": "object", "told": {"encoder": 0.61, "random encoder": 0.4}}},
+        {"errors_cm": errors, "worst": {"factor": "object", "scores": {"encoder": 0.61, "random encoder": 0.4}}},
     )
-    assert "0.61" in read(report(Report(encoder.path)))
+    text = read(report(Report(encoder.path)))
+    assert "0.61" in text
+    assert "R² of the worst factor, object; random encoder 0.40" in text
     run = a_training(tmp_path / "agent", encoder.path, obs="pixels", note="<script>")
     a_video(run.videos / "agent.mp4")
     atomic_write_json(run.path / "eval.json", result(85))
     text = read(report(Report(run.path)))
     assert "No video yet" not in text
     assert "85%" in text
-    assert "95% interval 77% to 91%" in text
+    assert "success of the checkpoint best in 100 episodes, 95% interval 77% to 91%" in text
+    assert "The checkpoint best in 100 episodes, on seeds 10000 to 10099, which are the same for the baselines." in text
     assert text.count("data:image/png;base64,") == 1, "only the newest picture of each name"
     assert text.count("data:video/mp4;base64,") == 1
     assert "<td class=number>0.90</td>" in text
@@ -91,6 +95,9 @@ def test_the_card_of_a_run_is_for_hubs_and_for_people(tmp_path):
     (found,) = said["model-index"][0]["results"]
     assert found["dataset"]["name"] == "goalsight/PandaPush-v1"
     assert found["metrics"][0]["value"] == "85% [77%, 91%]"
+    words = "success of the checkpoint best in 100 episodes, with its 95% interval"
+    assert found["metrics"][0]["name"] == words
+    assert "The checkpoint best in 100 episodes, on seeds 10000 to 10099," in rest
     assert "| expert | 99% [95%, 100%] | 99 of 100 | -10.0 |" in rest
     assert 'goalsight.load_agent("agent")' in rest
     encoder = a_pretraining(tmp_path / "encoder")
@@ -106,23 +113,55 @@ def test_a_probe_of_an_earlier_version_is_still_shown(tmp_path):
     assert "0.90 cm" in read(report(Report(encoder.path)))
 
 
+def test_a_probe_that_called_scores_otherwise_is_shown_without_them(tmp_path):
+    encoder = a_pretraining(tmp_path / "encoder")
+    asked = ("factor", "object"), ("seen", "frame"), ("head", "ridge"), ("labels", 9), ("error_cm", 0.9)
+    answer = dict(asked) | {"judged_on": "held-out episodes", "told": 0.61}
+    old = {
+        "errors_cm": {name: {"object": cm} for name, cm in (("encoder", 0.9), ("random encoder", 1.8))},
+        "worst": {"factor": "object", "told": {"encoder": 0.61, "random encoder": 0.4}},
+        "answers": [answer | {"features": name} for name in ("encoder", "random encoder")],
+    }
+    atomic_write_json(encoder.path / "probe.json", old)
+    text = read(report(Report(encoder.path)))
+    assert "0.90" in text, "errors are as they were"
+    assert "0.61" not in text
+    assert "Factors are not shown, since an earlier version probed them." in text
+    assert f"goalsight probe {encoder.path} --data PLAY" in text
+    old["answers"] = [{"score": "much"}]
+    atomic_write_json(encoder.path / "probe.json", old)
+    with pytest.raises(UserError, match=r"probe\.json: answers: 0: score cannot be 'much'"):
+        report(Report(encoder.path))
+
+
+def test_steps_of_a_run_that_imitates_are_gradient_steps(tmp_path):
+    online = read(report(Report(a_training(tmp_path / "online", tmp_path / "gone").path)))
+    assert "env steps" in online
+    assert "gradient steps" not in online
+    offline = read(report(Report(a_training(tmp_path / "offline", tmp_path / "gone", data=["play"]).path)))
+    assert "Success at the run&#39;s own evaluations over gradient steps." in offline
+    assert "env steps" not in offline
+
+
 def test_a_judgement_of_an_earlier_version_is_still_shown(tmp_path):
     run = a_training(tmp_path / "run", tmp_path / "gone", obs="state")
     old = result(85)
     old["floors"] = old.pop("baselines")
+    del old["checkpoint"]
     atomic_write_json(run.path / "eval.json", old)
     text = read(report(Report(run.path)))
     assert "99%" in text
+    assert "The checkpoint of unknown step in 100 episodes" in text
 
 
 def test_costs_are_shown_stage_by_stage_and_left_out_where_none_were_counted(tmp_path):
     run = a_training(tmp_path / "run", tmp_path / "gone")
     assert "What it cost" not in read(report(Report(run.path)))
-    stages = {"learning": 30.0, "drawing": 45.0, "stepping": 15.0}
+    stages = {"calibrating": 6.0, "learning": 30.0, "drawing": 45.0, "stepping": 15.0}
     run.finish({"seconds": 60.0, "flops": 2.5e12, "stage_seconds": stages, "stage_flops": {"learning": 2.5e12}})
     text = read(report(Report(run.path)))
     assert "60 s of wall-clock time and 2.5e+12 floating-point operations" in text
-    for stage, share in (("learning", "50%"), ("drawing", "75%"), ("stepping", "25%")):
+    for stage, share in (("calibrating", "10%"), ("learning", "50%"), ("drawing", "75%"), ("stepping", "25%")):
         assert re.search(f"<td>{stage}</td>.*{share}", text)
 
 

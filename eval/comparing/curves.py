@@ -1,4 +1,4 @@
-"""Learning curves of groups over steps, seconds and operations, at shared places and never beyond what was measured."""
+"""Learning curves of groups over steps, seconds and FLOPs, at shared places and never beyond what was measured."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -55,8 +55,8 @@ def _uncounted(members: Sequence[Member]) -> str | None:
     silent = [member for member in members if member.flops is None]
     if silent:
         return (
-            f"{len(silent)} of {len(members)} runs did not count their operations (no flops in metrics.jsonl), and "
-            "from steps alone they cannot be told: evaluations, images and the environment's steps count too"
+            f"{len(silent)} of {len(members)} runs did not count their FLOPs (no flops in metrics.jsonl), and steps "
+            "alone do not say them: evaluations and images count too"
         )
     unknown = [str(member.path) for member in members if member.pretraining is None]
     return f"what the encoder of {unknown[0]} cost is not known any more" if unknown else None
@@ -70,7 +70,7 @@ def _operations(member: Member) -> Floats | None:
 ACROSS = {
     "steps": Across("steps", lambda member: member.steps, _steps_differ),
     "seconds": Across("wall-clock time [s]", lambda member: member.seconds, _clocks_differ),
-    "operations": Across("floating-point operations, pretraining included", _operations, _uncounted),
+    "operations": Across("FLOPs, pretraining included", _operations, _uncounted),
 }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goalsight.base.errors import UserError, choose
+from goalsight.base.run_folders import ENCODER_PATH
 from goalsight.envs.config import EnvConfig
 
 if TYPE_CHECKING:
@@ -32,13 +33,13 @@ class Member:
         status: how far the run is.
         steps: its own step at each evaluation, (T,), rising.
         seconds: for how long it had worked by then, (T,) [s].
-        flops: operations it had done by then, (T,); None where it did not count them.
+        flops: floating-point operations it had done by then, (T,); None where it did not count them.
         values: the metric, (T,).
         episodes: of an evaluation; None where the metric is no share of episodes.
         machine: what it ran on.
         versions: of the packages that it ran with.
         encoder: hash of its pretrained encoder; None where it has none.
-        step_unit: what a step is: "env steps", or "gradient steps" where a recording is learnt from.
+        step_unit: what a step is.
         pretraining: what its encoder cost before it began, of "seconds" and "flops"; None where that is not known.
     """
 
@@ -127,10 +128,15 @@ def _member(run: "Run", metric: str) -> Member:
         episodes=_episodes(run.config) if metric == "eval/success" else None,
         machine=_machine(run.manifest),
         versions=run.manifest.get("versions", {}),
-        encoder=sources.get("encoder") if "encoder_path" in sources else None,
-        step_unit="gradient steps" if run.config.get("data") else "env steps",
+        encoder=sources.get("encoder") if ENCODER_PATH in sources else None,
+        step_unit=step_unit(run.config),
         pretraining=_pretraining(run),
     )
+
+
+def step_unit(config: Mapping[str, Any]) -> str:
+    """What the steps of a training run count: "env steps", or "gradient steps" where a recording is learnt from."""
+    return "gradient steps" if config.get("data") else "env steps"
 
 
 def _refuse(run: "Run", metric: str) -> None:
@@ -191,7 +197,7 @@ def _pretraining(run: "Run") -> dict[str, float] | None:
     """What the encoder cost: nothing where none was pretrained, None where its run is gone or unfinished."""
     from goalsight.base.runs import Run
 
-    named = run.manifest.get("sources", {}).get("encoder_path")
+    named = run.manifest.get("sources", {}).get(ENCODER_PATH)
     if not named:
         return {"seconds": 0.0, "flops": 0.0}
     try:

@@ -60,7 +60,7 @@ def learnt(found: Comparison) -> str:
     drawn = {  # the label of an axis, what a unit of it is, and words for below it
         "steps": (found.step_unit, 1, f"over {found.step_unit}"),
         "seconds": (*clock, "over wall-clock time"),
-        "operations": ("floating-point operations", 1, "over floating-point operations, pretraining included"),
+        "operations": ("FLOPs", 1, "over FLOPs, pretraining included"),
     }
     plots = []
     for name, curves in found.curves.items():

@@ -1,1 +1,1 @@
-"""Objectives compared: what an encoder knows by each, at equal operations."""
+"""Objectives compared: what an encoder knows by each, at equal FLOPs."""

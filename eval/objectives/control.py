@@ -6,24 +6,30 @@ from typing import Any
 
 from goalsight.base.errors import UserError
 from goalsight.base.files import atomic_write_json
+from goalsight.envs.config import EnvConfig
 
 
 def check_control(play: Path, data: Path) -> None:
     """Check that play can be imitated from encoders of other play.
 
     Raises:
-        UserError: if it is no recording of ours, or its frames are of another size.
+        UserError: if it is no recording of ours, or its frames are of another size or from another camera.
     """
+    from goalsight.base.run_folders import MANIFEST
     from goalsight.eval.probes.probe import open_labelled
 
-    recorded_in(play)
+    env = recorded_in(play)
     sizes = [open_labelled(path).image_size for path in (play, data)]
     if sizes[0] != sizes[1]:
         raise UserError(f"frames of {play} have {sizes[0]} px, those of {data} {sizes[1]} px; record both alike")
+    if (data / MANIFEST).exists() and (watched := recorded_in(data)).camera != env.camera:
+        raise UserError(
+            f"{play} was recorded with camera {env.camera}, {data} with camera {watched.camera}; record both alike"
+        )
 
 
-def recorded_in(play: Path) -> str:
-    """Return the environment in which play was recorded.
+def recorded_in(play: Path) -> EnvConfig:
+    """Return the environment in which play was recorded, as it was seen there.
 
     Raises:
         UserError: if it is no recording of ours.
@@ -31,9 +37,10 @@ def recorded_in(play: Path) -> str:
     from goalsight.base.runs import Run
 
     run = Run.open(play)
-    if run.kind != "collect":
+    env = EnvConfig.recorded(run.config) if run.kind == "collect" else None
+    if env is None:
         raise UserError(f"control imitates a run of goalsight collect, and {play} is one of goalsight {run.kind}")
-    return str(run.config["env"]["id"])
+    return env.change(obs="pixels")
 
 
 def imitate(encoder: str, seed: int, asked: dict[str, Any], out: str) -> dict[str, Any]:
@@ -42,7 +49,7 @@ def imitate(encoder: str, seed: int, asked: dict[str, Any], out: str) -> dict[st
     Args:
         encoder: a pretraining run, or "random".
         seed: of the actor, and of the weights of a random encoder.
-        asked: "play": what is imitated, "updates" and "episodes".
+        asked: "play": what is imitated, in the environment that it was recorded in; "updates" and "episodes".
         out: file that keeps the result.
 
     Returns:
@@ -50,13 +57,12 @@ def imitate(encoder: str, seed: int, asked: dict[str, Any], out: str) -> dict[st
     """
     from goalsight.agents.train import Train, train
     from goalsight.base.runs import Run
-    from goalsight.envs.config import EnvConfig
 
     folder = Path(out).with_suffix("")
     shutil.rmtree(folder, ignore_errors=True)  # one that was stopped
     train(
         Train(
-            EnvConfig(recorded_in(Path(asked["play"])), obs="pixels"),
+            recorded_in(Path(asked["play"])),
             algorithm="bc",
             data=(Path(asked["play"]),),
             encoder=encoder,

@@ -6,22 +6,24 @@ from typing import Any
 import numpy as np
 
 from goalsight.base.provenance import now
-from goalsight.eval.objectives.analysis import DEFAULT, SCORE, SUCCESS, said_ratio, scores, span
+from goalsight.eval.objectives.analysis import MEAN
+from goalsight.eval.objectives.rows import SUCCESS, WORST, Row, score_of, scores
+from goalsight.eval.objectives.wording import left_out, main_table, span
 from goalsight.eval.reports import page
 from goalsight.eval.reports.plots import Series, line_plot
 
-ACROSS, UNLEARNT = "floating-point operations", "random encoder"
+FLOPS, UNLEARNT = "FLOPs", "random encoder"
 
 
 def render(result: Mapping[str, Any]) -> str:
     """The page as HTML text."""
     curves = result["curves"]
     best = max(curves, key=lambda name: curves[name][-1]["value"])
-    cards = [(f"{curves[best][-1]['value']:.2f}", f"of 1 is told after {best}, {SCORE}")]
-    cards += [(f"{row['mean_told']:.2f}", name) for name, row in result["references"].items()]
-    parts = (_over_operations, _each_factor, _control, _halves, _scaling, _runs)
+    cards = [(f"{curves[best][-1]['value']:.2f}", f"{MEAN}, {best}")]
+    cards += [(f"{level['value']:.2f}", f"{MEAN}, {name}") for name, level in result["levels"].items()]
+    parts = (_over_flops, _each_factor, _control, _halves, _scaling, _runs)
     return page.whole(
-        title="Objectives at equal operations",
+        title="Objectives at equal FLOPs",
         subtitle=f"{result['asked']['size']} encoders that watched {result['asked']['data']}, {now()}",
         cards=cards,
         sections=(part(result) for part in parts),
@@ -29,26 +31,26 @@ def render(result: Mapping[str, Any]) -> str:
 
 
 def curves_plot(result: Mapping[str, Any]) -> str:
-    """What is told over operations, after each objective, with intervals over seeds, in SVG text."""
-    curves = result["curves"]
-    series = _series(curves)
-    for name, row in result["references"].items():
-        series.append(Series(name, _ends(curves), [row["mean_told"]] * 2, dashed=True))
-    return line_plot(series, x_label=ACROSS, y_label="told", logarithmic=True, width=860, height=460)
+    """Scores over FLOPs, after each objective, with intervals over seeds, in SVG text."""
+    series = _series(result["curves"])
+    series += [_level(name, level, result["curves"]) for name, level in result["levels"].items()]
+    return line_plot(series, x_label=FLOPS, y_label=MEAN, logarithmic=True, width=860, height=460)
 
 
 def control_plot(result: Mapping[str, Any]) -> str:
-    """Success of those who imitate from each objective's encoders, over floating-point operations, in SVG text."""
+    """Success of those who imitate from each objective's encoders, over FLOPs, in SVG text."""
     curves, random = result["control"]["curves"], result["control"]["random"]
     series = _series(curves)
     if random is not None:
-        series.append(Series(UNLEARNT, _ends(curves), [random["value"]] * 2, dashed=True))
-    return line_plot(series, x_label=ACROSS, y_label=SUCCESS, logarithmic=True, width=860, height=460)
+        series.append(_level(UNLEARNT, random, curves))
+    return line_plot(series, x_label=FLOPS, y_label=SUCCESS, logarithmic=True, width=860, height=460)
 
 
-def _ends(curves: Mapping[str, Any]) -> list[float]:
+def _level(name: str, level: Mapping[str, float], curves: Mapping[str, Any]) -> Series:
+    """A level across the plot, with its interval where it has one."""
     flops = [point["flops"] for curve in curves.values() for point in curve]
-    return [min(flops), max(flops)]
+    band = ([level["low"]] * 2, [level["high"]] * 2) if "low" in level else None
+    return Series(name, [min(flops), max(flops)], [level["value"]] * 2, dashed=True, band=band)
 
 
 def _series(curves: Mapping[str, Any]) -> list[Series]:
@@ -63,62 +65,44 @@ def _series(curves: Mapping[str, Any]) -> list[Series]:
     ]
 
 
-def _over_operations(result: Mapping[str, Any]) -> str:
-    curves = result["curves"]
-    rows = [
-        [name, f"{curve[-1]['flops']:.2g}", span(curve[-1]), said_ratio(result["compute_ratios"].get(name))]
-        for name, curve in sorted(curves.items(), key=lambda item: -item[1][-1]["value"])
-    ]
-    head = ["objective", "operations", "told", f"times the operations that {DEFAULT} takes to the same score"]
+def _over_flops(result: Mapping[str, Any]) -> str:
     return page.section(
-        "What encoders know, over operations",
-        "The mean over all factors of the share of variance that ridge regression reads off the encoder on held-out "
-        "episodes, and of the rank correlation for steps between frames; below 0 counts as 0. All operations of an "
-        "objective count, its teacher's, generator's and tokeniser's too. Bands are 95% intervals over seeds.",
-        page.figure(curves_plot(result), SCORE),
-        page.grid(head, rows),
+        "What encoders know, over FLOPs",
+        "The mean over all factors of R², the share of variance that ridge regression explains off the encoder on "
+        "held-out episodes, and of Spearman's rank correlation for steps between frames; below 0 counts as 0. "
+        f"{result['held_out']} All FLOPs of an objective count, its teacher's, generator's and tokeniser's too. Bands "
+        "are 95% intervals over seeds.",
+        page.figure(curves_plot(result), MEAN),
+        page.grid(*main_table(result)),
+        *map(page.paragraph, left_out(result)),
     )
 
 
 def _each_factor(result: Mapping[str, Any]) -> str:
-    rows: Sequence[Mapping[str, Any]] = result["rows"]
-    factors = list(rows[0]["told"])
+    rows: Sequence[Row] = result["rows"]
     names = list(result["curves"])
     table = []
-    for factor in factors:
+    for factor in dict.fromkeys(name for row in rows for name in row["scores"]):
         found = scores(rows, factor)
-        cells = [f"{found[name][1][-1].mean():.2f}" if name in found else "" for name in names]
-        cells += [
-            f"{row['told'][factor]:.2f}" if factor in row["told"] else "" for row in result["references"].values()
+        means = [found[name].values[-1].mean() for name in names]
+        means += [
+            np.mean([score_of(row, factor) for row in result["references"] if row["features"] == name])
+            for name in result["levels"]
         ]
-        table.append([factor, *cells])
+        table.append([factor, *("" if np.isnan(mean) else f"{mean:.2f}" for mean in means)])
     worst = [
-        Series(name, list(flops), [float(line) for line in _worst(rows, name, flops)])
-        for name, (flops, _) in scores(rows).items()
+        Series(name, one.flops.tolist(), np.maximum(one.values, 0.0).mean(1).tolist())
+        for name, one in scores(rows, WORST).items()
     ]
     return page.section(
         "Factor by factor",
-        "What is told of each factor at each objective's largest budget, the mean over seeds.",
-        page.grid(["factor", *names, *result["references"]], table),
+        "R² of each factor at each objective's largest budget, the mean over seeds.",
+        page.grid(["factor", *names, *result["levels"]], table),
         page.figure(
-            line_plot(
-                worst,
-                x_label=ACROSS,
-                y_label="told of the worst factor",
-                logarithmic=True,
-                width=860,
-            ),
+            line_plot(worst, x_label=FLOPS, y_label="R² of the worst factor", logarithmic=True, width=860),
             "The worst factor of each encoder, the mean over seeds; below 0 counts as 0.",
         ),
     )
-
-
-def _worst(rows: Sequence[Mapping[str, Any]], name: str, flops: Any) -> list[float]:
-    found = []
-    for budget in flops:
-        of = [row for row in rows if row["objective"] == name and row["asked_flops"] == budget]
-        found.append(float(np.mean([max(min(row["told"].values()), 0.0) for row in of])))
-    return found
 
 
 def _control(result: Mapping[str, Any]) -> str:
@@ -139,8 +123,8 @@ def _control(result: Mapping[str, Any]) -> str:
         f"{asked['play']} is imitated towards goal images from each encoder's frozen tokens or points, by "
         f"{asked['updates']:,} gradient steps, and judged in {asked['episodes']} episodes.",
         page.figure(control_plot(result), "Success; bands are 95% intervals over seeds."),
-        page.grid(["objective", "operations", SUCCESS], lines),
-        page.grid([f"what {len(judged)} encoders know", "rank correlation with success"], related),
+        page.grid(["objective", FLOPS, SUCCESS], lines),
+        page.grid([f"R² of {len(judged)} encoders", "rank correlation with success"], related),
     )
 
 
@@ -150,39 +134,36 @@ def _halves(result: Mapping[str, Any]) -> str:
         for half, found in halves.items():
             if found:
                 words = f"{found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
-                lines.append([f"{name} - {half}", f"{found['flops']:.2g}", words])
+                lines.append([f"{name} - {half}", f"{found['flops']:.2g}", " ".join(map(str, found["seeds"])), words])
     if not lines:
         return ""
-    words = "The difference in score at equal operations, seeds paired, with 95% intervals."
-    return page.section("The best of both?", words, page.grid(["pair", "operations", "difference"], lines))
+    words = "The difference in score at equal FLOPs, paired by seed, with 95% intervals."
+    return page.section("The best of both?", words, page.grid(["pair", FLOPS, "seeds", "difference"], lines))
 
 
 def _scaling(result: Mapping[str, Any]) -> str:
     lines = []
     for name, fit in result["scaling"].items():
         if fit is not None:
-            found = fit["exponent"]
-            words = f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
             trend = "" if fit["trend"] else "no trend measured"
-            lines.append(
-                [name, words, trend, f"{fit['foretold']:.3f}", f"{fit['held_out']:.3f}", f"{fit['error']:+.3f}"]
-            )
+            numbers = f"{fit['predicted']:.3f}", f"{fit['held_out']:.3f}", f"{fit['error']:+.3f}"
+            lines.append([name, span(fit["exponent"]), trend, *numbers])
     if not lines:
         return ""
     words = (
-        "What is not told yet, 1 minus the score, fitted as a power of the operations. The same fit without the "
-        "largest budget foretells the score there."
+        "What is missing of a score of 1, fitted as a power of the FLOPs. The same fit without the largest budget "
+        "predicts the score there."
     )
-    head = ["objective", "exponent", "", "foretold at the largest", "measured", "error"]
+    head = ["objective", "exponent", "", "predicted at the largest", "measured", "error"]
     return page.section("Scaling", words, page.grid(head, lines))
 
 
 def _runs(result: Mapping[str, Any]) -> str:
-    head = ["objective", "operations", "seed", "learning rate", "steps", "seconds", "told", "worst factor", "alarms"]
+    head = ["objective", FLOPS, "seed", "learning rate", "steps", "seconds", MEAN, WORST, "alarms"]
     lines = [
         [
             *(row["objective"], f"{row['flops']:.3g}", str(row["seed"]), f"{row['rate']:g}", str(row["steps"])),
-            *(f"{row['seconds']:.0f}", f"{row['mean_told']:.3f}", row["worst"], ", ".join(row["alarms"])),
+            *(f"{row['seconds']:.0f}", f"{row['mean_score']:.3f}", row["worst"], ", ".join(row["alarms"])),
         ]
         for row in result["rows"]
     ]

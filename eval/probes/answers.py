@@ -1,7 +1,8 @@
 """What was asked of features and what was answered."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from statistics import fmean
 from typing import Any, Literal
 
 from goalsight.eval.probes.factors import Seen
@@ -25,7 +26,7 @@ class Answer:
         head: what read them.
         labels: moments that were learnt from.
         judged_on: on what.
-        told: share of the variance that is explained, or a rank correlation.
+        score: R^2, the share of variance explained, or Spearman's rank correlation.
         error_cm: mean distance from the truth [cm]; None where that means nothing.
     """
 
@@ -35,13 +36,21 @@ class Answer:
     head: Head
     labels: int
     judged_on: str
-    told: float
+    score: float
     error_cm: float | None
 
 
-def main_answers(answers: Sequence[Answer], features: str, head: Head = "ridge") -> dict[str, Answer]:
-    """What one head reads of each factor from all labels, on held-out episodes."""
-    of = [one for one in answers if (one.features, one.head, one.judged_on) == (features, head, HELD_OUT)]
+def answers_of(rows: Iterable[Mapping[str, Any]]) -> list[Answer]:
+    """Return the answers that a result keeps; none where a version wrote them that called them otherwise."""
+    kept, names = list(rows), {field.name for field in fields(Answer)}
+    return [Answer(**row) for row in kept] if all(row.keys() == names for row in kept) else []
+
+
+def main_answers(
+    answers: Sequence[Answer], features: str, head: Head = "ridge", judged_on: str = HELD_OUT
+) -> dict[str, Answer]:
+    """What one head reads of each factor from the most labels, by factor."""
+    of = [one for one in answers if (one.features, one.head, one.judged_on) == (features, head, judged_on)]
     most: dict[str, Answer] = {}
     for one in of:
         if one.factor not in most or one.labels > most[one.factor].labels:
@@ -50,25 +59,29 @@ def main_answers(answers: Sequence[Answer], features: str, head: Head = "ridge")
 
 
 def worst(answers: Sequence[Answer]) -> dict[str, Any]:
-    """The factor of which ridge regression reads least off the encoder, and what it reads off the others."""
+    """The factor with the lowest score by ridge regression off the encoder, and its score by each of the features."""
     known = main_answers(answers, ENCODER)
-    factor = min(known, key=lambda name: known[name].told)
+    factor = min(known, key=lambda name: known[name].score)
     names = {one.features for one in answers if one.head == "ridge"}
-    told = {name: main_answers(answers, name) for name in sorted(names)}
-    return {"factor": factor, "told": {name: rows[factor].told for name, rows in told.items() if factor in rows}}
+    found = {name: main_answers(answers, name) for name in sorted(names)}
+    return {"factor": factor, "scores": {name: rows[factor].score for name, rows in found.items() if factor in rows}}
 
 
-def mean_told(answers: Sequence[Answer], features: str, judged_on: str) -> float:
-    """The mean over the factors that were judged there of what ridge regression told; below 0 counts as 0."""
-    of = [one for one in answers if (one.features, one.head, one.judged_on) == (features, "ridge", judged_on)]
-    return sum(max(one.told, 0.0) for one in of) / max(len(of), 1)
+def mean_of(scores: Iterable[float]) -> float:
+    """The mean of scores; below 0, where a guess is better, counts as 0."""
+    return fmean(max(score, 0.0) for score in scores)
+
+
+def mean_score(answers: Sequence[Answer], features: str, judged_on: str = HELD_OUT) -> float:
+    """The mean score by ridge regression over the factors that were judged there; see `mean_of`."""
+    return mean_of(one.score for one in main_answers(answers, features, judged_on=judged_on).values())
 
 
 SHOWN = (ENCODER, RANDOM, "pixels 16x16", FELT)  # whose answers are drawn
 
 
-def told_by(answers: Sequence[Answer], features: Sequence[str]) -> dict[str, dict[str, float]]:
-    """What ridge regression reads off these features, by factor, the one read worst off the encoder first."""
+def scores_by_factor(answers: Sequence[Answer], features: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Scores by ridge regression off these features, by factor, the one read worst off the encoder first."""
     known = {name: main_answers(answers, name) for name in features}
-    order = sorted(known[ENCODER], key=lambda factor: known[ENCODER][factor].told)
-    return {factor: {name: rows[factor].told for name, rows in known.items() if factor in rows} for factor in order}
+    order = sorted(known[ENCODER], key=lambda factor: known[ENCODER][factor].score)
+    return {factor: {name: rows[factor].score for name, rows in known.items() if factor in rows} for factor in order}

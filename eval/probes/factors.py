@@ -37,8 +37,8 @@ class Factor:
         name: of the factor.
         seen: in which frames.
         values: (n, K), one row for each moment asked about.
-        metres: whether they are lengths in metres, whose errors can be told in cm.
-        ranked: whether only their order counts, of which the rank correlation is told.
+        metres: whether they are lengths in metres, whose errors can be given in cm.
+        ranked: whether only their order counts, so that the score is a rank correlation.
     """
 
     name: str
@@ -145,8 +145,8 @@ def _state(store: "FrameStore") -> dict[str, slice]:
     return {name: slice(*ends) for name, ends in layout.items()} if "state" in store.columns else {}
 
 
-def told(factor: Factor, truth: Floats, read: NDArray[np.floating[Any]]) -> float:
-    """Return how much of a factor was read: the share of its variance that is explained, or a rank correlation.
+def score(factor: Factor, truth: Floats, read: NDArray[np.floating[Any]]) -> float:
+    """Return R^2, the share of a factor's variance that is explained, or Spearman's rank correlation.
 
     Args:
         factor: which.

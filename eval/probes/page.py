@@ -13,7 +13,9 @@ from goalsight.eval.probes.answers import (
     REGION,
     SHOWN,
     Answer,
+    answers_of,
     main_answers,
+    mean_of,
 )
 from goalsight.eval.reports import page
 from goalsight.eval.reports.plots import Series, dot_plot, line_plot
@@ -23,10 +25,10 @@ MEAN_OF_ALL = "mean of all factors"
 
 def render(result: Mapping[str, Any]) -> str:
     """The page as HTML text."""
-    answers = [Answer(**row) for row in result["answers"]]
-    told, factor = result["worst"]["told"], result["worst"]["factor"]
+    answers = answers_of(result["answers"])
+    scores, factor = result["worst"]["scores"], result["worst"]["factor"]
     cards = [
-        (f"{told[ENCODER]:.2f}", f"of 1 is told of the worst factor, {factor}; random encoder {told[RANDOM]:.2f}"),
+        (f"{scores[ENCODER]:.2f}", f"R² of the worst factor, {factor}; random encoder {scores[RANDOM]:.2f}"),
         *((f"{error:.2f} cm", f"error of {name}") for name, error in result["errors_cm"][ENCODER].items()),
     ]
     return page.whole(
@@ -38,9 +40,9 @@ def render(result: Mapping[str, Any]) -> str:
 
 
 def _all(answers: Sequence[Answer]) -> str:
-    """Every factor, the one told least first."""
+    """Every factor, the one with the lowest score first."""
     known = main_answers(answers, ENCODER)
-    order = sorted(known, key=lambda name: known[name].told)
+    order = sorted(known, key=lambda name: known[name].score)
     names = [name for name in dict.fromkeys(one.features for one in answers if one.head == "ridge") if "," not in name]
     columns = {name: main_answers(answers, name) for name in names}
     for network in NETWORKS:
@@ -48,21 +50,21 @@ def _all(answers: Sequence[Answer]) -> str:
             columns[f"encoder, {network}"] = read
     if read := main_answers(answers, LABELLED, "labelled"):
         columns[LABELLED] = read
-    drawn = {factor: {name: rows[factor].told for name, rows in columns.items() if factor in rows} for factor in order}
+    drawn = {factor: {name: rows[factor].score for name, rows in columns.items() if factor in rows} for factor in order}
     head = ["factor", *columns]
     rows = [
-        [factor, *(f"{rows[factor].told:.2f}" if factor in rows else "" for rows in columns.values())]
+        [factor, *(f"{rows[factor].score:.2f}" if factor in rows else "" for rows in columns.values())]
         for factor in order
     ]
     few = {*SHOWN, LABELLED, "encoder, attentive"}
     return page.section(
         "What can be read, factor by factor",
-        "Share of a factor's variance that is explained on held-out episodes, from all labels, by ridge regression "
-        "unless another head is named; of steps between two frames, their rank correlation. 1 is everything, 0 is no "
-        "better than the mean.",
+        "R², the share of a factor's variance that is explained on held-out episodes, from all labels, by ridge "
+        "regression unless another head is named; of steps between two frames, Spearman's rank correlation. 1 is "
+        "everything, 0 is no better than the mean.",
         page.figure(
             dot_plot({name: {k: v for k, v in row.items() if k in few} for name, row in drawn.items()}),
-            "What is told of each factor; below 0 is drawn at 0.",
+            "R² of each factor; below 0 is drawn at 0.",
         ),
         page.grid(head, rows),
     )
@@ -72,26 +74,33 @@ def _by_labels(answers: Sequence[Answer], factor: str) -> str:
     """What more labels bring, of the worst factor and of all."""
     plots = []
     for title, factors in ((factor, {factor}), (MEAN_OF_ALL, {one.factor for one in answers})):
-        lines: dict[str, dict[int, list[float]]] = {}
+        lines: dict[str, dict[str, dict[int, float]]] = {}
         for one in answers:
-            if (
-                one.judged_on != HELD_OUT
-                or one.factor not in factors
-                or one.features not in (ENCODER, RANDOM, LABELLED)
-            ):
-                continue
-            name = one.features if one.head == "labelled" else f"{one.features}, {one.head}"
-            lines.setdefault(name, {}).setdefault(one.labels, []).append(max(one.told, 0.0))
-        series = [
-            Series(name, sorted(points), [sum(points[x]) / len(points[x]) for x in sorted(points)])
-            for name, points in lines.items()
-        ]
-        plots.append(
-            page.figure(line_plot(series, x_label="labels", y_label="told", percent=True, logarithmic=True), title)
-        )
+            shown = one.features in (ENCODER, RANDOM, LABELLED) and one.judged_on == HELD_OUT
+            if shown and one.factor in factors:
+                name = one.features if one.head == "labelled" else f"{one.features}, {one.head}"
+                lines.setdefault(name, {}).setdefault(one.factor, {})[one.labels] = one.score
+        series = [Series(name, *mean_by_labels(scores)) for name, scores in lines.items()]
+        plots.append(page.figure(line_plot(series, x_label="labels", y_label="R²", logarithmic=True), title))
     return page.section(
         "How many labels it takes", "The same factors read from fewer labelled moments.", page.pair(*plots)
     )
+
+
+def mean_by_labels(scores: Mapping[str, Mapping[int, float]]) -> tuple[list[int], list[float]]:
+    """The mean score over factors, always the same ones, by how many labels were learnt from; see `mean_of`.
+
+    Args:
+        scores: by factor and labels. Pairs of frames are fewer than frames, so factors differ in how many all are.
+
+    Returns:
+        labels that all factors have a score of, then the most of all, for what each makes of all that it has; (n,)
+        each.
+    """
+    most = max(max(line) for line in scores.values())
+    shared = sorted(set.intersection(*(set(line) for line in scores.values())) - {most})
+    means = [mean_of(line[labels] for line in scores.values()) for labels in shared]
+    return [*shared, most], [*means, mean_of(line[max(line)] for line in scores.values())]
 
 
 def _by_layer(answers: Sequence[Answer]) -> str:
@@ -100,10 +109,12 @@ def _by_layer(answers: Sequence[Answer]) -> str:
         return ""
     names = list(dict.fromkeys(one.features for one in layers))
     factors = list(dict.fromkeys(one.factor for one in layers))
-    told = {(one.features, one.factor): one.told for one in layers}
+    scores = {(one.features, one.factor): one.score for one in layers}
     head = ["layer", *factors]
-    rows = [[name.removeprefix(f"{ENCODER}, "), *(f"{told[name, factor]:.2f}" for factor in factors)] for name in names]
-    words = f"What ridge regression reads off each layer's tokens, from {layers[0].labels:,} labels."
+    rows = [
+        [name.removeprefix(f"{ENCODER}, "), *(f"{scores[name, factor]:.2f}" for factor in factors)] for name in names
+    ]
+    words = f"R² by ridge regression off each layer's tokens, from {layers[0].labels:,} labels."
     return page.section("Layer by layer", words, page.grid(head, rows))
 
 
@@ -114,9 +125,9 @@ def _elsewhere(answers: Sequence[Answer]) -> str:
     for place in places:
         of = [one for one in answers if one.judged_on == place]
         names, factors = (list(dict.fromkeys(getattr(one, key) for one in of)) for key in ("features", "factor"))
-        told = {(one.features, one.factor): one.told for one in of}
+        scores = {(one.features, one.factor): one.score for one in of}
         rows = [
-            [factor, *(f"{told[name, factor]:.2f}" if (name, factor) in told else "" for name in names)]
+            [factor, *(f"{scores[name, factor]:.2f}" if (name, factor) in scores else "" for name in names)]
             for factor in factors
         ]
         title = "a quarter of the table that was left out" if place == REGION else place

@@ -4,8 +4,9 @@ Features of a frame are tokens (n, T, D), or one vector (n, D).
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ Floats = NDArray[np.float32]
 See = Callable[[Frames], Floats]
 
 EXPORTED = ".pt2"  # what torch.export.save writes
+SIDES = (16, 8)  # to which pixels are averaged down
 
 
 class Subject:
@@ -64,8 +66,7 @@ class Subject:
         return {
             ENCODER: self._see,
             RANDOM: self._unlearnt,
-            "pixels 16x16": lambda frames: averaged(frames, 16),
-            "pixels 8x8": lambda frames: averaged(frames, 8),
+            **{pixels(side): partial(averaged, side=side) for side in SIDES},
         }
 
     def layers(self) -> Iterator[tuple[str, See]]:
@@ -94,11 +95,34 @@ def tokens_of(module: Callable[["torch.Tensor"], "torch.Tensor"]) -> See:
     return see
 
 
+def pixels(side: int) -> str:
+    """The name of pixels averaged down to a side."""
+    return f"pixels {side}x{side}"
+
+
+def check_sides(size: int, sides: Sequence[int] = SIDES) -> None:
+    """Refuse frames whose pixels cannot be averaged down.
+
+    Args:
+        size: of the frames [pixels].
+        sides: to which they are averaged [pixels].
+
+    Raises:
+        UserError: one does not divide the size.
+    """
+    for side in sides:
+        if size % side:
+            raise UserError(f"frames of {size} pixels cannot be averaged down to {side}; record them in 64")
+
+
 def averaged(frames: Frames, side: int) -> Floats:
-    """Frames averaged down to side x side pixels, flat, in [0, 1]: (n, side * side * 3)."""
+    """Frames averaged down to side x side pixels, flat, in [0, 1]: (n, side * side * 3).
+
+    Raises:
+        UserError: if that does not divide their size.
+    """
     count, size = frames.shape[:2]
-    if size % side:
-        raise UserError(f"frames of {size} pixels cannot be averaged down to {side}")
+    check_sides(size, (side,))
     blocks = frames.reshape(count, side, size // side, side, size // side, 3)
     return blocks.mean(axis=(2, 4), dtype=np.float32).reshape(count, -1) / np.float32(255)
 

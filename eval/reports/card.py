@@ -5,6 +5,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from goalsight.eval.reports import chapters
+from goalsight.eval.reports.judged import checkpoint_of, judged_how, judgement
 from goalsight.eval.stats import Proportion
 
 if TYPE_CHECKING:
@@ -48,9 +49,10 @@ def card(run: "Run", name: str = "") -> str:
 def _head(run: "Run", name: str) -> str:
     """What hubs read, as YAML, of which JSON is a part."""
     lines = ["library_name: goalsight", f"tags: {json.dumps(['goalsight', *TAGS[run.kind]])}"]
-    found = chapters.judgement(run)
+    found = judgement(run)
     if found:
-        metric = {"type": "success_rate", "name": "success, with its 95% interval", "value": _share(found)}
+        words = f"success of the checkpoint {checkpoint_of(found)} in {found['episodes']} episodes"
+        metric = {"type": "success_rate", "name": f"{words}, with its 95% interval", "value": _share(found)}
         data = {"type": found["env"], "name": found["env"]}
         task = {"type": "reinforcement-learning", "name": "goal-conditioned reinforcement learning"}
         results = [{"task": task, "dataset": data, "metrics": [metric]}]
@@ -73,7 +75,7 @@ def _about(run: "Run") -> str:
 
 
 def _results(run: "Run") -> str:
-    found = chapters.judgement(run)
+    found = judgement(run)
     if not found:
         return ""
     rows = {found["subject"]["name"]: found, **found["baselines"]}
@@ -83,8 +85,7 @@ def _results(run: "Run") -> str:
         table.append(
             f"| {name} | {_share(row)} | {success['count']} of {success['total']} | {row['mean_return']:.1f} |"
         )
-    last = found["seed"] + found["episodes"] - 1
-    words = f"Seeds {found['seed']} to {last}, the same for all; success is that of the last step; intervals are 95%."
+    words = f"{judged_how(found)} Success is that of the last step; intervals are 95%."
     return "\n".join([f"## Results\n\n{words}\n", *table])
 
 

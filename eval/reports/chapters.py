@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goalsight.base.errors import UserError
-from goalsight.base.files import read_json
+from goalsight.base.run_folders import ENCODER_PATH
 from goalsight.base.tables import duration
 from goalsight.envs.config import EnvConfig
-from goalsight.eval import evaluate
-from goalsight.eval.probes import probe
-from goalsight.eval.probes.answers import SHOWN, Answer, told_by
+from goalsight.eval.comparing.members import step_unit
+from goalsight.eval.probes import result
+from goalsight.eval.probes.answers import ENCODER, RANDOM, SHOWN, answers_of, scores_by_factor
 from goalsight.eval.reports import page
 from goalsight.eval.reports.costs import spent
-from goalsight.eval.reports.plots import Series, dot_plot, line_plot, success_plot
+from goalsight.eval.reports.judged import checkpoint_of, judged, judgement, read_kept
+from goalsight.eval.reports.plots import Series, dot_plot, line_plot
 from goalsight.eval.reports.watching import SUCCESS, silent_video
 from goalsight.eval.stats import Proportion
 
@@ -46,7 +47,8 @@ def headline(run: "Run") -> list[tuple[str, str]]:
     if found:
         success = Proportion.of(found["success"])
         interval = f"95% interval {success.low:.0%} to {success.high:.0%}"
-        cards.append((f"{success.rate:.0%}", f"success in {success.total} episodes, {interval}"))
+        words = f"success of the checkpoint {checkpoint_of(found)} in {success.total} episodes, {interval}"
+        cards.append((f"{success.rate:.0%}", words))
     if run.kind == "collect":
         summary = run.summary
         cards += [
@@ -58,18 +60,16 @@ def headline(run: "Run") -> list[tuple[str, str]]:
             cards.append((f"{summary['moved_share']:.0%}", "of the frames show the object moved"))
         if "frames_per_second" in summary:
             cards.append((f"{summary['frames_per_second']:,.0f}", "frames recorded per second"))
-    probed = _read(run.path / probe.RESULT, probe.Probed)
-    if probed:
-        worst = probed["worst"]
-        told, factor = worst.get("told"), worst["factor"]
-        if told:
-            against = f"random encoder {told['random encoder']:.2f}"
-            cards.append((f"{told['encoder']:.2f}", f"of 1 is told of the worst factor, {factor}; {against}"))
-        else:  # of an earlier version, which asked for places alone
-            against = f"random encoder {worst['random encoder']:.2f} cm"
-            cards.append((f"{worst['encoder']:.2f} cm", f"error of the worst factor, {factor}; {against}"))
+    probed = read_kept(run.path / result.RESULT, result.Probed)
+    worst = probed.get("worst", {})
+    if scores := worst.get("scores"):
+        words = f"R² of the worst factor, {worst['factor']}; random encoder {scores[RANDOM]:.2f}"
+        cards.append((f"{scores[ENCODER]:.2f}", words))
+    elif ENCODER in worst:  # of an earlier version, which asked for places alone
+        words = f"error of the worst factor, {worst['factor']}; random encoder {worst[RANDOM]:.2f} cm"
+        cards.append((f"{worst[ENCODER]:.2f} cm", words))
     if metrics:
-        label = "environment steps" if run.kind == "train" else "training steps"
+        label = step_unit(run.config) if run.kind == "train" else "training steps"
         cards += [(f"{metrics[-1]['step']:,.0f}", label), (duration(metrics[-1]["wall_s"]), "of wall-clock time")]
     return cards
 
@@ -98,9 +98,9 @@ def watched(run: "Run") -> str:
         parts.append(page.picture(path, f"{name}, after {int(step):,} training steps of {encoder.path.name}"))
     if not _latest_pictures(encoder):
         parts.append(page.missing("The encoder's run has drawn no pictures yet.", "goalsight pretrain --data DATA"))
-    probed = _read(encoder.path / probe.RESULT, probe.Probed)
+    probed = read_kept(encoder.path / result.RESULT, result.Probed)
     if probed:
-        parts.append(_probe_table(probed))
+        parts.append(_probe_table(probed, encoder))
     else:
         parts.append(page.missing("No probe yet.", f"goalsight probe {encoder.path} --data PLAY"))
     return page.section(
@@ -121,23 +121,22 @@ def _objective(run: "Run") -> str:
     return f"The encoder learnt from the objective {name}: {words.splitlines()[0]}"
 
 
-def _probe_table(probed: dict[str, Any]) -> str:
+def _probe_table(probed: dict[str, Any], encoder: "Run") -> str:
     factors = list(probed["errors_cm"]["encoder"])
     rows = [[name, *(f"{row[factor]:.2f}" for factor in factors)] for name, row in probed["errors_cm"].items()]
     words = "Where things are, read out of the features by ridge regression on held-out episodes: mean error in cm"
-    parts = [
-        page.heading(words),
-        page.grid(["features", *factors], rows),
-    ]
-    if "answers" in probed:  # an earlier version asked for places alone
-        answers = [Answer(**row) for row in probed["answers"]]
-        caption = "What ridge regression reads off the features, factor by factor: 1 is everything, 0 a guess."
-        parts.append(page.figure(dot_plot(told_by(answers, SHOWN)), caption))
+    parts = [page.heading(words), page.grid(["features", *factors], rows)]
+    if answers := answers_of(probed.get("answers", [])):
+        caption = "R² by ridge regression, factor by factor: 1 is everything, 0 a guess."
+        parts.append(page.figure(dot_plot(scores_by_factor(answers, SHOWN)), caption))
+    else:
+        again = f"goalsight probe {encoder.path} --data PLAY"
+        parts.append(page.missing("Factors are not shown, since an earlier version probed them.", again))
     return page.join(*parts)
 
 
 def learnt(run: "Run") -> str:
-    """Learning curves over environment steps and over time, with the baselines as levels."""
+    """Learning curves over steps and over time, with the baselines as levels."""
     rows = [row for row in run.metrics() if SUCCESS in row]
     if not rows:
         words = "This run has not evaluated itself yet, so there is no learning curve."
@@ -149,9 +148,9 @@ def learnt(run: "Run") -> str:
     found = judgement(run)
     known = found.get("baselines", {})
     baselines = {key: known[key]["success"]["rate"] for key in ("expert", "random") if key in known}
-    plots = []
+    plots, unit = [], step_unit(run.config)
     for x, label, caption in (
-        (steps, "environment steps", "over environment steps"),
+        (steps, unit, f"over {unit}"),
         (clock, f"wall-clock time [{'min' if long else 's'}]", "over wall-clock time"),
     ):
         levels = [Series(key, [0, max(x)], [rate, rate], dashed=True) for key, rate in baselines.items()]
@@ -189,40 +188,6 @@ def measured(run: "Run") -> str:
 
 def _within_family(name: str, family: str) -> str:
     return name.removeprefix(family).strip("_").replace("_", " ") or family.rpartition("/")[2]
-
-
-def judged(run: "Run") -> str:
-    """Success beside the baselines."""
-    found = judgement(run)
-    if not found:
-        return page.section(
-            "How well it does",
-            "Success beside the baselines: doing nothing, acting at random, and the scripted expert.",
-            page.missing("Not evaluated yet.", f"goalsight eval {run.path}"),
-        )
-    rows = {found["subject"]["name"]: found, **found["baselines"]}
-    last = found["seed"] + found["episodes"] - 1
-    words = (
-        f"{found['episodes']} episodes on seeds {found['seed']} to {last}, the same for all; success is that of the "
-        "last step."
-    )
-    seen = {key: value for key, value in found["subject"].items() if key != "name"}
-    plot = success_plot({name: Proportion.of(row["success"]) for name, row in rows.items()})
-    table = page.grid(
-        ["policy", "successes", "mean return", "diverged"],
-        [
-            [
-                name,
-                f"{row['success']['count']} of {row['success']['total']}",
-                f"{row['mean_return']:.1f}",
-                str(row["diverged"]),
-            ]
-            for name, row in rows.items()
-        ],
-    )
-    agent = page.join(page.heading("The agent"), page.facts(seen)) if seen else ""
-    numbers = page.join(page.heading("In numbers"), table)
-    return page.section("How well it does", words, plot, page.pair(numbers, agent))
 
 
 def filmed(run: "Run") -> str:
@@ -283,7 +248,7 @@ def _encoder_run(run: "Run") -> "Run | None":
     """The pretraining run that a training run's encoder came from, if it is still there."""
     from goalsight.base.runs import Run
 
-    named = run.manifest["sources"].get("encoder_path")
+    named = run.manifest["sources"].get(ENCODER_PATH)
     try:
         return Run.open(Path(named)) if named else None
     except UserError:
@@ -302,18 +267,3 @@ def _latest_pictures(run: "Run") -> list[Path]:
     for path in sorted(_own_files(run, "pictures/*-[0-9]*.png")):
         newest[path.stem.rpartition("-")[0]] = path
     return list(newest.values())
-
-
-def judgement(run: "Run") -> dict[str, Any]:
-    """What `goalsight eval` found; empty where it has not been run. Earlier versions called baselines floors."""
-    found = _read(run.path / evaluate.RESULT, evaluate.Result)
-    return {"baselines": found["floors"], **found} if "floors" in found else found
-
-
-def _read(path: Path, form: Any) -> dict[str, Any]:
-    """A result that another command left in the run; empty when there is none.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    return read_json(path, form=form) if path.exists() else {}

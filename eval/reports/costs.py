@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from goalsight.base.runs import Run
 
 STAGES = {
+    "calibrating": "a short play at random, which shows the scales of what is seen",
     "playing": "own play and attempts, before the labels of a video",
     "seeing": "the state estimator's gradient steps",
     "reading": "looking at the video, and the inverse model's gradient steps",
@@ -47,5 +48,5 @@ def spent(run: "Run") -> str:
         f"{duration(whole)} of wall-clock time and {summary['flops']:.2g} floating-point operations of matrix products "
         "and convolutions. The environments step, draw and encode beside the learning, so that shares can add up to "
         "more than 100%; the waiting is what of that was left over.",
-        page.grid(["stage", "what it is", "time", "share of the time", "operations"], rows),
+        page.grid(["stage", "what it is", "time", "share of the time", "FLOPs"], rows),
     )

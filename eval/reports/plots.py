@@ -1,4 +1,4 @@
-"""Plots as SVG text, drawn by matplotlib: lines over a common axis, shares as bars, shares as dots."""
+"""Plots as SVG text, drawn by matplotlib: lines over a common axis, shares as bars, scores as dots."""
 
 import io
 import logging
@@ -117,8 +117,6 @@ def line_plot(
         width: of the picture [pixels].
         height: likewise, without the names above it.
     """
-    from matplotlib.ticker import EngFormatter
-
     names = [one.name for one in series] if len(series) > 1 else []
     columns = _columns(names, width)
     with _drawing(width, height + 20 * -(-len(names) // columns), f"{y_label} over {x_label}") as drawing:
@@ -126,11 +124,7 @@ def line_plot(
         for one, colour in zip(series, _colours(series), strict=True):
             _draw(axes, one, colour)
         axes.set(xlabel=x_label, ylabel=y_label)
-        if logarithmic:
-            axes.set_xscale("log")
-        else:
-            _from_zero([x for one in series for x in one.x], axes.set_xlim)
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        _across(axes, [x for one in series for x in one.x], logarithmic)
         if percent:
             _shares(axes.yaxis)
             axes.set_ylim(0, 1)
@@ -139,6 +133,19 @@ def line_plot(
             _from_zero(heights, axes.set_ylim, unless_far=True)
         _name_above(axes, columns if names else 0)
     return drawing.svg
+
+
+def _across(axes: "Axes", values: Sequence[float], logarithmic: bool) -> None:
+    """Ticks of the x axis, written short."""
+    from matplotlib.ticker import EngFormatter, NullFormatter
+
+    if logarithmic:
+        axes.set_xscale("log")
+        within_tenfold = max(values) < 10 * min(values)  # where powers of ten alone say too little
+        axes.xaxis.set_minor_formatter(EngFormatter(sep="") if within_tenfold else NullFormatter())
+    else:
+        _from_zero(values, axes.set_xlim)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
 def _draw(axes: "Axes", one: Series, colour: str) -> None:
@@ -236,23 +243,23 @@ def share_plot(
 
 
 def dot_plot(rows: Mapping[str, Mapping[str, float]], *, width: int = 760) -> Markup:
-    """Shares as dots, a row for each factor and a colour for each of whom it is asked.
+    """Scores as dots, a row for each factor and a colour for each of whom it is asked.
 
     Args:
-        rows: by factor, by name; below 0 is drawn at 0.
+        rows: R^2, or a rank correlation, by factor, by name; below 0 is drawn at 0.
         width: of the picture [pixels].
     """
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     columns = _columns(names, width)
-    height = PITCH[1] * len(rows) + 48 + 20 * -(-len(names) // columns)
-    with _drawing(width, height, "what is told of each factor") as drawing:
+    height = PITCH[1] * len(rows) + 66 + 20 * -(-len(names) // columns)
+    with _drawing(width, height, "R² of each factor") as drawing:
         axes = drawing.axes
         for number, (name, colour) in enumerate(zip(names, COLOURS * len(names), strict=False)):
-            told = [(min(max(row[name], 0.0), 1.0), place) for place, row in enumerate(rows.values()) if name in row]
-            shares, places = zip(*told, strict=True)
-            axes.scatter(shares, places, color=colour, label=name, clip_on=False, zorder=3 + len(names) - number)
+            dots = [(min(max(row[name], 0.0), 1.0), place) for place, row in enumerate(rows.values()) if name in row]
+            scores, places = zip(*dots, strict=True)
+            axes.scatter(scores, places, color=colour, label=name, clip_on=False, zorder=3 + len(names) - number)
         _rows(axes, list(rows))
-        axes.set_xlim(0, 1)
+        axes.set(xlim=(0, 1), xlabel="R² (of steps: rank correlation)")
         _name_above(axes, columns)
     return drawing.svg
 

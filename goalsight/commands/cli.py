@@ -67,7 +67,7 @@ COMMANDS = {
         "goalsight.eval.objectives.compare",
         "CompareObjectives",
         "compare_objectives",
-        "pretrain by each objective, and compare what encoders know at equal operations",
+        "pretrain by each objective, and compare what encoders know at equal FLOPs",
     ),
     "record": Command("goalsight.eval.films.record", "Record", "record", "record a video of an agent and its goal"),
     "probe": Command(
