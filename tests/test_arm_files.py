@@ -1,5 +1,6 @@
 """Arms from files: what the user says, what is found out, and what is refused."""
 
+import re
 import sysconfig
 from dataclasses import replace
 from importlib import resources
@@ -64,6 +65,19 @@ def test_the_same_arm_is_found_out_from_less(folder: Path) -> None:
 def test_its_experts_do_as_well_as_with_the_built_in_one(folder: Path) -> None:
     assert success(str(folder / "arm.xml"), "pick_place") >= 0.95
     assert success(str(folder / "arm.toml"), "push") >= 0.95
+
+
+def test_sizes_and_options_of_a_file_give_way_to_the_scenes_without_a_word(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sizes = '<size njmax="900" nconmax="300" nuserdata="7" nkey="3"/><option timestep="0.001"/>'
+    mjcf = folder / "arm.xml"
+    mjcf.write_text(re.sub(r"(<mujoco[^>]*>)", rf"\1{sizes}", mjcf.read_text(), count=1))
+    env = GoalVectorEnv("push", str(folder / "arm.toml"), num_threads=1)
+    plain = GoalVectorEnv("push", "ur5e", num_threads=1)
+    assert (env.model.nuserdata, env.model.nkey) == (0, 0)
+    assert env.model.opt.timestep == plain.model.opt.timestep
+    assert capfd.readouterr().err == ""
 
 
 def test_motors_need_servos_and_are_as_strong_then(folder: Path) -> None:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import mujoco
 
 MENAGERIE = "menagerie:"
+SIZES = {"memory": -1, "njmax": -1, "nconmax": -1, "nuserdata": 0, "nkey": 0}  # the scene's, by their defaults
 UNDRAWN = 4  # of the groups of shapes, the renderers draw the first three
 
 
@@ -58,12 +59,10 @@ class FileArm(Arm):
         """Its MJCF with gripper, tool and servos; motors hold its links up, as controllers of real arms do."""
         table = self.table
         spec = self._read(self.mjcf)
-        spec.option = load_asset(SCENE).option  # those of the scene count; MuJoCo would warn where others differ
         if table.gripper.mjcf is not None:
             place = _element([*spec.sites, *spec.bodies], "site or body", table.gripper.attach or "", self.mjcf)
             frame = place.parent.add_frame(pos=place.pos, quat=place.quat) if _is_site(place) else place.add_frame()
             gripper = self._read(table.gripper.mjcf)
-            gripper.option = spec.option
             spec.attach(gripper, frame=frame, prefix="gripper/")
         if table.tool.body is not None:
             body = _element(spec.bodies, "body", table.tool.body, self.mjcf)
@@ -90,6 +89,9 @@ class FileArm(Arm):
             robot, _, name = name.removeprefix(MENAGERIE).partition("/")
             folder = _menagerie_folder(robot)
         spec = load_file(folder / name, folder, trusted=self.trusted)
+        spec.option = load_asset(SCENE).option  # those of the scene count; MuJoCo would warn where others differ
+        for size, usual in SIZES.items():
+            setattr(spec, size, usual)
         for actuator in spec.actuators:
             actuator.name = actuator.name or actuator.target
         return spec
