@@ -48,12 +48,14 @@ from goalsight.pretrain.train import Pretrain, pretrain
 VIDEO_SEED, VIDEO_SEEDS = 3_000_000, 10_000  # of the videos: one each for the agents' seeds
 
 
-Length = Literal["watching", "with trial", "alone", "half alone", "few", "few with trial"]
+Length = Literal["watching", "with trial", "alone", "half alone", "few", "few with trial", "often"]
 # What was registered first has the inverse model's updates of then; since 2026-11-29 a third of them is usual.
 USUAL = replace(Watching().settled(points=False), inverse_updates=3000)
 # Few steps of its own: the estimator of a random encoder gets four times the updates, as many as pretraining takes.
 FEW = Watching(play=48, attempts=48, rounds=2, estimator_updates=1200, inverse_updates=3000)
 FEW_RANDOM = replace(FEW, estimator_updates=4800)
+# Half as much play before the first labels, and attempts by halves: the labels are read anew twice as often.
+OFTEN = replace(Watching().settled(points=False), play=96, attempts=64, rounds=5)
 FEWER, FEWER_RANDOM = (replace(how, inverse_updates=1000) for how in (FEW, FEW_RANDOM))
 PRETRAINING = 800  # steps
 LOOKS = ("colour", "light", "camera", "distractors")
@@ -85,6 +87,7 @@ class Arm:
 ARMS = {
     "expert-2500": Arm("expert", 2500),
     "expert-500": Arm("expert", 500),
+    "expert-2500-often": Arm("expert", 2500, "often", watching=OFTEN),
     "no-video": Arm(length="alone"),
     "no-video-ten": Arm(length="alone", critics=10),
     "state": Arm(length="alone", obs="state"),
@@ -116,7 +119,7 @@ ARMS = {
     **{f"random-{episodes}": Arm("expert", episodes, "few", watching=FEWER_RANDOM) for episodes in (100, 500, 2_500)},
 }
 # Environment steps in all. Watching alone takes 192 + 3 x 128 episodes, of 40 steps each in Push, 50 in PickPlace and
-# Drawer, 150 in Stack2; few are 3 x 48 episodes.
+# Drawer, 150 in Stack2; few are 3 x 48 episodes, often is 96 + 5 x 64.
 LENGTHS: dict[str, dict[Length, int]] = {
     "push": {
         "watching": 23_200,
@@ -125,6 +128,7 @@ LENGTHS: dict[str, dict[Length, int]] = {
         "half alone": 50_000,
         "few": 5_800,
         "few with trial": 20_000,
+        "often": 17_000,
     },
     "pick_place": {
         "watching": 29_000,
@@ -133,6 +137,7 @@ LENGTHS: dict[str, dict[Length, int]] = {
         "half alone": 75_000,
         "few": 7_300,
         "few with trial": 25_000,
+        "often": 21_000,
     },
     "drawer": {
         "watching": 29_000,
@@ -141,6 +146,7 @@ LENGTHS: dict[str, dict[Length, int]] = {
         "half alone": 30_000,
         "few": 7_300,
         "few with trial": 25_000,
+        "often": 21_000,
     },
     "stack2": {
         "watching": 87_000,
@@ -149,6 +155,7 @@ LENGTHS: dict[str, dict[Length, int]] = {
         "half alone": 60_000,
         "few": 22_000,
         "few with trial": 60_000,
+        "often": 63_000,
     },
 }
 
@@ -362,7 +369,7 @@ def asked_of(name: str, config: WatchingWorth) -> dict[str, Any]:
     watching: dict[str, Any] = {"estimator_updates": how.estimator_updates} if estimates else {}
     if arm.shows != "nothing" and estimates:
         watching |= {"cloning": how.cloning, "rounds": how.rounds, "inverse_updates": how.inverse_updates}
-    if arm.length.startswith("few"):
+    if arm.length == "often" or arm.length.startswith("few"):
         watching |= {"play": how.play, "attempts": how.attempts, "encoder": arm.encoder}
     if arm.encoder == "points":
         watching["pretraining"] = PRETRAINING

@@ -27,6 +27,7 @@ NAMES = {
     "expert-25": "watched 25 episodes",
     "no-video": "no video",
     "no-video-ten": "no video, ten critics",
+    "expert-2500-often": "watched 2,500 episodes, read more often",
     "no-video-unfiltered": "no video, no filter of hindsight",
     "no-video-stricter": "no video, stricter filter of hindsight",
     "state-stricter": "no video, sees the state, stricter filter",
