@@ -27,7 +27,7 @@ NAMES = {
     "expert-25": "watched 25 episodes",
     "no-video": "no video",
     "no-video-ten": "no video, ten critics",
-    "expert-2500-often": "watched 2,500 episodes, read more often",
+    "expert-2500-often": "watched 2,500, read more often",
     "no-video-unfiltered": "no video, no filter of hindsight",
     "no-video-stricter": "no video, stricter filter of hindsight",
     "state-stricter": "no video, sees the state, stricter filter",
@@ -56,7 +56,8 @@ NAMES = {
     **{f"random-{episodes}": f"watched {episodes:,}, random encoder" for episodes in (100, 500, 2_500)},
 }
 WITHOUT = ("no-video", "no-video-ten", "no-video-unfiltered", "no-video-stricter", "no-video-before")
-DRAWN = ("points-1000", "expert-2500", "random-1000", "expert-500", *WITHOUT, "state")
+WATCHING = ("expert-2500-often", "expert-2500", "points-1000")  # agents that those without video are put beside
+DRAWN = (*WATCHING, "random-1000", "expert-500", "no-video", "no-video-ten", "state")
 LEAST_DRAWN = 3  # seeds
 BESIDE = {  # the end of the names of two arms, one with a pretrained encoder and one with a random one: what they watch
     "1000": "1,000 episodes",
@@ -130,7 +131,7 @@ def with_earlier(rows: Table, task: str) -> Table:
 def ratios(found: Comparison) -> list[str]:
     """Return the sentences of `ratio`: agents that watch, beside each kind of agent without video."""
     arms = {group.name.removeprefix(GROUP) for group in found.groups}
-    usual = [arm for arm in ("expert-2500", "points-1000") if NAMES[arm] in arms] or ["random-1000"]
+    usual = [arm for arm in WATCHING if NAMES[arm] in arms] or ["random-1000"]
     pairs = [(watching, without) for watching in usual for without in WITHOUT]
     return [sentence for ours, theirs in pairs if (sentence := ratio(found, ours, theirs)) is not None]
 
