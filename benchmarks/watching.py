@@ -49,13 +49,13 @@ VIDEO_SEED, VIDEO_SEEDS = 3_000_000, 10_000  # of the videos: one each for the a
 
 
 Length = Literal["watching", "with trial", "alone", "half alone", "few", "few with trial", "often"]
-# What was registered first has the inverse model's updates of then; since 2026-11-29 a third of them is usual.
-USUAL = replace(Watching().settled(points=False), inverse_updates=3000)
+# What was registered first: since 2026-11-29 a third of the inverse model's updates is usual, since 2026-11-30 OFTEN.
+USUAL = Watching(play=192, attempts=128, rounds=3, estimator_updates=4800, inverse_updates=3000)
 # Few steps of its own: the estimator of a random encoder gets four times the updates, as many as pretraining takes.
 FEW = Watching(play=48, attempts=48, rounds=2, estimator_updates=1200, inverse_updates=3000)
 FEW_RANDOM = replace(FEW, estimator_updates=4800)
 # Half as much play before the first labels, and attempts by halves: the labels are read anew twice as often.
-OFTEN = replace(Watching().settled(points=False), play=96, attempts=64, rounds=5)
+OFTEN = Watching(play=96, attempts=64, rounds=5, estimator_updates=4800)
 FEWER, FEWER_RANDOM = (replace(how, inverse_updates=1000) for how in (FEW, FEW_RANDOM))
 PRETRAINING = 800  # steps
 LOOKS = ("colour", "light", "camera", "distractors")

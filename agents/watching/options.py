@@ -15,11 +15,11 @@ ESTIMATOR_UPDATES, WITH_POINTS = 4800, 1200  # from nothing, and from points tha
 class Watching:
     """Options of learning from silent video: play, read, label, imitate, attempt, and rehearse."""
 
-    play: int = 192
+    play: int = 96
     """Episodes of unskilled play at the start, from which everything below is learnt first; their steps count."""
-    rounds: int = 3
+    rounds: int = 5
     """Rounds of attempts: the arm does what it has imitated, learns from that, and labels the video anew."""
-    attempts: int = 128
+    attempts: int = 64
     """Episodes of each round; their steps count."""
     noise: float = 0.3
     """Standard deviation of the noise on the actions of attempts; actions lie in [-1, 1]."""
