@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import asdict
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,16 +9,17 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.utils import set_random_seed
 
-from goalsight.agents.agent import Agent
+from goalsight.agents.agent import Agent, agent_meta, agent_tensors
 from goalsight.agents.algorithms import ALGORITHMS
 from goalsight.agents.algorithms.base import Algorithm, Scales
 from goalsight.agents.calibration import calibrate, calibration_steps, scales_of
 from goalsight.agents.checking import Check
-from goalsight.agents.costs import CALIBRATING, Costs
+from goalsight.agents.costs import CALIBRATING, SAVING, Costs
 from goalsight.agents.keeping import Keeper
 from goalsight.agents.making import make_algorithm, make_replay, make_training_envs
+from goalsight.agents.material import Material
 from goalsight.agents.networks.estimates import Estimates
-from goalsight.agents.networks.features import Features, FrozenFeatures, Reduction, find_encoder
+from goalsight.agents.networks.features import Features, FrozenFeatures, Reduction
 from goalsight.agents.networks.policy import GoalActor
 from goalsight.agents.offline import Offline
 from goalsight.agents.online import Online
@@ -27,20 +27,18 @@ from goalsight.agents.recordings import Recording, check_stores, open_stores, re
 from goalsight.agents.vec_env import GoalVecEnv
 from goalsight.agents.watch import Watch
 from goalsight.agents.watching.experience import Experience
-from goalsight.agents.watching.origin import check_recordings, check_video
-from goalsight.agents.watching.video import SilentVideo, open_video
-from goalsight.agents.watching.watcher import StoppedError, Watched, Watcher
+from goalsight.agents.watching.origin import check_recordings
+from goalsight.agents.watching.watched import Watched
+from goalsight.agents.watching.watcher import StoppedError, Watcher
 from goalsight.base.errors import UserError, choose
 from goalsight.base.machine import check_threads, usable_cores
 from goalsight.base.parts import options_of
-from goalsight.base.run_folders import ENCODER_PATH
 from goalsight.base.runs import Run
 from goalsight.base.training_state import State, restoring
 from goalsight.envs.ids import resolved, spec_of
 from goalsight.envs.making import make
 from goalsight.envs.tasks import TASKS
 from goalsight.envs.tasks.shared.training import UNTRIED
-from goalsight.pretrain.encoders.vit import VideoEncoder, check_map
 
 if TYPE_CHECKING:
     from goalsight.agents.train import Train
@@ -52,6 +50,7 @@ PLAY_SEED = 900_000_000  # the random play before training
 SEEDS_PER_RUN = 10_000
 CALIBRATED = 1_000  # seeds of play before training that are left to its calibration
 FIT_FRAMES = 2_000  # of a recording, that features are fitted on
+WATCHING = "watching"  # what a training goes on from that was stopped between rounds of watching
 
 Loop = Online | Offline
 
@@ -75,7 +74,6 @@ class Learner:
     def __init__(self, config: "Train", state: State | None = None) -> None:
         self.config = config
         self.env = resolved(config.env)
-        self.source = config.source
         check_threads(config.threads)
         self.threads, self.costs = config.threads or usable_cores(), Costs()
         self._kind: type[Algorithm] = ALGORITHMS.load(config.algorithm)
@@ -90,7 +88,8 @@ class Learner:
         self._stores = [] if self._kind.online else open_stores(config.data, self.env.obs)
         if self._stores:
             check_recordings(config.data, self.env)
-        self.state = state
+        self._halfway: State | None = None if state is None else state.get(WATCHING)
+        self.state = state if self._halfway is None else None
         spec = spec_of(self.env.id)
         training = UNTRIED if spec.task is None else TASKS[spec.task].training
         self.task = spec.name
@@ -128,9 +127,9 @@ class Learner:
     # Putting together ---------------------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        config, encoder = self.config, self._find_encoder()
-        self._watching = config.watching.settled(points=encoder is not None and encoder.points is not None)
-        self._encoder, self._video = encoder, self._open_video()
+        config = self.config
+        self._material = material = Material.find(config, self.env, self._stores)
+        self._watching = config.watching.settled(points=material.finds_points)
         self.rounds: list[dict[str, Any]] = []
         self.features: Features | None = self._find_features()
         self._loop: Loop | None = None  # where the actor's eyes are still to be made, they are a part of the learning
@@ -140,11 +139,11 @@ class Learner:
             self._raw = make_training_envs(self.env, self.plan, threads=self.threads, critic=config.critic)
             if not config.estimates:
                 self._loop = self._make_online(self._raw)
-        self.sources = self._hashes()
+        self.sources = material.hashes()
         critic = None if self._stores else "state" if self.env.obs == "state" else config.critic
         self.found = {
             "critic": critic,
-            "encoder": self.source,
+            "encoder": config.source,
             "env": self.env,
             "options": self.options,
             "watching": self._watching,
@@ -154,59 +153,22 @@ class Learner:
             "obs": self.env.obs,
             "algorithm": config.algorithm,
             "critic": critic,
-            "encoder": self.source,
+            "encoder": config.source,
             "tune_blocks": config.tune_blocks,
             "calibration_steps": 0 if config.estimates or self._stores else calibration_steps(self.plan.num_envs),
-            **self._facts_of_sight(),
+            **({"eyes": "estimates", "estimates_learn": "state", **material.watched} if config.estimates else {}),
         }
-
-    def _find_encoder(self) -> VideoEncoder | None:
-        """What frames are seen by; None where none are."""
-        if self.env.obs != "pixels":
-            return None
-        config = self.config
-        tokeniser = "local" if config.estimates else "conv"
-        encoder = find_encoder(self.source, self.env.image_size, config.seed, tokeniser=tokeniser)
-        if config.estimates:
-            check_map(encoder)
-        return encoder.to(config.device)
-
-    def _hashes(self) -> dict[str, str]:
-        """Hashes of what it is made from, by name."""
-        found: dict[str, str] = {}
-        if self._video is not None:
-            found["video"] = self._video.content_hash
-        if self._stores:
-            found["data"] = ", ".join(store.content_hash for store in self._stores)
-        if self._encoder is not None:
-            found["encoder"] = self._encoder.content_hash()
-            if self.source != "random":
-                found[ENCODER_PATH] = str(Path(self.source).resolve())
-        return found
-
-    def _facts_of_sight(self) -> dict[str, Any]:
-        """What results must name where the actor sees by estimates."""
-        if not self.config.estimates:
-            return {}
-        watched = {} if self._video is None else self._video.facts
-        return {"eyes": "estimates", "estimates_learn": "state", **watched}
-
-    def _open_video(self) -> SilentVideo | None:
-        if not self.config.video:
-            return None
-        check_video(self.config.video, self.env)
-        return open_video(self.config.video, self.env.image_size)
 
     def _find_features(self) -> Features | None:
         """What the actor sees by, as far as it is known before the learning."""
-        if self._encoder is None:
+        if self._material.encoder is None:
             return None
         if self.config.estimates:
             with restoring("the run"):
                 kept = None if self.state is None else self.state["estimates"]
                 found = None if kept is None else Estimates.from_kept(kept["tensors"], kept["meta"])
             return None if found is None else found.to(self.config.device)
-        features = FrozenFeatures(self._encoder, self.config.tune_blocks, cameras=len(self.env.cameras))
+        features = FrozenFeatures(self._material.encoder, self.config.tune_blocks, cameras=len(self.env.cameras))
         if self.state is not None:
             with restoring("the run"):
                 features.reduction = Reduction(**self.state["reduction"])
@@ -272,7 +234,7 @@ class Learner:
     def _watch(self, env: "GoalEnvs", run: Run) -> Watched:
         """Learn to see from play, and from video what to do; what each round's imitation reaches is logged."""
         config = self.config
-        assert self._encoder is not None
+        assert self._material.encoder is not None
 
         def make_actor(features: Estimates, experience: Experience) -> GoalActor:
             self.features = features
@@ -281,11 +243,17 @@ class Learner:
             self.algorithm = self._algorithm(space, actions, scales_of(experience.vectors))
             return self.algorithm.actor
 
+        def save(watched: Watched, state: State) -> None:
+            self.rounds = list(watched.rounds)
+            kept = {"watcher": state, "costs": self.costs.state(), "seconds": self._elapsed()}
+            with self.costs.timed(SAVING):
+                self.publish(run, watched.experience.steps, {WATCHING: kept}, best=False, keep=False)
+
         with Check(self.env, self.plan.eval_episodes, self.threads, run, self.costs) as check:
             watched = Watcher(
                 env,
-                self._encoder,
-                self._video,
+                self._material.encoder,
+                self._material.video,
                 self._watching,
                 make_actor=make_actor,
                 act=self._acting,
@@ -296,8 +264,10 @@ class Learner:
                 threads=self.threads,
                 stopped=lambda: run.stopped,
                 keep=lambda glimpse: glimpse.save(run.path),
+                save=save,
                 costs=self.costs,
-            ).watch()
+            ).watch(self._halfway)
+        self._halfway = None
         self.features, self.rounds = watched.features, watched.rounds
         return watched
 
@@ -342,31 +312,75 @@ class Learner:
 
         What is kept on the way, and when it is stopped, is enough to go on to the bit.
         """
-        began = time.monotonic()
+        self._began = time.monotonic()
         if self._loop is None:
-            if self.state is not None:
-                with restoring(f"run {run.path}"):
+            with restoring(f"run {run.path}"):
+                if self.state is not None:
                     self.rounds = list(self.state["rounds"])
+                elif (kept := self._halfway) is not None:
+                    self.costs.load(kept["costs"])
+                    self._began -= float(kept["seconds"])
+                    self._halfway = dict(kept["watcher"])
             try:
                 assert self._raw is not None
                 self._loop = self._make_online(self._raw, run)
             except StoppedError:
-                return {**self.facts, "env_steps": 0, "updates": 0, "seconds": 0.0, "best_success": None}
+                return self._before_trial()
         self.keeper = Keeper(self, run)
-        with Watch(self, run, self.keeper, seconds=time.monotonic() - began) as watch:
+        with Watch(self, run, self.keeper, seconds=self._elapsed()) as watch:
             self.loop.saw = watch.saw
             if self.state is not None:
                 self.keeper.load(self.state, watch)
                 self.state = None
             self.loop.run(watch.rest)
             watch.finish()
-        rounds = {"watching": self.rounds} if self.rounds else {}
+        rounds = {WATCHING: self.rounds} if self.rounds else {}
         return {**self.facts, **watch.summary(), **rounds}
+
+    def _elapsed(self) -> float:
+        """Since the learning began, and in the processes before [s]."""
+        return time.monotonic() - self._began
+
+    def _before_trial(self) -> dict[str, Any]:
+        """The summary of a training that was stopped while it watched, as far as its rounds were judged."""
+        judged = [measured["success"] for measured in self.rounds]
+        return {
+            **self.facts,
+            "env_steps": self.rounds[-1]["env_steps"] if self.rounds else 0,
+            "updates": 0,
+            "seconds": round(self._elapsed(), 1),
+            **self.costs.summary(),
+            "best_success": max(judged, default=None),
+            "last_success": judged[-1] if judged else None,
+            **({WATCHING: self.rounds} if self.rounds else {}),
+        }
 
     def note_before_trial(self, steps: int, success: float) -> None:
         """Note with what the last round taught how much was reached before any step of trial, where this is it."""
         if self.rounds and steps == self.rounds[-1]["env_steps"]:
             self.rounds[-1].setdefault("success", success)
+
+    def publish(self, run: Run, steps: int, state: State | None, *, best: bool, keep: bool) -> None:
+        """Publish the agent as it is now.
+
+        Args:
+            run: the training's.
+            steps: environment steps so far, or updates where there are none.
+            state: what the training goes on from.
+            best: whether it is the best so far.
+            keep: whether it stays once a newer one is there.
+        """
+        facts = {"env_steps": steps} if self._loop is None else self._loop.facts
+        meta = agent_meta(
+            self.algorithm.actor,
+            self.features,
+            env_id=self.env.id,
+            env_kwargs=self.env.arguments(),
+            facts={**self.facts, **facts},
+            options=self.options,
+        )
+        tensors = agent_tensors(self.algorithm, self.features)
+        run.publish(steps, tensors, meta, state=state, best=best, keep=keep)
 
     def agent(self) -> Agent:
         """Return the agent as it is now."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from goalsight.agents.agent import agent_meta, agent_tensors
 from goalsight.agents.checking import Check, judgement
 from goalsight.agents.costs import SAVING
 from goalsight.base.runs import Run
@@ -126,17 +125,7 @@ class Watch:
             self._saved, self._saved_step = time.monotonic(), self._loop.steps
 
     def _publish(self, *, best: bool, state: State | None) -> None:
-        learner = self._learner
-        meta = agent_meta(
-            self._algorithm.actor,
-            learner.features,
-            env_id=learner.env.id,
-            env_kwargs=learner.env.arguments(),
-            facts={**learner.facts, **self._loop.facts},
-            options=learner.options,
-        )
-        tensors = agent_tensors(self._algorithm, learner.features)
-        self._run.publish(self._loop.steps, tensors, meta, state=state, best=best, keep=best)
+        self._learner.publish(self._run, self._loop.steps, state, best=best, keep=best)
 
     # Going on -----------------------------------------------------------------------------------------------------
 

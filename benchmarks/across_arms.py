@@ -18,7 +18,8 @@ import tyro
 from eyes import ENV, PLAY_SEED, TEST_SEED, TESTS, VIEW, played
 from numpy.typing import NDArray
 from reporting import RESULTS, Rows, markdown_table, provenance
-from watching import ARMS, VIDEO_SEEDS, pretrained, recorded
+from watching_arms import ARMS
+from watching_videos import VIDEO_SEEDS, pretrained, recorded
 
 from goalsight.agents.networks.estimator import StateEstimator
 from goalsight.agents.networks.features import find_encoder

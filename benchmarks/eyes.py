@@ -17,7 +17,8 @@ import torch
 import tyro
 from numpy.typing import NDArray
 from reporting import RESULTS, Rows, apart, markdown_table, provenance, shared_seeds
-from watching import ARMS, FEW, FEW_RANDOM, LOOKS, VIDEO_SEEDS, pretrained, recorded
+from watching_arms import ARMS, FEW, FEW_RANDOM, LOOKS
+from watching_videos import VIDEO_SEEDS, pretrained, recorded
 
 from goalsight.agents.networks.estimator import StateEstimator
 from goalsight.agents.networks.features import find_encoder

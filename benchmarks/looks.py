@@ -12,7 +12,7 @@ from typing import Any
 
 import tyro
 from reporting import RESULTS, Rows, apart, markdown_table, provenance, shared_seeds
-from watching import LOOKS
+from watching_arms import LOOKS
 
 from goalsight.base.errors import UserError
 from goalsight.base.interruption import stopped_by

@@ -154,6 +154,6 @@ def test_published_tables_of_watching_are_what_the_published_runs_say(
 
 def test_every_arm_of_watching_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
-    arms, names = importlib.import_module("watching").ARMS, importlib.import_module("watching_summary").NAMES
+    arms, names = importlib.import_module("watching_arms").ARMS, importlib.import_module("watching_summary").NAMES
     assert set(arms) <= set(names)
     assert len(set(names.values())) == len(names)

@@ -15,6 +15,7 @@ from goalsight.agents.algorithms.sac import SACOptions
 from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
 from goalsight.agents.collecting.play import SKILLED
 from goalsight.agents.train import Train, resume, train
+from goalsight.agents.watching.experience import gather
 from goalsight.agents.watching.glimpse import Glimpse
 from goalsight.agents.watching.options import Watching
 from goalsight.agents.watching.watcher import Watcher
@@ -123,22 +124,30 @@ def test_video_is_silent(whole: Run, video: Path, tmp_path: Path) -> None:
     assert max(audited[0]) < 0 < max(audited[1])  # only the judgement of the labels hears them
 
 
-def stopped_then_resumed(asked: Train, monkeypatch: pytest.MonkeyPatch, counts: Callable[[Run], bool]) -> Run:
-    """A training that is asked to stop once `counts` has been true 30 times, and then gone on with."""
+def stopped(asked: Train, monkeypatch: pytest.MonkeyPatch, counts: Callable[[Run], bool]) -> Path:
+    """A training that is asked to stop once `counts` has been true 30 times."""
     times = 0
 
-    def stopped(self: Run) -> bool:
+    def asks(self: Run) -> bool:
         nonlocal times
         times += counts(self)
         return times > 30
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "stopped", property(stopped))
+        patch.setattr(Run, "stopped", property(asks))
         path = train(asked)
     assert Run.open(path).status == "interrupted"
+    return path
+
+
+def gone_on_with(path: Path) -> Run:
     with Run.resume(path) as run:
         resume(run)
     return Run.open(path)
+
+
+def stopped_then_resumed(asked: Train, monkeypatch: pytest.MonkeyPatch, counts: Callable[[Run], bool]) -> Run:
+    return gone_on_with(stopped(asked, monkeypatch, counts))
 
 
 @pytest.mark.slow
@@ -146,14 +155,50 @@ def test_a_training_that_was_stopped_while_it_tried_goes_on_to_the_bit(
     whole: Run, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def tries(run: Run) -> bool:
-        return any((run.path / "checkpoints").glob("*"))
+        return any((run.path / "replay").glob("*"))
 
     ended = stopped_then_resumed(config(tmp_path / "run", video), monkeypatch, tries)
+    check_same(ended, whole)
+
+
+def check_same(ended: Run, whole: Run) -> None:
+    """A run came to the same as another, to the bit, whatever time it took."""
     assert weights(ended) == weights(whole)
     assert ended.summary["watching"] == [
         {**one, "seconds": other["seconds"]}
         for one, other in zip(whole.summary["watching"], ended.summary["watching"], strict=True)
     ]
+    rows = [[{name: row[name] for name in row if name != "wall_s"} for row in run.metrics()] for run in (ended, whole)]
+    assert rows[0] == rows[1]
+    assert ended.summary["stage_flops"] == whole.summary["stage_flops"]
+
+
+@pytest.mark.slow
+def test_a_training_that_was_stopped_between_rounds_goes_on_from_the_newest(
+    whole: Run, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def has_judged(run: Run) -> bool:
+        return any((run.path / "checkpoints").glob("*"))
+
+    played: list[int] = []
+
+    def counted(*args, episodes: int, **options):
+        played.append(episodes)
+        return gather(*args, episodes=episodes, **options)
+
+    monkeypatch.setattr("goalsight.agents.watching.watcher.gather", counted)
+    asked = config(tmp_path / "run", video)
+    path = stopped(asked, monkeypatch, has_judged)
+    found, first = Run.open(path), whole.summary["watching"][0]
+    assert (found.summary["env_steps"], found.summary["updates"]) == (first["env_steps"], 0)
+    assert found.summary["best_success"] == found.summary["last_success"] == first["success"]
+    seconds = found.summary["seconds"]
+    assert load_agent(path).facts["env_steps"] == first["env_steps"]
+    assert played == [20, 10]
+    ended = gone_on_with(path)
+    check_same(ended, whole)
+    assert played == [20, 10, 10], "play is not played again"
+    assert ended.summary["seconds"] > seconds > 0
 
 
 @pytest.mark.slow

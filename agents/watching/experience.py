@@ -1,7 +1,7 @@
 """What the arm has played itself: whole episodes with every frame, from which it learns to read video."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from goalsight.agents.policies import Actions, Mask, Observation, Policy, make_p
 from goalsight.agents.rollout import Episodes, Moment, Outcome, rollout
 from goalsight.agents.vec_env import FEATURES, GOAL_FEATURES
 from goalsight.base.errors import UserError
+from goalsight.base.training_state import State
 from goalsight.envs.simulation.control import CONTROLS, EndEffectorControl
 from goalsight.envs.vector import GoalVectorEnv
 
@@ -62,6 +63,15 @@ class Experience:
             np.concatenate([part.success for part in parts]),
             sum(part.steps for part in parts),
         )
+
+    def state(self) -> State:
+        """All of it, for `restored`."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def restored(cls, state: State) -> "Experience":
+        """Make again what `state` gave."""
+        return cls(**state)
 
     def seen_by(
         self, features: Callable[[NDArray[np.uint8]], NDArray[Any]], view: str

@@ -10,7 +10,6 @@ import copy
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,8 +32,10 @@ from goalsight.agents.watching.inverse import InverseModel, bounds, explained
 from goalsight.agents.watching.options import Watching
 from goalsight.agents.watching.reading import Reading, read_actions
 from goalsight.agents.watching.video import SilentVideo
+from goalsight.agents.watching.watched import Watched
 from goalsight.base.errors import UserError
 from goalsight.base.precision import autocast
+from goalsight.base.training_state import State, load_rng, restoring, rng_state
 
 if TYPE_CHECKING:
     from goalsight.envs.making import GoalEnvs
@@ -47,28 +48,7 @@ SPREAD_WEIGHT = 0.1  # of the actor's spread in its loss while it imitates
 
 
 class StoppedError(Exception):
-    """Someone asked to stop while nothing that is worth keeping is there."""
-
-
-@dataclass
-class Watched:
-    """What watching came to.
-
-    Attributes:
-        experience: all that the arm has played itself.
-        features: how it sees.
-        recording: the labelled video as the actor sees it; None where nothing can be learnt of it.
-        actor: imitates the video; None where there is none.
-        rounds: what each round measured.
-        unread: which of an action's numbers could not be read off the video.
-    """
-
-    experience: Experience
-    features: Estimates
-    recording: Recording | None
-    actor: GoalActor | None
-    rounds: list[dict[str, Any]]
-    unread: tuple[int, ...] = ()
+    """Someone asked to stop within a round."""
 
 
 class Watcher:
@@ -88,6 +68,7 @@ class Watcher:
         threads: of a CPU, for what is learnt and looked at between playing; no bit depends on them.
         stopped: whether someone asked to stop.
         keep: takes what people may look at of the video, as each round has read it.
+        save: takes what a round has come to, once it has been judged, and the watcher's state, to go on from.
         costs: takes what each part of it costs.
     """
 
@@ -107,46 +88,65 @@ class Watcher:
         threads: int = 1,
         stopped: Callable[[], bool] = lambda: False,
         keep: Callable[[Glimpse], None] = lambda glimpse: None,
+        save: Callable[[Watched, State], None] = lambda watched, state: None,
         costs: Costs | None = None,
     ) -> None:
-        self._stopped, self._keep, self._costs = stopped, keep, costs or Costs()
+        self._stopped, self._keep, self._save, self._costs = stopped, keep, save, costs or Costs()
         self._env, self._encoder, self._video, self._options = env, encoder, video, options
         self._make_actor, self._act, self._judge = make_actor, act, judge
         self._rng = np.random.default_rng((seed, 1))
         self._seed, self._play_seed, self._device, self._threads = seed, play_seed, device, threads
         self._played = 0  # episodes
 
-    def watch(self) -> Watched:
+    def watch(self, kept: State | None = None) -> Watched:
         """Go through all rounds.
+
+        Args:
+            kept: a state that `save` was given, to go on from; the first round unless given.
 
         Raises:
             StoppedError: if someone asked to stop.
             UserError: if what is achieved cannot be read.
         """
         options = self._options
-        assert options.estimator_updates, "settled"
-        experience = self._gather(unskilled(self._env, self._seed), options.play)
+        watched = self._begin() if kept is None else self._load(kept)
+        while watched.actor is not None and len(watched.rounds) <= options.rounds:  # else labels are not believed
+            measured, agent = watched.rounds[-1], self._act(watched.actor, watched.features)
+            if "success" not in measured:
+                if (success := self._judge(agent, watched.experience.steps)) is None:
+                    raise StoppedError
+                measured["success"] = success
+                self._save(watched, self._state(watched))
+            trying = Noisy(agent, options.noise, self._seed + self._played, watched.unread)
+            attempts = self._gather(trying, options.attempts)
+            measured["attempts_success"] = float(attempts.success.mean())
+            experience, estimator = Experience.joined([watched.experience, attempts]), watched.features.estimator
+            estimator.requires_grad_(True)
+            watched = self._round(estimator, experience, watched.rounds, self._estimator_updates // 2)
+        return watched
+
+    @property
+    def _estimator_updates(self) -> int:
+        assert self._options.estimator_updates, "settled"
+        return self._options.estimator_updates
+
+    def _begin(self) -> Watched:
+        """Play without skill, and go through the first round."""
+        experience = self._gather(unskilled(self._env, self._seed), self._options.play)
         with self._seeded():
             encoder = copy.deepcopy(self._encoder).requires_grad_(True)
             estimator = StateEstimator(encoder, experience.targets.shape[-1]).to(self._device)
-        rounds: list[dict[str, Any]] = []
-        watched = self._round(estimator, experience, rounds, options.estimator_updates)
-        for _ in range(options.rounds):
-            if watched.actor is None:  # the labels are not believed, or no longer
-                break
-            agent = self._act(watched.actor, watched.features)
-            if (success := self._judge(agent, experience.steps)) is None:
-                raise StoppedError
-            rounds[-1]["success"] = success
-            trying = Noisy(agent, options.noise, self._seed + self._played, watched.unread)
-            attempts = self._gather(trying, options.attempts)
-            rounds[-1]["attempts_success"] = float(attempts.success.mean())
-            estimator.requires_grad_(True)
-            watched = self._round(
-                estimator, Experience.joined([experience, attempts]), rounds, options.estimator_updates // 2
-            )
-            experience = watched.experience
-        return watched
+        return self._round(estimator, experience, [], self._estimator_updates)
+
+    def _state(self, watched: Watched) -> State:
+        return {"watched": watched.state(), "rng": rng_state(self._rng), "played": self._played}
+
+    def _load(self, state: State) -> Watched:
+        """Go back to a state, and return what had been watched by then."""
+        with restoring("the run"):
+            load_rng(self._rng, state["rng"])
+            self._played = int(state["played"])
+            return Watched.restored(state["watched"], self._new_actor, self._device)
 
     def _gather(self, policy: Any, episodes: int) -> Experience:
         with self._costs.timed(PLAYING):
@@ -279,8 +279,7 @@ class Watcher:
 
     def _imitate(self, features: Estimates, experience: Experience, recording: Recording) -> GoalActor:
         """Make an actor that does what the labelled video shows."""
-        with self._seeded():
-            actor = self._make_actor(features, experience)
+        actor = self._new_actor(features, experience)
         updates = self._options.imitation_updates
         optimiser = torch.optim.AdamW(actor.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
 
@@ -298,6 +297,10 @@ class Watcher:
 
         self._show(learn(), updates, IMITATING)
         return actor
+
+    def _new_actor(self, features: Estimates, experience: Experience) -> GoalActor:
+        with self._seeded():
+            return self._make_actor(features, experience)
 
     @contextlib.contextmanager
     def _seeded(self) -> Iterator[None]:
