@@ -53,12 +53,12 @@ def check_recordings(paths: Sequence[Path], env: EnvConfig) -> None:
         UserError: naming what differs.
     """
     for path in paths:
-        if (recorded := _recorded_in(path)) is not None:
+        if (recorded := recorded_in(path)) is not None:
             _check_recorded(path, recorded, env, LOOKS if env.obs == "pixels" else ())
 
 
 def _check_scene(path: Path, env: EnvConfig) -> None:
-    recorded = _recorded_in(path)
+    recorded = recorded_in(path)
     if recorded is not None:
         _check_recorded(path, recorded, env, LOOKS)
         return
@@ -85,8 +85,8 @@ def _check_recorded(path: Path, recorded: EnvConfig, env: EnvConfig, looks: Sequ
             )
 
 
-def _recorded_in(path: Path) -> EnvConfig | None:
-    """The environment that a recording was made in; None where the path is no recording of ours."""
+def recorded_in(path: Path) -> EnvConfig | None:
+    """Return the environment that a recording was made in; None where the path is no recording of ours."""
     from goalsight.pretrain.data.store import find_store
 
     store = find_store(path)

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from goalsight.agents.watching.origin import recorded_in
 from goalsight.base.errors import UserError
 from goalsight.base.files import atomic_write_json
 from goalsight.envs.config import EnvConfig
@@ -15,31 +16,26 @@ def check_control(play: Path, data: Path) -> None:
     Raises:
         UserError: if it is no recording of ours, or its frames are of another size or from another camera.
     """
-    from goalsight.base.run_folders import MANIFEST
     from goalsight.eval.probes.probe import open_labelled
 
-    env = recorded_in(play)
+    env = env_of(play)
     sizes = [open_labelled(path).image_size for path in (play, data)]
     if sizes[0] != sizes[1]:
         raise UserError(f"frames of {play} have {sizes[0]} px, those of {data} {sizes[1]} px; record both alike")
-    if (data / MANIFEST).exists() and (watched := recorded_in(data)).camera != env.camera:
+    if (watched := recorded_in(data)) is not None and watched.camera != env.camera:
         raise UserError(
             f"{play} was recorded with camera {env.camera}, {data} with camera {watched.camera}; record both alike"
         )
 
 
-def recorded_in(play: Path) -> EnvConfig:
+def env_of(play: Path) -> EnvConfig:
     """Return the environment in which play was recorded, as it was seen there.
 
     Raises:
         UserError: if it is no recording of ours.
     """
-    from goalsight.base.runs import Run
-
-    run = Run.open(play)
-    env = EnvConfig.recorded(run.config) if run.kind == "collect" else None
-    if env is None:
-        raise UserError(f"control imitates a run of goalsight collect, and {play} is one of goalsight {run.kind}")
+    if (env := recorded_in(play)) is None:
+        raise UserError(f"control imitates a run of goalsight collect, and {play} is none")
     return env.change(obs="pixels")
 
 
@@ -62,7 +58,7 @@ def imitate(encoder: str, seed: int, asked: dict[str, Any], out: str) -> dict[st
     shutil.rmtree(folder, ignore_errors=True)  # one that was stopped
     train(
         Train(
-            recorded_in(Path(asked["play"])),
+            env_of(Path(asked["play"])),
             algorithm="bc",
             data=(Path(asked["play"]),),
             encoder=encoder,
