@@ -190,7 +190,7 @@ def test_what_breaks_off_is_watched_as_far_as_it_goes(tmp_path: Path, capsys: py
 def test_an_encoder_without_a_map_and_scenes_without_goal_images_are_refused_before_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recording: Path
 ) -> None:
-    from goalsight.agents import learning
+    from goalsight.agents import material
     from goalsight.pretrain.encoders.vit import random_encoder
 
     asked = Train(ENV, video=(recording,), steps=100, out=tmp_path / "run")
@@ -199,7 +199,7 @@ def test_an_encoder_without_a_map_and_scenes_without_goal_images_are_refused_bef
     with pytest.raises(UserError, match="goal images"):
         train(replace(asked, env=foreign, video=(tmp_path / "film.mp4",)))
     encoder = random_encoder(image_size=SIZE, seed=0, tokeniser="conv")
-    monkeypatch.setattr(learning, "find_encoder", lambda *_, **__: encoder)
+    monkeypatch.setattr(material, "find_encoder", lambda *_, **__: encoder)
     with pytest.raises(UserError, match="found on the map of the tokeniser local, this encoder's is conv"):
         train(asked)
     assert not (tmp_path / "run").exists()
