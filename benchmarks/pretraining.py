@@ -1,13 +1,14 @@
 """Pairs of frames that pretraining learns from per second, and the share of the machine's peak that it reaches.
 
 For each size of encoder and number of threads: the time of a training step as `goalsight pretrain` takes it, the
-floating-point operations it counts, and the fastest matrix product of the same precision and threads.
+floating-point operations it counts, and the fastest matrix product of the same precision and threads. Beside it a plain
+loop of the same model: in fp32, the whole batch at once, torch's own threads.
 """
 
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -58,15 +59,30 @@ def noise(trainer: Trainer, config: Pretraining) -> Batch:
     return {PIXELS: pixels}
 
 
-def step_times(trainer: Trainer, batch: Batch, config: Pretraining) -> list[float]:
+def plain_step(trainer: Trainer, batch: Batch) -> Callable[[], None]:
+    """Return a step as one would write it: forward and backward of the batch in fp32, clipping, AdamW."""
+    objective, draws = trainer.objective, torch.Generator().manual_seed(0)
+    optimiser = torch.optim.AdamW(objective.parameters(), lr=1e-4)
+
+    def step() -> None:
+        loss, _ = objective(batch, draws)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(objective.parameters(), 1.0)
+        optimiser.step()
+
+    return step
+
+
+def step_times(take: Callable[[], object], seconds: float) -> list[float]:
     """Return the seconds of each step, after two that fill caches."""
     times: list[float] = []
     for step in range(sys.maxsize):
         began = time.perf_counter()
-        trainer.step(batch, 0.5)  # in the middle of the budget, where the rate of learning is not zero
+        take()
         if step >= FEWEST:
             times.append(time.perf_counter() - began)
-        if len(times) >= FEWEST and sum(times) >= config.seconds:
+        if len(times) >= FEWEST and sum(times) >= seconds:
             break
     return times
 
@@ -89,8 +105,9 @@ def measure(size: str, threads: int, config: Pretraining) -> dict[str, Any]:
     # The peak is looked at before and after, because the machine's clock moves.
     peaks = [matmul_peak(dtype, seconds=PEAK_SECONDS)]
     batch = noise(trainer, config)
-    with trainer:
-        times = step_times(trainer, batch, config)
+    with trainer:  # in the middle of the budget, where the rate of learning is not zero
+        times = step_times(lambda: trainer.step(batch, 0.5), config.seconds)
+    plain = statistics.median(step_times(plain_step(trainer, batch), config.seconds))
     peaks.append(matmul_peak(dtype, seconds=PEAK_SECONDS))
     flops_per_pair = trainer.flops_per_step(batch) / config.batch
     pairs_per_second = config.batch / statistics.median(times)
@@ -100,6 +117,8 @@ def measure(size: str, threads: int, config: Pretraining) -> dict[str, Any]:
         "precision": str(dtype).removeprefix("torch."),
         "pairs_per_second": significant(pairs_per_second),
         "step_seconds": significant(statistics.median(times)),
+        "plain_fp32_pairs_per_second": significant(config.batch / plain),
+        "times_plain_fp32": significant(plain / statistics.median(times)),
         "steps": len(times),
         "encoder_parameters": sum(weight.numel() for weight in trainer.encoder.parameters()),
         "flops_per_pair": flops_per_pair,
@@ -120,12 +139,13 @@ def measure_all(config: Pretraining) -> Iterator[dict[str, Any]]:
 
 def report(rows: list[dict[str, Any]]) -> str:
     """Return the rows as Markdown."""
-    head = ["encoder", "threads", "pairs/s", "Gop per pair", "Gop/s", "peak Gop/s", "share of peak"]
+    head = ["encoder", "threads", "pairs/s", "Gop per pair", "Gop/s", "peak Gop/s", "share of peak", "plain fp32"]
     lines = [
         [
             *(row["size"], str(row["threads"]), f"{row['pairs_per_second']:g}"),
             *(f"{row[key] / 1e9:.3g}" for key in ("flops_per_pair", "flops_per_second", "matmul_peak")),
             f"{row['share_of_peak']:.0%}",
+            f"{row['plain_fp32_pairs_per_second']:g} ({row['times_plain_fp32']:.2g}x)",
         ]
         for row in rows
         if "failure" not in row
