@@ -244,7 +244,6 @@ def run_all(result: Rows, config: Learning) -> None:
         if outcome.result is not None:
             result.rows = sorted([*result.rows, outcome.result], key=order)
             write(result, config.out)
-            print(f"{outcome.job.name}: done", file=sys.stderr)
     _go_on()
 
 

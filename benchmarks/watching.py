@@ -208,7 +208,6 @@ def run_all(result: Rows, config: WatchingWorth) -> None:
         for outcome in follow(workers_of(str(config.jobs)), jobs, total=len(jobs), what=function):
             if outcome.result is not None:
                 result.put(outcome.result, *keys)
-                print(f"{outcome.job.name}: done", file=sys.stderr)
 
 
 def main(config: WatchingWorth) -> None:

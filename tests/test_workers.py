@@ -57,7 +57,11 @@ def test_what_fails_is_one_line_and_loses_nothing_else(
     assert outcomes["sum"].result == 5
     assert outcomes["large"].result == "x" * 200_000 + "y"
     assert "in divide\n" in (workplace / "divide.log").read_text()
-    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("goalsight: ")]
+    lines = capfd.readouterr().err.splitlines()
+    ended = [line.split(": ", 1) for line in lines if line.startswith("try ")]  # in a log, where no bar is seen
+    assert [head for head, _ in ended] == [f"try {number}/6" for number in range(1, 7)]
+    assert {name for _, name in ended} == set(outcomes)
+    said = [line for line in lines if line.startswith("goalsight: ")]
     assert sorted(said) == [
         "goalsight: die failed: its process was ended by SIGKILL",
         "goalsight: divide failed: ZeroDivisionError: division by zero; see divide.log",

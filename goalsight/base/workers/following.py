@@ -1,4 +1,4 @@
-"""Jobs while someone watches: a bar of how many are done, and a line for each that failed."""
+"""Jobs while someone watches: a bar of how many are done, or in a log a line for each, and why one failed."""
 
 import contextlib
 import sys
@@ -11,6 +11,8 @@ from goalsight.base.workers.job import Job, Outcome
 def follow(workers: Workers, jobs: Iterable[Job], *, total: int, what: str) -> Generator[Outcome, None, None]:
     """Do jobs as `Workers.run` does; show how far it is, and say of each job that failed why, in one line.
 
+    Where stderr is no terminal, and so no bar is seen, each job that has ended is a line.
+
     Args:
         workers: do them.
         jobs: what to do.
@@ -20,8 +22,10 @@ def follow(workers: Workers, jobs: Iterable[Job], *, total: int, what: str) -> G
     from tqdm import tqdm
 
     with tqdm(total=total, desc=what, unit="job", disable=None) as bar, contextlib.closing(workers.run(jobs)) as ended:
-        for outcome in ended:
+        for number, outcome in enumerate(ended, start=1):
             bar.update()
+            if bar.disable:
+                print(f"{what} {number}/{total}: {outcome.job.name}", file=sys.stderr)
             if outcome.error:
                 more = f"; see {outcome.job.log}" if outcome.job.log else ""
                 bar.write(f"goalsight: {outcome.job.name} failed: {outcome.error}{more}", file=sys.stderr)
