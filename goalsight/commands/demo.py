@@ -56,7 +56,7 @@ PLANS = {
         watching={"play": 48, "attempts": 48, "rounds": 1},
     ),
     "pick_place": Plan(
-        "goalsight/PandaPickPlace-v1", 125_000, promise="about 15 minutes", steps=11_700, watching={"rounds": 2}
+        "goalsight/PandaPickPlace-v1", 125_000, promise="about 13 minutes", steps=14_900, watching={"rounds": 3}
     ),
 }
 SECONDS = 60.0  # of pretraining an encoder on play
