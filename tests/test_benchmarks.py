@@ -157,3 +157,26 @@ def test_every_arm_of_watching_has_a_name(monkeypatch: pytest.MonkeyPatch) -> No
     arms, names = importlib.import_module("watching_arms").ARMS, importlib.import_module("watching_summary").NAMES
     assert set(arms) <= set(names)
     assert len(set(names.values())) == len(names)
+
+
+def test_success_by_trial_takes_the_place_of_control_and_imitation_is_a_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    trial = importlib.import_module("trial_from_encoders")
+    rows = [
+        {
+            "objective": "masked",
+            "seed": seed,
+            "scores": {"object": 0.1 * seed, "gripper": -0.1 * seed},
+            "control": {"success": 10 * seed, "asked": {"episodes": 100}},
+            "success": 0.2 * seed,
+            "last": 0.3 * seed,
+        }
+        for seed in (1, 2, 3)
+    ]
+    text = trial.report([*rows, {"objective": "random", "seed": 0, "success": 0.05, "last": 0.1}])
+    assert "| masked | 40.0% (20% 40% 60%) | 60% |" in text
+    assert "| random | 5.0% (5%) | 10% |" in text
+    assert "goes with success, of 3 encoders" in text
+    assert "| success of those who imitate | 1.00 [" in text
+    assert "| object | 1.00 [" in text
+    assert "| gripper | -1.00 [" in text
