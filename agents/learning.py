@@ -246,8 +246,9 @@ class Learner:
         def save(watched: Watched, state: State) -> None:
             self.rounds = list(watched.rounds)
             kept = {"watcher": state, "costs": self.costs.state(), "seconds": self._elapsed()}
+            best = self.rounds[-1]["success"] == self.best_before_trial
             with self.costs.timed(SAVING):
-                self.publish(run, watched.experience.steps, {WATCHING: kept}, best=False, keep=False)
+                self.publish(run, watched.experience.steps, {WATCHING: kept}, best=best, keep=False)
 
         with Check(self.env, self.plan.eval_episodes, self.threads, run, self.costs) as check:
             watched = Watcher(
@@ -343,22 +344,30 @@ class Learner:
 
     def _before_trial(self) -> dict[str, Any]:
         """The summary of a training that was stopped while it watched, as far as its rounds were judged."""
-        judged = [measured["success"] for measured in self.rounds]
         return {
             **self.facts,
             "env_steps": self.rounds[-1]["env_steps"] if self.rounds else 0,
             "updates": 0,
             "seconds": round(self._elapsed(), 1),
             **self.costs.summary(),
-            "best_success": max(judged, default=None),
-            "last_success": judged[-1] if judged else None,
+            "best_success": self.best_before_trial,
+            "last_success": self.rounds[-1]["success"] if self.rounds else None,
             **({WATCHING: self.rounds} if self.rounds else {}),
         }
 
+    @property
+    def best_before_trial(self) -> float | None:
+        """The highest success of the rounds that have been judged; None where none has been."""
+        return max((measured["success"] for measured in self.rounds if "success" in measured), default=None)
+
+    def is_before_trial(self, steps: int) -> bool:
+        """Whether no step of trial has been taken, and what the last round came to is still to be judged."""
+        return bool(self.rounds) and steps == self.rounds[-1]["env_steps"] and "success" not in self.rounds[-1]
+
     def note_before_trial(self, steps: int, success: float) -> None:
         """Note with what the last round taught how much was reached before any step of trial, where this is it."""
-        if self.rounds and steps == self.rounds[-1]["env_steps"]:
-            self.rounds[-1].setdefault("success", success)
+        if self.is_before_trial(steps):
+            self.rounds[-1]["success"] = success
 
     def publish(self, run: Run, steps: int, state: State | None, *, best: bool, keep: bool) -> None:
         """Publish the agent as it is now.

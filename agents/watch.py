@@ -38,7 +38,7 @@ class Watch:
         self._recent: deque[bool] = deque(maxlen=RECENT)
         self._evaluations: list[float] = []
         self._evaluated = 0  # steps at the latest evaluation
-        self._best: float | None = None
+        self._best = learner.best_before_trial
         self._seconds = seconds  # before it began, and of the processes before
         self._began = time.monotonic()
         self._saved: float | None = None  # when; None before the first time
@@ -66,7 +66,8 @@ class Watch:
     def rest(self) -> bool:
         """Judge and save while nothing is under way; false where the training shall end."""
         self._bar.update(self._loop.steps - self._bar.n)
-        if self._loop.steps // self._plan.eval_every > self._evaluated // self._plan.eval_every:
+        due = self._loop.steps // self._plan.eval_every > self._evaluated // self._plan.eval_every
+        if due or self._learner.is_before_trial(self._loop.steps):
             self._evaluate()
         if self._saved is None:
             # Early, so that a run is never without; not at once, when there is nothing to lose.
@@ -102,7 +103,12 @@ class Watch:
         return {"success": recent, **self._loop.facts, "updates": self._algorithm.updates}
 
     def finish(self) -> None:
-        """Save once more: what to go on from where it was stopped, the agent alone where it is done."""
+        """Save once more: what to go on from where it was stopped, the agent alone where it is done.
+
+        What is done and was never evaluated is so now.
+        """
+        if not self._evaluations and self.done and not self._run.stopped:
+            self._evaluate()
         if self._run.stopped and not self.done:
             self.save(best=False)
         elif self._saved_step != self._loop.steps:  # what was judged at the last step stays as it was judged

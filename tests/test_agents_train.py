@@ -66,6 +66,13 @@ def test_a_run_says_what_was_done(run):
     assert (run.path / "checkpoints" / "last").read_text().strip() == "000320"
 
 
+def test_a_training_that_ends_before_its_first_evaluation_is_evaluated_at_its_end(tmp_path):
+    short = Run.open(train(Train(**TINY | STATE | {"eval_every": 10_000}, out=tmp_path / "run")))
+    (row,) = short.metrics()
+    assert row["step"] == short.summary["env_steps"]
+    assert short.summary["best_success"] == short.summary["last_success"] == row["eval/success"]
+
+
 def test_a_loaded_agent_acts_on_images_and_the_same_way_twice(run):
     agent = load_agent(run.path, "last")
     assert agent.env_id == "goalsight/PandaReach-v1"

@@ -78,6 +78,9 @@ def test_what_was_watched_and_what_it_came_to_is_in_the_run(whole: Run, video: P
     judged = [(row["step"], row["eval/success"]) for row in whole.metrics() if "eval/success" in row]
     assert judged[:2] == [(one["env_steps"], one["success"]) for one in (first, second)]  # before any step of trial
     assert len(first["audited_actions_explained"]) == 3
+    best, best_step = max((success, step) for step, success in judged)  # of equals the last
+    assert whole.summary["best_success"] == best
+    assert whole.checkpoint("best").name == f"{best_step:06d}"
     assert whole.summary["watched_frames"] == 500
     assert whole.summary["watched_skill"] > 0.5
     assert whole.summary["env_steps"] >= 2000
@@ -244,7 +247,7 @@ def test_labels_that_are_no_longer_believed_leave_trial_alone(
     run = Run.open(train(config(tmp_path / "run", video, **rare)))
     first, second = run.summary["watching"]  # no third
     assert "success" in first
-    assert "success" not in second  # the first evaluation, at 2,000 steps, comes after trial has begun
+    assert "success" in second  # of the agent that trial begins with
     assert run.status == "finished"
 
 
