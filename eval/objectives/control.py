@@ -34,8 +34,11 @@ def env_of(play: Path) -> EnvConfig:
     Raises:
         UserError: if it is no recording of ours.
     """
+    from goalsight.base.runs import Run
+
     if (env := recorded_in(play)) is None:
-        raise UserError(f"control imitates a run of goalsight collect, and {play} is none")
+        kind = Run.open(play).kind
+        raise UserError(f"control imitates a run of goalsight collect, and {play} is one of goalsight {kind}")
     return env.change(obs="pixels")
 
 
