@@ -12,6 +12,7 @@ from goalsight.base.errors import UserError
 from goalsight.base.files import atomic_write_json
 from goalsight.base.runs import Run
 from goalsight.base.video import VideoWriter
+from goalsight.eval.reports.chapters import headline
 from goalsight.eval.reports.page import facts
 from goalsight.eval.reports.report import Report, report
 from goalsight.eval.stats import wilson
@@ -141,6 +142,15 @@ def test_steps_of_a_run_that_imitates_are_gradient_steps(tmp_path):
     offline = read(report(Report(a_training(tmp_path / "offline", tmp_path / "gone", data=["play"]).path)))
     assert "Success at the run&#39;s own evaluations over gradient steps." in offline
     assert "env steps" not in offline
+
+
+@pytest.mark.parametrize(("counted", "shown"), [({"env_steps": 12_345}, "12,345"), ({"updates": 678}, "678")])
+def test_a_run_is_as_long_as_it_says_itself_not_as_its_last_evaluation(counted, shown, tmp_path):
+    run = a_training(tmp_path / "run", tmp_path / "gone")
+    run.finish({"env_steps": 0, "seconds": 3600.0, **counted})
+    values = {label: value for value, label in headline(Run.open(run.path))}
+    assert values["env steps"] == shown
+    assert values["of wall-clock time"] == "60.0 min"
 
 
 def test_a_judgement_of_an_earlier_version_is_still_shown(tmp_path):

@@ -70,8 +70,17 @@ def headline(run: "Run") -> list[tuple[str, str]]:
         cards.append((f"{worst[ENCODER]:.2f} cm", words))
     if metrics:
         label = step_unit(run.config) if run.kind == "train" else "training steps"
-        cards += [(f"{metrics[-1]['step']:,.0f}", label), (duration(metrics[-1]["wall_s"]), "of wall-clock time")]
+        steps, seconds = _taken(run, metrics[-1])
+        cards += [(f"{steps:,.0f}", label), (duration(seconds), "of wall-clock time")]
     return cards
+
+
+def _taken(run: "Run", latest: dict[str, float]) -> tuple[float, float]:
+    """The steps and seconds of a whole run: as it summed them up, or as its latest measurement says."""
+    summary = run.summary
+    counts = (summary.get(name) for name in ("env_steps", "steps", "updates"))
+    steps = next((count for count in counts if count), latest["step"])
+    return steps, summary.get("seconds", latest["wall_s"])
 
 
 def watched(run: "Run") -> str:
