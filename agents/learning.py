@@ -1,5 +1,6 @@
 """Training from end to end: environments, features, replay and agent put together, watched and saved."""
 
+import sys
 import time
 from dataclasses import asdict
 from types import TracebackType
@@ -32,6 +33,7 @@ from goalsight.agents.watching.watched import Watched
 from goalsight.agents.watching.watcher import StoppedError, Watcher
 from goalsight.base.errors import UserError, choose
 from goalsight.base.machine import check_threads, usable_cores
+from goalsight.base.memory import free_memory
 from goalsight.base.parts import options_of
 from goalsight.base.runs import Run
 from goalsight.base.training_state import State, restoring
@@ -50,6 +52,7 @@ PLAY_SEED = 900_000_000  # the random play before training
 SEEDS_PER_RUN = 10_000
 CALIBRATED = 1_000  # seeds of play before training that are left to its calibration
 FIT_FRAMES = 2_000  # of a recording, that features are fitted on
+COPIES = 3  # of own play, that saving it takes for a moment
 WATCHING = "watching"  # what a training goes on from that was stopped between rounds of watching
 
 Loop = Online | Offline
@@ -245,6 +248,9 @@ class Learner:
 
         def save(watched: Watched, state: State) -> None:
             self.rounds = list(watched.rounds)
+            if COPIES * watched.experience.nbytes > free_memory():
+                print("too little memory is free to save this round: a stop goes on before it", file=sys.stderr)
+                return
             kept = {"watcher": state, "costs": self.costs.state(), "seconds": self._elapsed()}
             best = self.rounds[-1]["success"] == self.best_before_trial
             with self.costs.timed(SAVING):

@@ -213,6 +213,17 @@ def test_a_training_that_was_stopped_while_it_watched_begins_anew(
 
 
 @pytest.mark.slow
+def test_a_round_that_memory_cannot_hold_twice_is_not_saved(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("goalsight.agents.learning.free_memory", lambda: 1_000_000)
+    path = stopped(config(tmp_path / "run", video), monkeypatch, lambda run: run.metrics() != [])
+    assert not (path / "checkpoints").exists()
+    assert "too little memory is free to save this round" in capsys.readouterr().err
+    assert Run.open(path).summary["env_steps"] == 20 * 50
+
+
+@pytest.mark.slow
 def test_attempts_without_noise_are_made_too(video: Path, tmp_path: Path) -> None:
     run = Run.open(train(config(tmp_path / "run", video, watching=replace(SHORT, noise=0.0), steps=1500)))
     tensors = load_file(run.checkpoint() / "model.safetensors")

@@ -48,6 +48,12 @@ class Experience:
         return len(self.actions)
 
     @property
+    def nbytes(self) -> int:
+        """Memory that it takes [bytes]."""
+        parts = (*self.frames.values(), *self.goals.values(), self.actions, self.success)
+        return sum(part.nbytes for part in parts)
+
+    @property
     def held_out(self) -> Mask:
         """Which episodes are not learnt from, (E,): every tenth, by which readings are judged."""
         return np.arange(len(self)) % HELD_OUT == 0
