@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COLOURS = (
     *("#2563a8", "#c2571a", "#3f7d4e", "#7a4ea3", "#8a6d1d", "#c2185b"),
-    *("#00838f", "#6d8f1f", "#222222"),
+    *("#00838f", "#6d8f1f", "#222222", "#e0a100", "#8fb8de"),
 )
 GREYS = ("#4f5b66", "#9aa5b1")  # of levels, the first one darkest
 OTHERS = "#a9b4c0"  # of what the first bar is judged beside
