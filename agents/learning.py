@@ -328,6 +328,7 @@ class Learner:
                     self.costs.load(kept["costs"])
                     self._began -= float(kept["seconds"])
                     self._halfway = dict(kept["watcher"])
+                    self.rounds = list(self._halfway["watched"]["rounds"])
             try:
                 assert self._raw is not None
                 self._loop = self._make_online(self._raw, run)

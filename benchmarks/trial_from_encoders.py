@@ -98,12 +98,13 @@ def report(rows: list[dict[str, Any]]) -> str:
         each = " ".join(f"{row['success']:.0%}" for row in of)
         mean, last = (np.mean([row[key] for row in of]) for key in ("success", "last"))
         lines.append([name, f"{mean:.1%} ({each})", f"{last:.0%}"])
-    found = goes_with(judged(rows), np.random.default_rng(0))
+    encoders = judged(rows)
+    found = goes_with(encoders, np.random.default_rng(0))
     correlations = [[name, f"{one['value']:.2f} [{one['low']:.2f}, {one['high']:.2f}]"] for name, one in found.items()]
     return "\n\n".join(
         [
             markdown_table(["encoder", "success, mean over evaluations", "at the end"], lines),
-            markdown_table([f"goes with success, of {len(judged(rows))} encoders", "Spearman"], correlations),
+            markdown_table([f"goes with success, of {len(encoders)} encoders", "Spearman"], correlations),
         ]
     )
 

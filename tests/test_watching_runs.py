@@ -198,9 +198,14 @@ def test_a_training_that_was_stopped_between_rounds_goes_on_from_the_newest(
     seconds = found.summary["seconds"]
     assert load_agent(path).facts["env_steps"] == first["env_steps"]
     assert played == [20, 10]
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "stopped", property(lambda run: True))
+        again = gone_on_with(path)  # stopped once more before it has learnt anything
+    assert (again.status, again.summary["env_steps"]) == ("interrupted", first["env_steps"])
+    assert again.summary["best_success"] == first["success"]
     ended = gone_on_with(path)
     check_same(ended, whole)
-    assert played == [20, 10, 10], "play is not played again"
+    assert played == [20, 10, 10, 10], "play is not played again"
     assert ended.summary["seconds"] > seconds > 0
 
 
