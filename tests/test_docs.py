@@ -52,7 +52,8 @@ def test_every_marker_of_a_page_is_filled(pages: ModuleType) -> None:
         filled = pages.fill(page.read_text())
         assert "<!--" not in filled
         assert "../../" not in filled
-        assert len(filled) >= len(page.read_text()) - 100
+        shorter = 20 * page.read_text().count("../../")  # links into the repository
+        assert len(filled) >= len(page.read_text()) - shorter
 
 
 def test_pages_of_parts_and_of_one_environment_are_made_with_their_pictures(pages: ModuleType, tmp_path: Path) -> None:
