@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import sqrt
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -47,14 +45,12 @@ def wilson(count: int, total: int, *, confidence: float = 0.95) -> Proportion:
         raise ValueError(f"needs 0 <= count <= total and total >= 1, got {count} of {total}")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie in (0, 1), got {confidence}")
-    z2 = NormalDist().inv_cdf(0.5 + confidence / 2) ** 2
-    rate = count / total
-    centre = (rate + z2 / (2 * total)) / (1 + z2 / total)
-    half = sqrt(z2 * (rate * (1 - rate) + z2 / (4 * total)) / total) / (1 + z2 / total)
+    from scipy.stats import binomtest
+
+    low, high = binomtest(count, total).proportion_ci(confidence, method="wilson")
     # Rounding may leave 1e-17 where the bound is exactly 0 or 1.
-    low = 0.0 if count == 0 else centre - half
-    high = 1.0 if count == total else centre + half
-    return Proportion(count, total, rate, low, high)
+    low, high = (0.0 if count == 0 else float(low)), (1.0 if count == total else float(high))
+    return Proportion(count, total, count / total, low, high)
 
 
 @dataclass(frozen=True)
@@ -90,13 +86,11 @@ def interquartile_mean(scores: ArrayLike, axis: int = -1) -> Any:
         axis: along which they are averaged.
 
     Source:
-        Agarwal et al., Deep reinforcement learning at the edge of the statistical precipice (2021), section 4.3;
-        the trimming is that of `scipy.stats.trim_mean(scores, 0.25)`.
+        Agarwal et al., Deep reinforcement learning at the edge of the statistical precipice (2021), section 4.3.
     """
-    ordered = np.sort(np.asarray(scores, float), axis=axis)
-    count = ordered.shape[axis]
-    middle = np.arange(count // 4, count - count // 4)
-    return np.take(ordered, middle, axis=axis).mean(axis=axis)
+    from scipy.stats import trim_mean
+
+    return trim_mean(np.asarray(scores, float), 0.25, axis=axis)
 
 
 def probability_of_improvement(ours: ArrayLike, theirs: ArrayLike) -> Any:

@@ -3,16 +3,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goalsight.eval.probes.ridge import Ridge, Split, distances, read_out
+from goalsight.eval.probes import ridge
+from goalsight.eval.probes.ridge import Split, distances, read_out
 
 
-def test_worked_by_hand():
+def test_worked_by_hand(monkeypatch):
     # x = -1, 0, 1 and y = -2, 0, 2: the common scale is sqrt(2/3), so z = x / scale has z'z = 3 and z'y = 4 / scale.
     # With strength s the penalty is 3 s, hence w = 4 / scale / (3 + 3 s); at x = 2 it predicts 2 / scale * w.
-    ridge = Ridge(Split(np.float32([[-1], [0], [1]]), np.float32([[-2], [0], [2]])))
+    known = Split(np.float32([[-1], [0], [1]]), np.float32([[-2], [0], [2]]))
     for strength, expected in ((1e-6, 4.0), (1.0, 2.0), (3.0, 1.0)):
-        found = ridge.predict(ridge.design(np.float32([[2]])), ridge.solve(strength))
-        assert found[0, 0] == pytest.approx(expected, rel=1e-5)
+        monkeypatch.setattr(ridge, "STRENGTHS", (strength,))
+        assert read_out(known, known, (1,))(np.float32([[2]]))[0, 0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_each_factor_has_the_strength_that_validation_likes_best(monkeypatch):
+    monkeypatch.setattr(ridge, "STRENGTHS", (1e-6, 1.0))
+    known = Split(np.float32([[-1], [0], [1]]), np.float32([[-2, -2], [0, 0], [2, 2]]))
+    # At x = 2 the weak penalty says 4, the strong one 2: as in `test_worked_by_hand`.
+    asked = Split(np.float32([[2]]), np.float32([[4, 2]]))
+    assert read_out(known, asked, (1, 1))(asked.x)[0] == pytest.approx([4, 2], rel=1e-5)
 
 
 @given(seed=st.integers(0, 1000), strength=st.sampled_from([1e-3, 1.0, 10.0]))
@@ -20,15 +29,19 @@ def test_worked_by_hand():
 def test_both_forms_agree(seed, strength):
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(12, 8)).astype(np.float32), rng.normal(size=(12, 3)).astype(np.float32)
-    # Features that are always zero change neither the common penalty's direction nor the solution, only the form.
-    primal, dual = Ridge(Split(x, y)), Ridge(Split(np.pad(x, ((0, 0), (0, 8))), y))
-    assert (primal.dual, dual.dual) == (False, True)
     new = rng.normal(size=(5, 8)).astype(np.float32)
-    # Equal absolute penalties: scales differ by the zero columns, and so do the units.
-    ratio = (primal._unit * primal._scale**2) / (dual._unit * dual._scale**2)
-    first = primal.predict(primal.design(new), primal.solve(strength))
-    second = dual.predict(dual.design(np.pad(new, ((0, 0), (0, 8)))), dual.solve(strength * ratio))
-    assert np.allclose(first, second, atol=1e-3)
+
+    def wide(x):  # features that are always zero change the form, from the primal to the dual
+        return np.pad(x, ((0, 0), (0, 8)))
+
+    # Scaled, the squares of 12 samples add up to 12 * 8, that is 12 for each of 8 directions, and with the zeros to
+    # 12 * 16, that is 16 for each of 12; but those were divided by half of the square, so 8 of the others' 12.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ridge, "STRENGTHS", (strength,))
+        first = read_out(Split(x, y), Split(x, y), (3,))(new)
+        patch.setattr(ridge, "STRENGTHS", (strength * 12 / 8,))
+        second = read_out(Split(wide(x), y), Split(wide(x), y), (3,))(wide(new))
+    assert np.allclose(first, second, atol=1e-5)
 
 
 def test_errors_are_mean_distances_of_each_factor():

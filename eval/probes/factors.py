@@ -165,13 +165,9 @@ def score(factor: Factor, truth: Floats, read: NDArray[np.floating[Any]]) -> flo
 
 def rank_correlation(one: NDArray[Any], other: NDArray[Any]) -> float:
     """Return Spearman's correlation of two series (n,); 0 where one of them never changes."""
-    first, second = (_ranks(values) for values in (one, other))
+    from scipy.stats import rankdata
+
+    first, second = rankdata(one), rankdata(other)
     if not (first.std() and second.std()):
         return 0.0
     return float(np.corrcoef(first, second)[0, 1])
-
-
-def _ranks(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return ranks, those that are equal sharing their mean."""
-    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[which]

@@ -20,44 +20,52 @@ class Split:
     y: Floats
 
 
-class Ridge:
-    """Solutions for any strength from one Gram matrix: (D, D) with few features, (n, n) with few samples.
+def read_out(train: Split, validation: Split, sizes: Sequence[int]) -> Callable[[Floats], NDArray[np.float64]]:
+    """Fit factors by ridge regression, and return what reads them off new inputs, (m, D) -> (m, K).
 
-    Source: Hoerl and Kennard, Ridge regression (1970); the dual form after Saunders et al. (1998).
+    The regressions are scikit-learn's, in double precision: small penalties would drown in the rounding of single.
+
+    Args:
+        train: fitted; targets are factors side by side.
+        validation: chooses the strength, for each factor by itself: that of the smallest mean distance.
+        sizes: how many of the targets each factor takes.
+
+    Source:
+        Hoerl and Kennard, Ridge regression (1970); the dual form after Saunders et al. (1998).
     """
+    from sklearn.kernel_ridge import KernelRidge
+    from sklearn.linear_model import Ridge
 
-    def __init__(self, train: Split) -> None:
-        """Prepare to fit `train`; inputs are centred and divided by one common scale."""
-        self._x_mean, self._y_mean = train.x.mean(axis=0), train.y.mean(axis=0)
-        centred = train.x - self._x_mean
-        # One scale for all features: dividing each by its own would blow up the constant ones.
-        self._scale = float(np.sqrt(np.mean(np.square(centred)))) or 1.0
-        self._x = centred / self._scale
-        self._y = train.y - self._y_mean
-        self.dual = self._x.shape[1] > self._x.shape[0]
-        # In double precision: small penalties would drown in the rounding of single precision.
-        self._gram = _product(self._x, self._x.T) if self.dual else _product(self._x.T, self._x)
-        self._unit = max(float(np.trace(self._gram)) / len(self._gram), 1e-12)
+    x_mean, y_mean = train.x.mean(axis=0), train.y.mean(axis=0, dtype=np.float64)
+    # One scale for all features: dividing each by its own would blow up the constant ones.
+    scale = float(np.std(train.x - x_mean)) or 1.0
+    known = (train.x - x_mean) / scale
+    dual = known.shape[1] > known.shape[0]
+    unit = max(float(np.square(known, dtype=np.float64).sum()) / min(known.shape), 1e-12)
 
-    def solve(self, strength: float) -> NDArray[np.float64]:
-        """Weights of the dual form (n, K) or of the primal form (D, K)."""
-        import torch
+    def design(x: Floats) -> NDArray[np.float64]:
+        scaled = (x - x_mean) / scale
+        return _product(scaled, known.T) if dual else scaled.astype(np.float64)
 
-        right = self._y if self.dual else self._x.T @ self._y
-        penalised = torch.from_numpy(self._gram.copy())
-        penalised.diagonal().add_(strength * self._unit)
-        # NumPy has no Cholesky solver, and its general one takes twice as long.
-        factor = torch.linalg.cholesky(penalised)
-        return torch.cholesky_solve(torch.from_numpy(right.astype(np.float64)), factor).numpy()
+    def fit(strength: float) -> "Ridge | KernelRidge":
+        if dual:  # products of inputs are made once for all strengths, as Ridge by itself would not
+            return KernelRidge(alpha=strength * unit, kernel="precomputed").fit(inputs, train.y - y_mean)
+        return Ridge(alpha=strength * unit, fit_intercept=False, solver="cholesky").fit(inputs, train.y - y_mean)
 
-    def design(self, x: Floats) -> NDArray[np.float64]:
-        """What the weights are multiplied with to predict: (m, n) in the dual form, (m, D) in the primal one."""
-        centred = (x - self._x_mean) / self._scale
-        return _product(centred, self._x.T) if self.dual else centred.astype(np.float64)
+    def read(fitted: "Ridge | KernelRidge", inputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(fitted.predict(inputs)).reshape(len(inputs), -1) + y_mean
 
-    def predict(self, design: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Targets (m, K) for what `design` made of the inputs."""
-        return design @ weights + self._y_mean
+    inputs, on_validation = design(train.x), design(validation.x)
+    tried = [fit(strength) for strength in STRENGTHS]
+    best = np.argmin([distances(read(fitted, on_validation), validation.y, sizes) for fitted in tried], axis=0)
+    parts = [slice(end - size, end) for end, size in zip(np.cumsum(sizes), sizes, strict=True)]
+
+    def of_new(x: Floats) -> NDArray[np.float64]:
+        asked = design(x)
+        said = {choice: read(tried[choice], asked) for choice in set(best.tolist())}
+        return np.concatenate([said[choice][:, part] for choice, part in zip(best, parts, strict=True)], axis=1)
+
+    return of_new
 
 
 def _product(a: Floats, b: Floats) -> NDArray[np.float64]:
@@ -67,26 +75,6 @@ def _product(a: Floats, b: Floats) -> NDArray[np.float64]:
         part = slice(start, start + SLICE)
         total += a[:, part].astype(np.float64) @ b[part].astype(np.float64)
     return total
-
-
-def read_out(train: Split, validation: Split, sizes: Sequence[int]) -> Callable[[Floats], NDArray[np.float64]]:
-    """Fit factors by ridge regression, and return what reads them off new inputs, (m, D) -> (m, K).
-
-    Args:
-        train: fitted; targets are factors side by side.
-        validation: chooses the strength, for each factor by itself: that of the smallest mean distance.
-        sizes: how many of the targets each factor takes.
-    """
-    ridge = Ridge(train)
-    ends = np.cumsum(sizes)
-    on_validation = ridge.design(validation.x)
-    tried = [ridge.solve(strength) for strength in STRENGTHS]
-    errors = [distances(ridge.predict(on_validation, weights), validation.y, sizes) for weights in tried]
-    best = np.argmin(errors, axis=0)
-    weights = np.concatenate(
-        [tried[choice][:, end - size : end] for choice, size, end in zip(best, sizes, ends, strict=True)], 1
-    )
-    return lambda x: ridge.predict(ridge.design(x), weights)
 
 
 def distances(predicted: NDArray[np.float64], truth: Floats, sizes: Sequence[int]) -> NDArray[np.float64]:
