@@ -3,12 +3,14 @@
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from films import film, filmed
 
+from goalsight.pretrain.data.ahead import Ahead
 from goalsight.pretrain.data.apart import Apart
 from goalsight.pretrain.data.ingest import ingest
 from goalsight.pretrain.data.pictures import UnreadableError
@@ -97,7 +99,58 @@ real = video.read_video
 video.read_video = lambda file, *rest: os.abort() if file.name == "b.mp4" else real(file, *rest)
 apart.serve(sys.stdin.buffer, sys.stdout.buffer)
 """
-    monkeypatch.setattr("goalsight.pretrain.data.ingest.Apart", lambda: Apart(command=impostor(broken)))
+    monkeypatch.setattr("goalsight.pretrain.data.ahead.Apart", lambda: Apart(command=impostor(broken)))
     store = ingest([folder], tmp_path / "store", 16, fps=0)
     assert [os.path.basename(source) for source in store.sources] == ["a.mp4", "c.mp4"]
     assert "b.mp4 crashed the decoder (SIGABRT)" in capsys.readouterr().err
+
+
+def films(folder, count):
+    """Write films that differ in their pictures and lengths."""
+    folder.mkdir()
+    for number in range(count):
+        frames = np.random.default_rng(number).integers(0, 256, (5 + 40 * (number % 3), 16, 16, 3), dtype=np.uint8)
+        filmed(folder / f"{number}.mkv", frames)
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("processes", [1, 3, 20])
+def test_several_processes_give_what_one_gives_in_the_same_order(tmp_path, processes, monkeypatch):
+    monkeypatch.setattr("goalsight.pretrain.data.ahead.HELD", 1)  # so that decoding has to wait for who reads
+    paths = films(tmp_path / "films", 10)
+    with Ahead(HOW, processes) as ahead:
+        found = [decoded(one) for one in ahead.each((VideoReader(), path) for path in paths)]
+    for path, episodes in zip(paths, found, strict=True):
+        for (source, pixels), (other, known) in zip(episodes, decoded(VideoReader().episodes(path, HOW)), strict=True):
+            assert source == other
+            assert np.array_equal(pixels, known)
+
+
+def test_files_that_cannot_be_read_keep_their_place(tmp_path):
+    paths = films(tmp_path / "films", 4)
+    paths[1].write_bytes(b"")
+    with Ahead(HOW, 2) as ahead:
+        each = ahead.each((VideoReader(), path) for path in paths)
+        assert len(decoded(next(each))) == 1
+        with pytest.raises(UnreadableError, match=r"1.mkv is empty"):
+            decoded(next(each))
+        assert [len(decoded(one)) for one in each] == [1, 1]
+
+
+def test_decoding_that_nobody_waits_for_any_more_ends(tmp_path):
+    paths = films(tmp_path / "films", 6)
+    before = threading.active_count()
+    with Ahead(HOW, 3) as ahead:
+        next(next(ahead.each((VideoReader(), path) for path in paths)))
+        processes = [decoding._apart._process for decoding in ahead._under_way]
+    assert threading.active_count() == before
+    assert all(process is None or process.poll() is not None for process in processes)
+
+
+def test_a_film_that_is_left_early_does_not_spoil_the_next(tmp_path):
+    paths = films(tmp_path / "films", 3)
+    with Ahead(HOW, 1) as ahead:
+        lengths = []
+        for one in ahead.each((VideoReader(), path) for path in paths):
+            lengths.append(len(list(next(one).pixels)) if lengths else next(one) and 0)
+    assert lengths == [0, 45, 85]

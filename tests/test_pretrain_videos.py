@@ -257,23 +257,28 @@ def test_decoding_that_was_stopped_goes_on_where_it_was_saved(tmp_path, monkeypa
 
     films = [film(tmp_path / f"{number}.mp4", count=5 + number) for number in range(4)]
     whole, cache = ingest(films, tmp_path / "whole", SIZE), tmp_path / "cache"
-    decoded, real = [], module._episodes
+    decoded, real = [], module._each
+
+    def stop():
+        raise KeyboardInterrupt
+        yield
 
     def stopped_at(number):
-        def episodes(source, how, apart):
-            if source.path.name == f"{number}.mp4":
-                raise KeyboardInterrupt
-            decoded.append(source.path.name)
-            return real(source, how, apart)
+        def each(sources, how, ahead):
+            for source, episodes in zip(sources, real(sources, how, ahead), strict=True):
+                if source.path.name == f"{number}.mp4":
+                    yield stop()
+                decoded.append(source.path.name)
+                yield episodes
 
-        return episodes
+        return each
 
     monkeypatch.setattr(module, "SAVE_EVERY", 0.0)
-    monkeypatch.setattr(module, "_episodes", stopped_at(2))
+    monkeypatch.setattr(module, "_each", stopped_at(2))
     with pytest.raises(KeyboardInterrupt):
         cached_ingest(films, cache, SIZE)
     (left,) = cache.iterdir()
-    monkeypatch.setattr(module, "_episodes", stopped_at(None))
+    monkeypatch.setattr(module, "_each", stopped_at(None))
     store = cached_ingest(films, cache, SIZE)
     assert decoded == [f"{number}.mp4" for number in range(4)], "nothing twice"
     assert store.content_hash == whole.content_hash

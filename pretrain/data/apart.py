@@ -8,6 +8,7 @@ and the process ends.
 import contextlib
 import importlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -15,12 +16,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from goalsight.base.leaving import kill
 from goalsight.pretrain.data.pictures import Frame, UnreadableError, warn
@@ -31,6 +33,46 @@ LIMIT = 60.0  # without a frame, after which a source is given up [s]
 AT_ONCE = 64  # frames that are handed over together, at most
 SOON = 1.0  # after which fewer are [s]
 COMMAND = (sys.executable, "-P", "-m", "goalsight.pretrain.data.apart")
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """An episode begins, of which frames follow."""
+
+    source: str
+    instruction: str
+
+
+Part = Beginning | str | NDArray[np.uint8]  # said for people; frames are (n, H, W, 3)
+
+
+def recorded(parts: Iterator[Part]) -> Iterator[Recorded]:
+    """Put a stream together to episodes; frames that nobody reads are passed over, and what is said is said."""
+    heard = _heard(parts)
+    beginning = next(heard, None)
+
+    def frames() -> Iterator[Frame]:
+        nonlocal beginning
+        beginning = None
+        for part in heard:
+            if isinstance(part, Beginning):
+                beginning = part
+                return
+            yield from part
+
+    while isinstance(beginning, Beginning):
+        left = frames()
+        yield Recorded(left, beginning.source, beginning.instruction)
+        for _ in left:
+            pass
+
+
+def _heard(parts: Iterator[Part]) -> Iterator[Beginning | NDArray[np.uint8]]:
+    for part in parts:
+        if isinstance(part, str):
+            warn(part)
+        else:
+            yield part
 
 
 class Apart:
@@ -44,7 +86,6 @@ class Apart:
     def __init__(self, *, limit: float = LIMIT, command: Sequence[str] = COMMAND) -> None:
         self._limit, self._command = limit, command
         self._process: subprocess.Popen[bytes] | None = None
-        self._head: dict[str, Any] = {}  # the answer that is read, and not yet used
         self._path = Path()  # what is decoded
 
     def __enter__(self) -> "Apart":
@@ -61,25 +102,35 @@ class Apart:
         Raises:
             UnreadableError: as the reader says, or because the process hung or crashed.
         """
+        return recorded(self.parts(reader, path, how))
+
+    def parts(self, reader: Reader, path: Path, how: Reading) -> Iterator[Part]:
+        """Go through the same as a stream: where each episode begins, its frames, and what is said of them.
+
+        Raises:
+            UnreadableError: as `episodes`.
+        """
         self._path = path
         self._ask(
             {"reader": f"{type(reader).__module__}:{type(reader).__qualname__}", "path": str(path), **asdict(how)}
         )
-        self._next()
-        while "episode" in self._head:
-            head = self._head
-            self._next()
-            yield Recorded(self._frames(how.image_size), head["episode"], head["instruction"])
-            while "frames" in self._head:  # that nobody wanted
-                self._read(self._head["frames"] * how.image_size**2 * 3)
-                self._next()
+        try:
+            while "end" not in (head := self._next()):
+                if "said" in head:
+                    yield str(head["said"])
+                elif "episode" in head:
+                    yield Beginning(head["episode"], head["instruction"])
+                else:
+                    shape = (head["frames"], how.image_size, how.image_size, 3)
+                    yield np.frombuffer(self._read(math.prod(shape)), np.uint8).reshape(shape)
+        except GeneratorExit:  # the rest of the answer is in the pipe, and nobody wants it
+            self._end()
+            raise
 
-    def _frames(self, size: int) -> Iterator[Frame]:
-        while "frames" in self._head:
-            shape = (self._head["frames"], size, size, 3)
-            self._head["frames"] = 0  # left, when these are read
-            yield from np.frombuffer(self._read(int(np.prod(shape))), np.uint8).reshape(shape)
-            self._next()
+    def kill(self) -> None:
+        """End what is decoded, from another thread: whoever reads it gets an `UnreadableError`."""
+        if (process := self._process) is not None:
+            kill(process)
 
     def _ask(self, request: dict[str, Any]) -> None:
         if self._process is None:
@@ -96,16 +147,11 @@ class Apart:
         with contextlib.suppress(BrokenPipeError):  # said when its answer is read
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
 
-    def _next(self) -> None:
-        """Read the next answer; what the decoder says for people is handed on."""
-        while True:
-            size = int.from_bytes(self._read(4), "big")
-            self._head = json.loads(self._read(size))
-            if "said" not in self._head:
-                break
-            warn(self._head["said"])
-        if "unreadable" in self._head:
-            raise UnreadableError(self._head["unreadable"])
+    def _next(self) -> dict[str, Any]:
+        head: dict[str, Any] = json.loads(self._read(int.from_bytes(self._read(4), "big")))
+        if "unreadable" in head:
+            raise UnreadableError(head["unreadable"])
+        return head
 
     def _read(self, size: int) -> bytes:
         """Read so many bytes of the answer.
@@ -151,7 +197,7 @@ class Apart:
 
     def _end(self) -> None:
         """End the process; the next source gets another."""
-        process, self._process, self._head = self._process, None, {}
+        process, self._process = self._process, None
         if process is None:
             return
         kill(process)

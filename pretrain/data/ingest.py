@@ -10,7 +10,7 @@ from pathlib import Path
 
 from goalsight.base.claims import clear_leftovers
 from goalsight.base.errors import UserError
-from goalsight.pretrain.data.apart import Apart
+from goalsight.pretrain.data.ahead import Ahead
 from goalsight.pretrain.data.format import Column
 from goalsight.pretrain.data.pictures import UnreadableError, natural_order, warn
 from goalsight.pretrain.data.readers import READERS
@@ -135,16 +135,17 @@ def _decode(sources: list[Source], out: Path, how: Reading, *, cached: bool = Fa
     stored = find_store(sources[0].path) if len(sources) == 1 else None
     if stored is not None and (store := FrameStore.open(stored)).image_size == how.image_size:
         return store
-    with FrameStoreWriter(out, image_size=how.image_size, wait=cached, go_on=cached) as writer, Apart() as apart:
+    with FrameStoreWriter(out, image_size=how.image_size, wait=cached, go_on=cached) as writer, Ahead(how) as ahead:
         kept, saved = _common_columns(sources), time.monotonic()
         left, alone = sources[writer.done :], len(sources) == 1 or None
-        bar = tqdm(left, "decode", len(sources), initial=writer.done, unit="source", disable=alone)
-        for number, source in enumerate(bar, writer.done):
+        each = _each(left, how, ahead)
+        bar = tqdm(each, "decode", len(sources), initial=writer.done, unit="source", disable=alone)
+        for number, episodes in enumerate(bar, writer.done):
             if cached and time.monotonic() - saved > SAVE_EVERY:
                 writer.save(number)
                 saved = time.monotonic()
             try:
-                for episode in _episodes(source, how, apart):
+                for episode in episodes:
                     columns = {name: episode.columns[name] for name in kept}
                     writer.add_episode(
                         episode.pixels, source=episode.source, columns=columns, instruction=episode.instruction
@@ -158,10 +159,15 @@ def _decode(sources: list[Source], out: Path, how: Reading, *, cached: bool = Fa
     return FrameStore.open(out)
 
 
-def _episodes(source: Source, how: Reading, apart: Apart) -> Iterator[Recorded]:
-    if getattr(source.reader, "APART", False):
-        return apart.episodes(source.reader, source.path, how)
-    return source.reader.episodes(source.path, how)
+def _each(sources: Sequence[Source], how: Reading, ahead: Ahead) -> Iterator[Iterator[Recorded]]:
+    """Go through the episodes of source after source, those that strangers made in processes apart."""
+    decoded = ahead.each((source.reader, source.path) for source in sources if _is_apart(source))
+    for source in sources:
+        yield next(decoded) if _is_apart(source) else source.reader.episodes(source.path, how)
+
+
+def _is_apart(source: Source) -> bool:
+    return bool(getattr(source.reader, "APART", False))
 
 
 def _common_columns(sources: list[Source]) -> set[str]:
