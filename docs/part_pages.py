@@ -71,9 +71,10 @@ def measured(result: Mapping[str, Any], name: str, plots: Path) -> list[str]:
     shown = dict.fromkeys((name, DEFAULT))
     control = result["control"]
     (plots / f"{name}-scores.svg").write_text(curves_plot({**result, "curves": {one: curves[one] for one in shown}}))
+    judged = {point["flops"]: span(point) for point in control["curves"][name]}
     rows = [
-        [f"{point['flops']:.0e}".replace("e+", "e"), *(span(of[name][k]) for of in (curves, control["curves"]))]
-        for k, point in enumerate(curves[name])
+        [f"{point['flops']:.0e}".replace("e+", "e"), span(point), judged.get(point["flops"], "")]
+        for point in curves[name]
     ]
     rows.append([UNLEARNT, span(result["levels"][UNLEARNT]), span(control["random"])])
     few = {"curves": {one: control["curves"][one] for one in shown}, "random": control["random"]}

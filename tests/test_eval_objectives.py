@@ -15,6 +15,7 @@ from goalsight.eval.objectives.analysis import analyse, compute_ratio, flops_for
 from goalsight.eval.objectives.compare import CompareObjectives, compare_objectives
 from goalsight.eval.objectives.control import check_control, imitate, recorded_in
 from goalsight.eval.objectives.held_out import ASKED, CHOOSING, WATCHED, episodes_of, write_watched
+from goalsight.eval.objectives.jobs import Jobs
 from goalsight.eval.objectives.page import render
 from goalsight.eval.objectives.pieces import references
 from goalsight.eval.objectives.rows import SCORE, SUCCESS, WORST, Scores, on_shared_factors, scores
@@ -333,3 +334,16 @@ def test_control_that_looks_otherwise_than_the_data_is_one_line(tmp_path):
     encoder = Run.create("pretrain", {}, out=tmp_path / "encoder", seed=0).path
     with pytest.raises(UserError, match="control imitates a run of goalsight collect"):
         check_control(encoder, data)
+
+
+def test_control_is_judged_from_random_encoders_and_the_largest_budgets_first(tmp_path):
+    config = CompareObjectives(tmp_path, flops=(1e9, 1e11, 1e10), control=tmp_path / "skilled")
+    for name in ("masked", "points"):
+        (tmp_path / name).mkdir()
+        for budget in ("1e+09", "1e+10", "1e+11"):
+            atomic_write_json(tmp_path / name / f"{budget}-0.json", {})
+    atomic_write_json(tmp_path / "points" / "1e+11-0-control.json", {"asked": {"play": "another"}})
+    jobs = Jobs(config, None, tmp_path, ("masked", "points"), [0])
+    order = [job.arguments["encoder"] for job in jobs._imitations()]
+    budgets = [str(tmp_path / name / f"{budget}-0") for budget in ("1e+11", "1e+10", "1e+09") for name in jobs._names]
+    assert order == ["random", *budgets]

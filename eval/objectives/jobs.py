@@ -106,8 +106,15 @@ class Jobs:
     def _imitations(self) -> Iterator[Job]:
         if self._config.control is None:
             return
-        encoders = {path: str(path) for path in self._paths() if _row(path).exists()}
-        encoders |= dict.fromkeys(self._random(), "random")
+        # The largest budgets first: they say most, should somebody stop before the others are judged.
+        every = [
+            self._path(name, flops, seed)
+            for flops in reversed(self._budgets)
+            for seed in self._seeds
+            for name in self._names
+        ]
+        encoders = dict.fromkeys(self._random(), "random")
+        encoders |= {path: str(path) for path in every if _row(path).exists()}
         for path, encoder in encoders.items():
             if not self._imitated(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
