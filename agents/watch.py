@@ -105,9 +105,9 @@ class Watch:
     def finish(self) -> None:
         """Save once more: what to go on from where it was stopped, the agent alone where it is done.
 
-        What is done and was never evaluated is so now.
+        What is done is evaluated as it is in the end, whatever the steps between evaluations.
         """
-        if not self._evaluations and self.done and not self._run.stopped:
+        if self.done and self._evaluated < self._loop.steps and not self._run.stopped:
             self._evaluate()
         if self._run.stopped and not self.done:
             self.save(best=False)
