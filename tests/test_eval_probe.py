@@ -8,7 +8,15 @@ import torch
 from goalsight.agents.collecting.collect import Collect, collect
 from goalsight.base.errors import UserError
 from goalsight.base.runs import Run
-from goalsight.eval.probes.answers import Answer, answers_of, main_answers, mean_score, scores_by_factor, worst
+from goalsight.eval.probes.answers import (
+    Answer,
+    answers_of,
+    main_answers,
+    mean_score,
+    normalised,
+    scores_by_factor,
+    worst,
+)
 from goalsight.eval.probes.factors import SEEN, Factor, factors, moments, out_of_sight, rank_correlation, score
 from goalsight.eval.probes.page import mean_by_labels
 from goalsight.eval.probes.parts import SHARES, deal, parted, parted_by_seen, split_episodes
@@ -133,6 +141,22 @@ def test_answers_are_averaged_from_the_most_labels_worked_by_hand():
     rows = [asdict(one) for one in answers]
     assert answers_of(rows) == answers
     assert answers_of([{"told" if key == "score" else key: value for key, value in rows[0].items()}]) == []
+
+
+def test_scores_are_normalised_between_random_and_labels_worked_by_hand():
+    def answer(factor, features, score, head="ridge"):
+        return Answer(factor, "frame", features, head, 100, "held-out episodes", score, None)
+
+    answers = [
+        *(answer(*one) for one in (("a", "encoder", 0.6), ("b", "encoder", 0.1), ("c", "encoder", 0.5))),
+        *(answer(name, "random encoder", 0.2) for name in "abc"),
+        *(answer(name, "trained with labels", score, "labelled") for name, score in (("a", 1.0), ("b", 0.6))),
+        answer("c", "trained with labels", 0.24, "labelled"),
+    ]
+    # (0.6 - 0.2) / (1 - 0.2), and (0.1 - 0.2) / (0.6 - 0.2); labels teach of c next to nothing.
+    assert normalised(answers) == pytest.approx({"b": -0.25, "a": 0.5})
+    assert list(normalised(answers)) == ["b", "a"], "the lowest first"
+    assert normalised(answers[:6]) == {}
 
 
 def test_the_mean_by_labels_is_of_the_same_factors_everywhere():

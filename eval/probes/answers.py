@@ -13,6 +13,8 @@ NETWORKS: tuple[Head, ...] = ("mlp", "attentive")
 ENCODER, RANDOM = "encoder", "random encoder"
 FELT, SHUFFLED, LABELLED = "proprioception", "shuffled labels", "trained with labels"
 HELD_OUT, REGION = "held-out episodes", "held-out region"
+NORMALISED = "normalised"
+TAUGHT = 0.05  # by which labels must teach more than a random encoder says, for a share of that to mean something
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,21 @@ def mean_of(scores: Iterable[float]) -> float:
 def mean_score(answers: Sequence[Answer], features: str, judged_on: str = HELD_OUT) -> float:
     """The mean score by ridge regression over the factors that were judged there; see `mean_of`."""
     return mean_of(one.score for one in main_answers(answers, features, judged_on=judged_on).values())
+
+
+def normalised(answers: Sequence[Answer]) -> dict[str, float]:
+    """Scores of the encoder by ridge regression where a random one's are 0, and a network's that labels trained are 1.
+
+    Returns:
+        by factor, the lowest first; of those that labels teach such a network by `TAUGHT` more than a random encoder
+        says. Below 0 the encoder knows less than a random one, and above 1 more than labels have taught.
+    """
+    known, random = (main_answers(answers, name) for name in (ENCODER, RANDOM))
+    found = {}
+    for factor, taught in main_answers(answers, LABELLED, "labelled").items():
+        if factor in known and factor in random and taught.score >= random[factor].score + TAUGHT:
+            found[factor] = (known[factor].score - random[factor].score) / (taught.score - random[factor].score)
+    return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
 SHOWN = (ENCODER, RANDOM, "pixels 16x16", FELT)  # whose answers are drawn

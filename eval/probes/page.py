@@ -9,6 +9,7 @@ from goalsight.eval.probes.answers import (
     HELD_OUT,
     LABELLED,
     NETWORKS,
+    NORMALISED,
     RANDOM,
     REGION,
     SHOWN,
@@ -16,6 +17,7 @@ from goalsight.eval.probes.answers import (
     answers_of,
     main_answers,
     mean_of,
+    normalised,
 )
 from goalsight.eval.reports import page
 from goalsight.eval.reports.plots import Series, dot_plot, line_plot
@@ -51,17 +53,23 @@ def _all(answers: Sequence[Answer]) -> str:
     if read := main_answers(answers, LABELLED, "labelled"):
         columns[LABELLED] = read
     drawn = {factor: {name: rows[factor].score for name, rows in columns.items() if factor in rows} for factor in order}
-    head = ["factor", *columns]
+    shares = normalised(answers)
+    head = ["factor", *columns, *([NORMALISED] if shares else [])]
     rows = [
-        [factor, *(f"{rows[factor].score:.2f}" if factor in rows else "" for rows in columns.values())]
+        [
+            factor,
+            *(f"{rows[factor].score:.2f}" if factor in rows else "" for rows in columns.values()),
+            *([f"{shares[factor]:.2f}" if factor in shares else ""] if shares else []),
+        ]
         for factor in order
     ]
+    said = " Normalised, 0 is the random encoder and 1 what was trained with labels, where that knows more."
     few = {*SHOWN, LABELLED, "encoder, attentive"}
     return page.section(
         "What can be read, factor by factor",
         "R², the share of a factor's variance that is explained on held-out episodes, from all labels, by ridge "
         "regression unless another head is named; of steps between two frames, Spearman's rank correlation. 1 is "
-        "everything, 0 is no better than the mean.",
+        f"everything, 0 is no better than the mean.{said if shares else ''}",
         page.figure(
             dot_plot({name: {k: v for k, v in row.items() if k in few} for name, row in drawn.items()}),
             "R² of each factor; below 0 is drawn at 0.",

@@ -13,6 +13,7 @@ from goalsight.eval.probes.answers import (
     HELD_OUT,
     LABELLED,
     NETWORKS,
+    NORMALISED,
     RANDOM,
     SHUFFLED,
     Answer,
@@ -20,6 +21,7 @@ from goalsight.eval.probes.answers import (
     answers_of,
     main_answers,
     mean_score,
+    normalised,
     worst,
 )
 from goalsight.eval.probes.factors import out_of_sight
@@ -48,6 +50,7 @@ class Probed(TypedDict, total=False):
 
     errors_cm: dict[str, dict[str, float]]
     worst: dict[str, Any]
+    normalised: dict[str, float]
     answers: list[Answered]
 
 
@@ -60,12 +63,13 @@ def result_of(answers: Sequence[Answer], encoder: dict[str, Any], parts: Parts, 
         parts: the single frames that it was asked about.
         seed: of the split.
     """
-    store = parts["test"].store
+    store, shares = parts["test"].store, normalised(answers)
     counts = {name: len(part.at) for name, part in parts.items()} | {"left out": int(out_of_sight(store).sum())}
     return {
         "worst": worst(answers),
         "errors_cm": _errors_cm(answers, parts),
         "answers": [asdict(answer) for answer in answers],
+        **({NORMALISED: {factor: round(share, 4) for factor, share in shares.items()}} if shares else {}),
         "frames": counts,
         "encoder": encoder,
         "data": {"path": store.path, "hash": store.content_hash},
@@ -117,6 +121,7 @@ def table(result: dict[str, Any]) -> str:
     columns |= {f"by {head}": main_answers(answers, ENCODER, head) for head in heads}
     if heads:
         columns[LABELLED] = main_answers(answers, LABELLED, "labelled")
+    shares = normalised(answers)
     lines = [
         f"worst factor: {worst['factor']}, R² {worst['scores'][ENCODER]:.2f} "
         f"(random encoder {worst['scores'][RANDOM]:.2f})",
@@ -125,7 +130,10 @@ def table(result: dict[str, Any]) -> str:
     ]
     for factor in main_answers(answers, ENCODER):
         cells = (f"{row[factor].score:>20.2f}" if factor in row else f"{'':20}" for row in columns.values())
-        lines.append(f"  {factor:22}" + "".join(cells))
+        share = f"{shares[factor]:>20.2f}" if factor in shares else ""
+        lines.append(f"  {factor:22}" + "".join(cells) + share)
+    if shares:
+        lines.append(f"{NORMALISED}: 0 is the random encoder, 1 what was trained with labels, where that knows more")
     for place in dict.fromkeys(one.judged_on for one in answers if one.judged_on != HELD_OUT):
         means = (f"{name} {mean_score(answers, name, place):.2f}" for name in (ENCODER, RANDOM))
         lines.append(f"judged on {place}, mean of its factors: {', '.join(means)}; {PAGE} has them all")
