@@ -1,7 +1,9 @@
 """Video that is broken, cut off, or not there: one clear line, and what can be read is kept."""
 
+import io
 import os
 import shutil
+import struct
 
 import av
 import numpy as np
@@ -186,4 +188,22 @@ def test_a_picture_that_would_take_the_memory_is_refused_before_it_is_decoded(tm
     assert ingest([folder, tmp_path / "good.mp4"], tmp_path / "store", SIZE).num_episodes == 1
     said = capfd.readouterr().err
     assert any(str(folder / name) in line and "is too large" in line for line in said.splitlines())
+    assert "Warning" not in said
+
+
+@pytest.mark.parametrize("side", [9000, 10_000, 14_000])
+def test_a_gif_that_grows_is_refused_before_it_is_decoded(tmp_path, capfd, side):
+    def head_and_picture(side):
+        whole = io.BytesIO()
+        Image.new("P", (side, side)).save(whole, "GIF")
+        begins = whole.getvalue().index(b"," + struct.pack("<4H", 0, 0, side, side))
+        return whole.getvalue()[:begins], whole.getvalue()[begins:-1]
+
+    (head, small), (_, large) = head_and_picture(10), head_and_picture(side)
+    (tmp_path / "grows.gif").write_bytes(head + small + large + small + b";")
+    film(tmp_path / "good.mp4")
+    assert ingest([tmp_path / "grows.gif", tmp_path / "good.mp4"], tmp_path / "store", SIZE).num_episodes == 1
+    said = capfd.readouterr().err
+    assert f"{tmp_path / 'grows.gif'}: a picture " in said
+    assert "is too large" in said
     assert "Warning" not in said

@@ -19,7 +19,7 @@ from goalsight.pretrain.data.ingest import cached_ingest, find_sources, ingest
 from goalsight.pretrain.data.pictures import natural_order, square, squared
 from goalsight.pretrain.data.readers import READERS
 from goalsight.pretrain.data.readers.base import Reading, Recorded
-from goalsight.pretrain.data.readers.video import VideoReader, thinned
+from goalsight.pretrain.data.readers.video import VideoReader, read_video, thinned
 from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
 
 
@@ -156,6 +156,24 @@ def test_a_rate_that_changes_is_thinned_where_it_is_high(tmp_path):
     times = [k / 60 for k in range(60)] + [1 + 0.33 * k for k in range(10)]
     store = ingest([timed(tmp_path / "screen.webm", times)], tmp_path / "store", SIZE)
     assert store.num_frames == 10 + 10
+
+
+STEADY = [k / 30 for k in range(60)]
+
+
+@pytest.mark.parametrize(
+    ("times", "line"),
+    [
+        (STEADY[:20] + STEADY[40:], "shows nothing new for 0.7 s after frame 20, or is damaged there"),
+        (STEADY[:20] + STEADY[22:], None),  # a camera drops a frame or two
+        ([0.33 * k for k in range(20)], None),
+        ([0.1, 0.15, 0.3, 0.35, 0.6, 1.4, 1.5, 1.7, 2.9, 3.0], None),  # a screen is recorded when it changes
+    ],
+)
+def test_a_hole_in_a_steady_film_is_said(tmp_path, capfd, times, line):
+    path = timed(tmp_path / "film.webm", times)
+    assert len(list(read_video(path, SIZE, 0))) == len(times)
+    assert capfd.readouterr().err == (f"goalsight: {path} {line}\n" if line else "")
 
 
 def test_the_rate_of_a_film_whose_header_says_none_is_counted(tmp_path):

@@ -53,18 +53,29 @@ def check_pixels(width: int, height: int) -> None:
 
 
 @contextmanager
+def bearable() -> Iterator[None]:
+    """Turn PIL's complaint about the size of a picture, which it bears up to twice what is read here, into ours.
+
+    Raises:
+        UnreadableError: a picture has more than PIL bears.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            yield
+        except Image.DecompressionBombError as error:
+            raise UnreadableError(f"a picture is too large; at most {MOST_PIXELS:,} pixels are read") from error
+
+
+@contextmanager
 def opened(file: Path | BinaryIO) -> Iterator[Image.Image]:
     """Open a picture, of which nothing is decoded before its size is known to be bearable.
 
     Raises:
         UnreadableError: it has more than `MOST_PIXELS`.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # what PIL bears is more
-        try:
-            image = Image.open(file)
-        except Image.DecompressionBombError as error:
-            raise UnreadableError(f"a picture is too large; at most {MOST_PIXELS:,} pixels are read") from error
+    with bearable():
+        image = Image.open(file)
     with image:
         check_pixels(*image.size)
         yield image

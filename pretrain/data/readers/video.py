@@ -1,6 +1,7 @@
 """Video files and GIFs, thinned by the time of each frame. Never more than one full-size frame is in memory."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -16,6 +17,7 @@ from goalsight.pretrain.data.readers.base import Reading, Recorded, at_least_two
 from goalsight.pretrain.data.readers.gif import gif_frames
 
 VIDEOS = (".mp4", ".mkv", ".webm", ".gif", ".avi", ".mov", ".m4v")
+STEADY, GAP, STEPS = 0.9, 0.25, 5  # share of equal steps in time; a gap lasts so long [s], and so many of them
 ROUNDING = 0.0015  # containers round the times of frames to this [s]
 WHOLE = 0.9  # share of its duration that a whole file lasts at least: headers round, and lose a frame at the ends
 
@@ -153,6 +155,9 @@ def stream_frames(file: Path) -> Iterator[tuple[float, Any]]:
         raise UnreadableError(f"{file} cannot be read as video: it holds no frames")
     if clock.seconds < WHOLE * promised:
         warn(f"{file} breaks off: only {clock.frames} frames, {clock.seconds:.1f} s of {promised:.1f} s, could be read")
+    if clock.gap:
+        before, seconds = clock.gap
+        warn(f"{file} shows nothing new for {seconds:.1f} s after frame {before}, or is damaged there")
     if corrupt:
         warn(f"{file} is damaged: {corrupt} of {clock.frames} frames could not be decoded whole")
 
@@ -163,7 +168,8 @@ class _Clock:
     def __init__(self, rate: float) -> None:
         self._step = 1 / rate if rate > 0 else 0.0  # for frames that say no time
         self._first: float | None = None
-        self._longest = 0.0
+        self._steps = Counter[int]()  # from frame to frame [ms]
+        self._widest = (0, 0.0)  # frames before the longest of them, and how long it is [s]
         self.frames = 0
         self.time = 0.0
         self.seconds = 0.0  # from the beginning of the first frame to the end of the last, as far as is known
@@ -174,11 +180,28 @@ class _Clock:
         if frame.time is not None:
             self._first = float(frame.time) if self._first is None else self._first
             time = float(frame.time) - self._first
-        self._longest = max(self._longest, time - self.time)
+        if self.frames:
+            self._steps[round(1000 * (time - self.time))] += 1
+        if time - self.time > self._longest:
+            self._widest = (self.frames, time - self.time)
         self.frames, self.time = self.frames + 1, time
         own = float((frame.duration or 0) * (frame.time_base or 0))
         self.seconds = max(self.seconds, time + max(own, self._longest, self._step))
         return time
+
+    @property
+    def _longest(self) -> float:
+        return self._widest[1]
+
+    @property
+    def gap(self) -> tuple[int, float] | None:
+        """The frames before the longest hole in what else goes on steadily, and how long that is [s]; None without."""
+        if not self._steps:
+            return None
+        ((usual, _),) = self._steps.most_common(1)
+        alike = sum(count for step, count in self._steps.items() if abs(step - usual) <= 1000 * ROUNDING)
+        steady = alike >= STEADY * self._steps.total()
+        return self._widest if steady and self._longest > max(GAP, STEPS * usual / 1000) else None
 
 
 def _seconds_promised(stream: Any) -> float:
