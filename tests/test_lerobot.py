@@ -85,6 +85,8 @@ def pipe(file):
         (cut("data/*/*.parquet"), "is damaged"),
         (cut("meta/episodes/*/*.parquet"), "is damaged"),
         (cut("meta/info.json"), "is damaged"),
+        (without("meta/info.json"), "is damaged.*info.json"),
+        (pipe("meta/info.json"), "is damaged.*info.json is no plain file"),
         (without("data/*/*.parquet"), "is damaged.*file-000.parquet"),
         (without("meta/episodes/*/*.parquet"), r"has no meta/episodes/\*/\*.parquet"),
         (without("videos/*front/*/*.mp4"), "is damaged.*file-000.mp4"),

@@ -38,8 +38,8 @@ class LeRobotReader:
     OWNS_FOLDERS: ClassVar = True
 
     def detect(self, path: Path) -> bool:
-        """A folder with `meta/info.json`."""
-        return (path / INFO).is_file()
+        """A folder with `meta/info.json`, or one that has lost it: its films are no episodes."""
+        return (path / INFO).is_file() or all((path / part).is_dir() for part in ("meta/episodes", DATA))
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """All of the set's files."""
@@ -114,7 +114,7 @@ def _info(path: Path) -> dict[str, Any]:
     Raises:
         UnreadableError: if the set is of another format.
     """
-    info = json.loads((path / INFO).read_text())
+    info = json.loads(_plain(path / INFO).read_text())
     version = str(info["codebase_version"])
     if version != VERSION:
         advice = f"; convert it with `{CONVERTER}`, which comes with lerobot" if version.startswith("v2") else ""
