@@ -165,8 +165,11 @@ def test_what_a_decoder_raises_is_damage_whatever_its_kind(tmp_path, monkeypatch
 def test_a_link_to_nothing_is_left_out_with_a_line(tmp_path, capfd):
     film(tmp_path / "good.mp4")
     (tmp_path / "dangling.mp4").symlink_to(tmp_path / "gone.mp4")
+    os.mkfifo(tmp_path / "pipe.mp4")
     assert cached_ingest([tmp_path], tmp_path / "cache", SIZE).num_episodes == 1
-    assert f"{tmp_path / 'dangling.mp4'} left out: a link to nothing" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert f"{tmp_path / 'dangling.mp4'} left out: a link to nothing" in said
+    assert f"{tmp_path / 'pipe.mp4'} left out: no plain file" in said
 
 
 def test_a_folder_that_links_to_itself_is_read_once(tmp_path, capfd):

@@ -127,6 +127,8 @@ def _sources_in(
             yield from _sources_in(entry, readers, say, within)
         elif entry.is_file():
             yield from _sources_in(entry, apart, say)
+        else:
+            say(f"{entry} left out: no plain file")
 
 
 def _decode(sources: list[Source], out: Path, how: Reading, *, cached: bool = False) -> FrameStore:
