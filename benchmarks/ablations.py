@@ -14,15 +14,14 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-import tyro
-from reporting import RESULTS, Rows, apart, markdown_table, provenance, shared_seeds
+from reporting import RESULTS, Rows, apart, markdown_table, provenance, shared_seeds, start
 
 from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
 from goalsight.agents.collecting.play import AIMLESS, SKILLED, Mix
 from goalsight.agents.watching.experience import UNSKILLED
 from goalsight.base.errors import UserError, choose
 from goalsight.base.files import to_json
-from goalsight.base.interruption import interrupted, stopped_by
+from goalsight.base.interruption import stopped_by
 from goalsight.envs.ids import id_of
 from goalsight.envs.tasks import TASKS
 from goalsight.eval.objectives.analysis import MEAN
@@ -188,8 +187,4 @@ def main(config: Ablations) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        with interrupted():
-            main(tyro.cli(Ablations, description=__doc__))
-    except UserError as error:
-        sys.exit(str(error))
+    start(Ablations, main, orderly=True)

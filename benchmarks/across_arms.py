@@ -14,10 +14,9 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import tyro
 from eyes import ENV, PLAY_SEED, TEST_SEED, TESTS, VIEW, played
 from numpy.typing import NDArray
-from reporting import RESULTS, Rows, markdown_table, provenance
+from reporting import RESULTS, Rows, markdown_table, provenance, start
 from watching_arms import ARMS
 from watching_videos import VIDEO_SEEDS, pretrained, recorded
 
@@ -27,8 +26,7 @@ from goalsight.agents.watching.estimating import Lessons, prepare, readings, tea
 from goalsight.agents.watching.experience import Experience
 from goalsight.agents.watching.inverse import InverseModel, bounds, explained, windows
 from goalsight.agents.watching.options import Watching
-from goalsight.base.errors import UserError
-from goalsight.base.interruption import interrupted, stopped_by
+from goalsight.base.interruption import stopped_by
 
 Seen = Literal["places", "changes"]  # by an inverse model: changes come with both
 
@@ -155,8 +153,4 @@ def main(config: AcrossArms) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        with interrupted():
-            main(tyro.cli(AcrossArms, description=__doc__))
-    except UserError as error:
-        sys.exit(str(error))
+    start(AcrossArms, main, orderly=True)

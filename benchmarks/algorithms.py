@@ -9,8 +9,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import tyro
-from reporting import RESULTS, markdown_table, provenance
+from reporting import RESULTS, markdown_table, provenance, start
 
 from goalsight.agents.algorithms import ALGORITHMS
 from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
@@ -112,4 +111,4 @@ def main(config: Algorithms) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Algorithms, description=__doc__))
+    start(Algorithms, main)

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-import tyro
-from reporting import RESULTS, Rows, markdown_table, provenance
+from reporting import RESULTS, Rows, markdown_table, provenance, start
 
-from goalsight.base.errors import UserError
 from goalsight.base.interruption import stopped_by
 from goalsight.commands.demo import Demo, Task, demo
 
@@ -66,7 +64,4 @@ def main(config: Demos) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Demos, description=__doc__))
-    except UserError as error:
-        sys.exit(str(error))
+    start(Demos, main)

@@ -1,14 +1,12 @@
 """Which task the scripted expert solves with which arm, and how often; over fixed evaluation seeds."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tyro
-from reporting import RESULTS, markdown_table, provenance
+from reporting import RESULTS, markdown_table, provenance, start
 from tqdm import tqdm
 
 from goalsight.agents.policies import make_policy
@@ -97,7 +95,4 @@ def main(config: Experts) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Experts, description=__doc__))
-    except UserError as error:
-        sys.exit(str(error))
+    start(Experts, main)

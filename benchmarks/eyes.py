@@ -14,9 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
-from reporting import RESULTS, Rows, apart, markdown_table, provenance, shared_seeds
+from reporting import RESULTS, Rows, apart, markdown_table, provenance, shared_seeds, start
 from watching_arms import ARMS, FEW, FEW_RANDOM, LOOKS
 from watching_videos import VIDEO_SEEDS, pretrained, recorded
 
@@ -25,8 +24,7 @@ from goalsight.agents.networks.features import find_encoder
 from goalsight.agents.policies import Policy, make_policy
 from goalsight.agents.watching.estimating import Lessons, prepare, readings, teach
 from goalsight.agents.watching.experience import HELD_OUT, Experience, Noisy, gather, unskilled
-from goalsight.base.errors import UserError
-from goalsight.base.interruption import interrupted, stopped_by
+from goalsight.base.interruption import stopped_by
 from goalsight.envs.config import EnvConfig
 from goalsight.envs.making import make
 from goalsight.envs.vector import GoalVectorEnv
@@ -182,8 +180,4 @@ def main(config: Eyes) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        with interrupted():
-            main(tyro.cli(Eyes, description=__doc__))
-    except UserError as error:
-        sys.exit(str(error))
+    start(Eyes, main, orderly=True)

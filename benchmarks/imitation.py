@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
-from reporting import RESULTS, Rows, markdown_table, provenance
+from reporting import RESULTS, Rows, markdown_table, provenance, start
 
 from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
 from goalsight.agents.collecting.play import SKILLED
 from goalsight.agents.train import Train, train
-from goalsight.base.errors import UserError
 from goalsight.base.interruption import stopped_by
 from goalsight.base.runs import Run
 from goalsight.envs.config import EnvConfig
@@ -132,7 +130,4 @@ def main(config: Imitation) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Imitation, description=__doc__))
-    except UserError as error:
-        sys.exit(str(error))
+    start(Imitation, main)

@@ -17,9 +17,8 @@ from typing import Any
 
 import av
 import numpy as np
-import tyro
 from numpy.typing import NDArray
-from reporting import RESULTS, markdown_table, provenance, significant
+from reporting import RESULTS, markdown_table, provenance, significant, start
 
 from goalsight.base.errors import UserError
 from goalsight.base.files import atomic_write_json
@@ -172,7 +171,4 @@ def main(config: Ingest) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Ingest, description=__doc__))
-    except UserError as error:
-        sys.exit(str(error))
+    start(Ingest, main)

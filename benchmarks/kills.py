@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
-from reporting import RESULTS, Rows, provenance
+from reporting import RESULTS, Rows, provenance, start
 
 from goalsight.base.checkpoints import PASSING
-from goalsight.base.errors import UserError
 from goalsight.base.files import atomic_write_json, read_json
 from goalsight.base.run_folders import MANIFEST
 from goalsight.base.runs import Run
@@ -207,7 +205,4 @@ def main(config: Kills) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Kills, description=__doc__))
-    except UserError as error:
-        sys.exit(str(error))
+    start(Kills, main)

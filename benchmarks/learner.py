@@ -6,7 +6,6 @@ the machine meets all alike. That both learn as well is shown by learning curves
 """
 
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +14,8 @@ from typing import cast
 
 import stable_baselines3
 import torch
-import tyro
 from gymnasium import spaces
-from reporting import RESULTS, markdown_table, provenance, significant
+from reporting import RESULTS, markdown_table, provenance, significant, start
 from tqdm import tqdm
 
 from goalsight.agents.algorithms.sac import SAC, SACOptions
@@ -27,7 +25,6 @@ from goalsight.agents.online import Online
 from goalsight.agents.plan import Plan
 from goalsight.agents.train import Train
 from goalsight.agents.vec_env import GoalVecEnv
-from goalsight.base.errors import UserError
 from goalsight.base.files import atomic_write_json
 from goalsight.base.machine import usable_cores
 from goalsight.envs.config import EnvConfig
@@ -133,7 +130,4 @@ def main(config: Learner) -> None:
 LEARNERS: dict[str, Callable[[Learner], Steps]] = {"stable-baselines3": theirs, "goalsight": ours}
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Learner, description=__doc__))
-    except UserError as error:
-        sys.exit(str(error))
+    start(Learner, main)

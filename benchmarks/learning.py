@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
 from learning_plot import plot
 from learning_summary import report, summarise
-from reporting import RESULTS, Rows, provenance
+from reporting import RESULTS, Rows, provenance, start
 
 from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
 from goalsight.agents.train import Train, train
@@ -274,7 +273,4 @@ def main(config: Learning) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Learning, description=__doc__))
-    except UserError as error:
-        sys.exit(str(error))
+    start(Learning, main)

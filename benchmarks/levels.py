@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
 from PIL import Image
-from reporting import RESULTS, markdown_table, provenance
+from reporting import RESULTS, markdown_table, provenance, start
 
 from goalsight.base.files import atomic_write_json
 from goalsight.base.runs import Run
@@ -139,4 +138,4 @@ def main(config: Levels) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Levels, description=__doc__))
+    start(Levels, main)

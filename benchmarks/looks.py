@@ -10,11 +10,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import tyro
-from reporting import RESULTS, Rows, apart, markdown_table, provenance, shared_seeds
+from reporting import RESULTS, Rows, apart, markdown_table, provenance, shared_seeds, start
 from watching_arms import LOOKS
 
-from goalsight.base.errors import UserError
 from goalsight.base.interruption import stopped_by
 from goalsight.envs.config import EnvChanges
 from goalsight.eval.evaluate import Eval, evaluate
@@ -80,7 +78,4 @@ def main(config: Looks) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Looks, description=__doc__))
-    except UserError as error:
-        sys.exit(str(error))
+    start(Looks, main)

@@ -48,10 +48,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
-from reporting import RESULTS, Rows, markdown_table, provenance
+from reporting import RESULTS, Rows, markdown_table, provenance, start
 
-from goalsight.base.errors import UserError
 from goalsight.base.files import atomic_write_text
 
 OUTCOMES = (
@@ -292,8 +290,8 @@ def main(config: Mutations) -> None:
             if not kept.lacks(asked, "kind", "first"):
                 continue
             found: list[dict[str, Any]] = []
-            for start in range(first, first + BATCH, TOGETHER[kind]):
-                found += worker.read(list(range(start, start + TOGETHER[kind])))
+            for at in range(first, first + BATCH, TOGETHER[kind]):
+                found += worker.read(list(range(at, at + TOGETHER[kind])))
             bad = [row for row in found if row["outcome"] in BAD]
             for row in bad:
                 print(row, file=sys.stderr)
@@ -307,7 +305,4 @@ def main(config: Mutations) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Mutations, description=__doc__))
-    except UserError as error:
-        sys.exit(str(error))
+    start(Mutations, main)

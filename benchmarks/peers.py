@@ -12,12 +12,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
 from isolation import CommandError, Library, python_of, run_together
 from peers_plot import plot
-from reporting import RESULTS, markdown_table, provenance, significant
+from reporting import RESULTS, markdown_table, provenance, significant, start
 
-from goalsight.base.errors import UserError
 from goalsight.base.files import atomic_write_json, atomic_write_text
 from goalsight.base.machine import usable_cores
 
@@ -254,7 +252,4 @@ def main(config: Peers) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Peers, description=__doc__))
-    except UserError as error:
-        sys.exit(str(error))
+    start(Peers, main)

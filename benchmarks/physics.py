@@ -15,10 +15,9 @@ from unittest import mock
 
 import mujoco
 import numpy as np
-import tyro
 from experts import succeeds
 from numpy.typing import NDArray
-from reporting import RESULTS, markdown_table, provenance, significant
+from reporting import RESULTS, markdown_table, provenance, significant, start
 from tqdm import tqdm
 
 from goalsight.base.files import atomic_write_json
@@ -182,4 +181,4 @@ def main(config: Physics) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Physics, description=__doc__))
+    start(Physics, main)

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import tyro
-from reporting import RESULTS, markdown_table, provenance, significant
+from reporting import RESULTS, markdown_table, provenance, significant, start
 
 from goalsight.base.files import atomic_write_json
 from goalsight.base.flops import matmul_peak
@@ -167,4 +166,4 @@ def main(config: Pretraining) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Pretraining, description=__doc__))
+    start(Pretraining, main)

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tyro
-from reporting import RESULTS, markdown_table, provenance, significant
+from reporting import RESULTS, markdown_table, provenance, significant, start
 
 from goalsight.base.errors import UserError
 from goalsight.base.files import atomic_write_json
@@ -221,4 +220,4 @@ def main(config: Renderers) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Renderers, description=__doc__))
+    start(Renderers, main)

@@ -1,16 +1,22 @@
 """What stands beside every figure: machine, date, command, versions, and how busy the machine was."""
 
+import contextlib
 import os
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import tyro
 
 from goalsight.base.errors import UserError
 from goalsight.base.files import atomic_write_json, read_json
+from goalsight.base.interruption import interrupted
 from goalsight.base.provenance import provenance as base_provenance
 from goalsight.eval.stats import bootstrap
+
+Options = TypeVar("Options")
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -77,6 +83,21 @@ class Rows:
         """Write the result."""
         self._out.parent.mkdir(parents=True, exist_ok=True)
         atomic_write_json(self._out, {**self.beside, self._name: self.rows})
+
+
+def start(options: type[Options], main: Callable[[Options], None], *, orderly: bool = False) -> None:
+    """Read options off the command line and measure; a mistake in them is one line.
+
+    Args:
+        options: the dataclass that they go into.
+        main: measures; its module's docstring is the help.
+        orderly: whether it looks for somebody who asks to stop, and leaves what it has.
+    """
+    try:
+        with interrupted() if orderly else contextlib.nullcontext():
+            main(tyro.cli(options, description=sys.modules[main.__module__].__doc__))
+    except UserError as error:
+        sys.exit(str(error))
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -14,14 +14,13 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 from pretraining import Pretraining, noise
-from reporting import RESULTS, markdown_table, provenance
+from reporting import RESULTS, markdown_table, provenance, start
 
-from goalsight.base.errors import UserError, choose
+from goalsight.base.errors import choose
 from goalsight.base.files import atomic_write_json, read_json
-from goalsight.base.interruption import interrupted, stopped_by
+from goalsight.base.interruption import stopped_by
 from goalsight.eval.objectives.analysis import MEAN
 from goalsight.eval.objectives.compare import RESULT, CompareObjectives, compare_objectives
 from goalsight.eval.objectives.jobs import tokeniser_of
@@ -212,8 +211,4 @@ def main(config: Scaling) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        with interrupted():
-            main(tyro.cli(Scaling, description=__doc__))
-    except UserError as error:
-        sys.exit(str(error))
+    start(Scaling, main, orderly=True)

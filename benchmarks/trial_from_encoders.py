@@ -5,7 +5,6 @@ images through each of them, for as many env steps, and its mean success over al
 Agents that the result holds already are skipped.
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,12 @@ from typing import Any
 import numpy as np
 import tyro
 from learning import NEVER, evaluations_of
-from reporting import RESULTS, Rows, markdown_table, provenance
+from reporting import RESULTS, Rows, markdown_table, provenance, start
 
 from goalsight.agents.train import Train, train
 from goalsight.base.errors import UserError
 from goalsight.base.files import read_json
-from goalsight.base.interruption import interrupted, stopped_by
+from goalsight.base.interruption import stopped_by
 from goalsight.base.runs import Run
 from goalsight.base.workers import workers_of
 from goalsight.base.workers.following import follow
@@ -147,8 +146,4 @@ def main(config: TrialFromEncoders) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        with interrupted():
-            main(tyro.cli(TrialFromEncoders, description=__doc__))
-    except UserError as error:
-        sys.exit(str(error))
+    start(TrialFromEncoders, main, orderly=True)

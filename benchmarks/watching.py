@@ -13,10 +13,9 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-import tyro
 from learning import NEVER, evaluations_of
 from numpy.typing import NDArray
-from reporting import RESULTS, Rows, provenance
+from reporting import RESULTS, Rows, provenance, start
 from watching_arms import ARMS, LENGTHS, PRETRAINING, Arm
 from watching_summary import with_earlier, write
 from watching_videos import finish, pretrained, video_of
@@ -222,7 +221,4 @@ def main(config: WatchingWorth) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(WatchingWorth, description=__doc__))
-    except UserError as error:
-        sys.exit(str(error))
+    start(WatchingWorth, main)
