@@ -100,6 +100,34 @@ def test_a_speed_limit_needs_servos_whose_force_ends(folder: Path) -> None:
         load_arm(folder / "arm.toml")
 
 
+NAMED = f"joints = {[*UR5E.joints]}".replace("'", '"') + SAID
+
+
+@pytest.mark.parametrize(
+    ("link", "joint"),
+    [
+        ("base", '<freejoint name="loose"/>'),
+        ("base", '<joint name="loose" type="ball" range="0 0"/>'),
+        ("hand", '<joint name="loose" type="slide"/>'),
+        ("hand", '<joint name="loose" type="hinge"/>'),
+    ],
+)
+def test_a_joint_that_is_neither_named_nor_held_is_refused(folder: Path, link: str, joint: str) -> None:
+    text = re.sub(f'(<body name="{link}"[^>]*>)', rf"\1{joint}", mjcf())
+    (folder / "arm.xml").write_text(text)
+    (folder / "arm.toml").write_text(NAMED)
+    with pytest.raises(UserError, match='joint "loose" lies between the base and "tool", but is not among the joints'):
+        load_arm(folder / "arm.toml")
+
+
+def test_a_joint_that_is_held_need_not_be_named(folder: Path) -> None:
+    lift = re.sub('(<body name="base"[^>]*>)', r'\1<joint name="lift" type="slide" axis="0 0 1"/>', mjcf())
+    held = lift.replace("</mujoco>", '<equality><joint joint1="lift"/></equality></mujoco>')
+    (folder / "arm.xml").write_text(held)
+    (folder / "arm.toml").write_text(NAMED)
+    assert load_arm(folder / "arm.toml").joints == UR5E.joints
+
+
 def test_a_home_it_cannot_reach_is_one_line(folder: Path) -> None:
     (folder / "arm.toml").write_text(SAID.replace("mount =", "home_at = [3, 0, 0.2]\nmount ="))
     with pytest.raises(UserError, match=r"no pose found with the tool at \(3, 0, 0.2\) m"):
@@ -123,6 +151,7 @@ def test_a_home_it_cannot_reach_is_one_line(folder: Path) -> None:
         ("width = 0.085", "width = 0.5", r"width is 0\.5 m, but open fingers are 0\.085 m apart"),
         ("width = 0.085", "width = 0.02", r"width is 0\.02 m, but open fingers are 0\.085 m apart"),
         ("pos = [0, 0, 0.153]", "pos = [0, 0, 0.153]\nquat = [0, 0, 0, 0]", "quat is a rotation"),
+        ("pos = [0, 0, 0.153]", "pos = [0, 0, 0.153]\nquat = [1e-9, 0, 0, 0]", "quat is a rotation"),
         (
             "max_speed = 3.1416",
             'joints = ["elbow", "shoulder_pan", "shoulder_lift", "wrist_1", "wrist_2", "wrist_3"]\nmax_speed = 3.1416',

@@ -47,6 +47,14 @@ def name_joints(arm: AnyArm) -> AnyArm:
     if in_order != chain:
         named = ", ".join(model.joint(joint).name.removeprefix(arm.prefix) for joint in in_order)
         raise UserError(f"{arm.mjcf}: joints must be named from the base to the tool, and lie between: {named}")
+    others = (joint for joint in _joints_to(model, int(tool)) if joint not in chain)
+    loose = next((joint for joint in others if not _held(model, joint)), None)
+    if loose is not None:
+        name = model.joint(loose).name.removeprefix(arm.prefix)
+        raise UserError(
+            f'{arm.mjcf}: joint "{name}" lies between the base and "{arm.tool_site}", but is not among the joints that '
+            "are named, and neither a servo nor an equality holds it"
+        )
     last = model.jnt_bodyid[chain[-1]]
     hand = [j for j in range(model.njnt) if j not in chain and last in ancestors(model, model.jnt_bodyid[j])]
     if not hand:
@@ -81,6 +89,15 @@ def _joints_to(model: "mujoco.MjModel", body: int) -> list[int]:
     """The joints between the world and a body, in order."""
     chain = reversed(ancestors(model, body)[:-1])
     return [int(model.body_jntadr[b]) + i for b in chain for i in range(model.body_jntnum[b])]
+
+
+def _held(model: "mujoco.MjModel", joint: int) -> bool:
+    """Whether an actuator drives a joint, which is told nothing else than to stay, or an equality fixes it."""
+    import mujoco
+
+    driven = (model.actuator_trntype == mujoco.mjtTrn.mjTRN_JOINT) & (model.actuator_trnid[:, 0] == joint)
+    fixed = (model.eq_type == mujoco.mjtEq.mjEQ_JOINT) & (model.eq_obj1id == joint) & (model.eq_obj2id < 0)
+    return bool(driven.any() or (fixed & (model.eq_active0 != 0)).any())
 
 
 def _servo_of(model: "mujoco.MjModel", arm: Arm, joint: str) -> int:

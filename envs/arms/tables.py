@@ -2,7 +2,7 @@
 
 import tomllib
 from dataclasses import MISSING, dataclass, fields
-from math import inf
+from math import hypot, inf
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ Table = TypeVar("Table")
 LARGEST = 1e6  # of any number
 NARROWEST, WIDEST = 0.001, 1.0  # a gripper when it is open [m]
 FARTHEST = 10.0  # that places lie from the origin [m]
+SHORTEST = 0.001  # quaternion: from a shorter one its direction is noise
 SLOWEST = 0.001  # speed limit of a joint [rad/s]
 
 
@@ -107,8 +108,8 @@ def read_table(described: Path) -> ArmTable:
         raise UserError(f"{described}: [tool] has a site and a body; it needs one of them")
     if len(table.tool.pos) != 3 or len(table.tool.quat) != 4:
         raise UserError(f"{described}: [tool] pos is three numbers, quat is four")
-    if not any(table.tool.quat):
-        raise UserError(f"{described}: [tool] quat is a rotation; it cannot be of zeros alone")
+    if not SHORTEST <= hypot(*table.tool.quat) < inf:
+        raise UserError(f"{described}: [tool] quat is a rotation; it cannot be of zeros alone, or nearly")
     if len(table.reach) not in (0, 6) or len(table.mount) != 3 or len(table.home_at) != 3:
         raise UserError(f"{described}: mount and home_at are three numbers, reach is six")
     if any(low >= high for low, high in zip(table.reach[:3], table.reach[3:], strict=True)):
