@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from strange_arm import SAID, strange_arm
+from strange_arm import SAID, mjcf, strange_arm
 
 from goalsight.base.errors import UserError
 from goalsight.envs.arms.catalogue import UR5E
-from goalsight.envs.arms.files import load_arm
+from goalsight.envs.arms.files import OF_USERS, load_arm
 from goalsight.envs.arms.mjcf import check_references
 
 
@@ -93,11 +93,15 @@ def test_what_is_no_mjcf_is_refused(folder: Path, text: str, says: str) -> None:
         '<worldbody><camera name="c" resolution="1e5 1e5"/></worldbody>',
         '<sensor><user dim="1000000000"/></sensor>',
         "<sensor>" + 20 * '<user dim="900000"/>' + "</sensor>",
+        '<asset><texture type="cube" builtin="flat" width="4000" height="4000"/></asset>',
         "<asset>" + 20 * '<texture builtin="flat" width="8000" height="8000"/>' + "</asset>",
         "<asset>" + 20 * '<hfield nrow="4000" ncol="4000" size="1 1 1 1"/>' + "</asset>",
         "<worldbody>" + 10 * '<body><flexcomp count="46 46 46"/></body>' + "</worldbody>",
         '<worldbody><replicate count="10000"><geom size="1"/></replicate></worldbody>',
         '<actuator><position joint="a" delay="0.01" nsample="16000000"/></actuator>',
+        '<sensor><jointpos joint="a" delay="0.01" nsample="16000000"/></sensor>',
+        '<sensor><jointpos nsample="60000"/></sensor><actuator><motor nsample="60000"/></actuator>',
+        "<worldbody>" + 10_000 * '<geom size="1"/>' + "</worldbody>",
         '<sensor><contact num="200000000"/></sensor>',
         '<size memory="100G"/>',
         '<include file="inner.xml"/>',
@@ -112,14 +116,22 @@ def test_what_would_fill_the_memory_is_refused_before_mujoco_makes_it(folder: Pa
 
 
 def test_what_arms_ask_for_is_granted(folder: Path) -> None:
-    text = """<mujoco><size memory="64M"/><asset><texture name="t" builtin="flat" width="4096" height="4096"/></asset>
-    <worldbody><replicate count="900"><geom size="1"/></replicate><replicate count="900"><geom size="1"/></replicate>
+    text = """<mujoco><size memory="64M"/><asset><texture name="t" type="2d" builtin="flat" width="4096" height="4096"/>
+    <texture name="sky" builtin="flat" width="2048" height="2048"/></asset>
+    <worldbody><replicate count="200"><geom size="1"/></replicate><replicate count="200"><geom size="1"/></replicate>
     <camera resolution="640 480"/></worldbody></mujoco>"""
     (folder / "arm.xml").write_text(text)
     check_references(folder / "arm.xml", folder)
     (folder / "arm.xml").write_text('<mujoco><size memory="lots"/><texture width="a" height="1e400"/></mujoco>')
     with pytest.raises(UserError, match="at most"):
         check_references(folder / "arm.xml", folder)
+
+
+def test_sizes_that_nobody_reads_are_the_scenes(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    said = "".join(f'nuser_{of}="1000" ' for of in OF_USERS) + 'nkey="100000"'
+    (folder / "arm.xml").write_text(mjcf().replace("<compiler", f"<size {said}/><compiler", 1))
+    load_arm(folder / "arm.toml")
+    assert "value" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("trusted", [False, True])

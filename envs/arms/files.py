@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     import mujoco
 
 MENAGERIE = "menagerie:"
+OF_USERS = ("actuator", "body", "cam", "geom", "jnt", "sensor", "site", "tendon")  # numbers that MuJoCo does not read
 SIZES = {"memory": -1, "njmax": -1, "nconmax": -1, "nuserdata": 0, "nkey": 0}  # the scene's, by their defaults
+SIZES |= {f"nuser_{of}": -1 for of in OF_USERS}
 UNDRAWN = 4  # of the groups of shapes, the renderers draw the first three
 
 

@@ -19,18 +19,19 @@ MODELS = ("include", "model")  # elements that name further MJCF files
 DEEPEST, MOST_FILES = 20, 200  # MJCF files that hold each other
 
 # What a stranger's file can ask MuJoCo to make up: by element, numbers that multiply, and how many all of them may ask.
-SAMPLES = (("nsample",), 100_000)  # of a delay
-MOST_COPIES = 2_000  # of what lies in <replicate>
+SAMPLES = (("nsample",), 100_000)  # of a delay, in actuators and sensors of any kind
+MOST_COPIES = 500  # of what lies in <replicate>
+MOST_ELEMENTS = 10_000  # in all files together; MuJoCo takes time by their square
+FACES = 6  # of a texture that is not flat, as it is unless it says so
 COPIES = "copies of all that it lies in"  # beside its attributes
 AMOUNTS: dict[str, tuple[tuple[tuple[str, ...], int], ...]] = {
     "hfield": ((("nrow", "ncol"), 1 << 24),),
     "texture": ((("width", "height"), 1 << 26),),
-    "flexcomp": ((("count",), 100_000),),
+    "flexcomp": ((("count",), 10_000),),
     "camera": ((("resolution",), 1 << 24),),
     "user": ((("dim",), 1_000_000),),
     "contact": ((("num",), 10_000),),
     "size": ((("memory",), 1 << 30),),
-    **dict.fromkeys(("general", "motor", "position", "velocity", "intvelocity", "damper", "cylinder"), (SAMPLES,)),
 }
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50, "E": 1 << 60}  # of memory
 
@@ -109,17 +110,21 @@ def _check_references(path: Path, folder: Path | None) -> None:
 
 def _check_amounts(included: dict[Path, Elements]) -> None:
     """Refuse a model of which a few words would fill the memory: by one of them, or by all of a kind together."""
-    totals: dict[str, float] = {}
+    totals: dict[tuple[str, ...], float] = {}
     for file, elements in included.items():
         for tag, attributes in elements:
-            for names, most in AMOUNTS.get(tag, ()):
+            for names, most in (*AMOUNTS.get(tag, ()), SAMPLES):
                 words = [word for name in names for word in attributes.get(name, "").split()]
-                what = f"<{tag}> asks for {{:.3g}} by {' x '.join(names)}"
-                totals[what] = totals.get(what, 0.0) + (prod(map(_amount, words)) if words else 0.0)
-                if totals[what] > most:
+                faces = FACES if tag == "texture" and attributes.get("type", "cube") != "2d" else 1
+                total = totals.get(names, 0.0) + (faces * prod(map(_amount, words)) if words else 0.0)
+                totals[names] = total
+                if total > most:
                     raise UserError(
-                        f"{file}: {what.format(totals[what])}, all of them together; at most {most:,} may be"
+                        f"{file}: <{tag}> asks for {total:.3g} by {' x '.join(names)}, all of them together; "
+                        f"at most {most:,} may be"
                     )
+    if (count := sum(map(len, included.values()))) > MOST_ELEMENTS:
+        raise UserError(f"{next(iter(included))}: it has {count:,} elements; at most {MOST_ELEMENTS:,} may be")
     copies = prod(max(1.0, _copies(elements)) for elements in included.values())  # one file may lie in another's copies
     if copies > MOST_COPIES:
         raise UserError(
