@@ -44,7 +44,7 @@ class Keeper:
         if features is not None:
             state |= features.state()
         if learner.rounds:
-            state["rounds"] = learner.rounds
+            state["rounds"] = learner.rounds.measured
         if isinstance(learner.loop, Online) and learner.loop.recording is not None:
             state["recording"] = learner.loop.recording.whole()
         if self._files is not None:

@@ -29,6 +29,7 @@ from goalsight.agents.vec_env import GoalVecEnv
 from goalsight.agents.watch import Watch
 from goalsight.agents.watching.experience import Experience
 from goalsight.agents.watching.origin import check_recordings
+from goalsight.agents.watching.rounds import Rounds
 from goalsight.agents.watching.watched import Watched
 from goalsight.agents.watching.watcher import StoppedError, Watcher
 from goalsight.base.errors import UserError, choose
@@ -133,7 +134,7 @@ class Learner:
         config = self.config
         self._material = material = Material.find(config, self.env, self._stores)
         self._watching = config.watching.settled(points=material.finds_points)
-        self.rounds: list[dict[str, Any]] = []
+        self.rounds = Rounds()
         self.features: Features | None = self._find_features()
         self._loop: Loop | None = None  # where the actor's eyes are still to be made, they are a part of the learning
         if not self._kind.online:
@@ -197,7 +198,7 @@ class Learner:
             costs=self.costs,
         )
         space, actions = cast(spaces.Dict, self._env.observation_space), cast(spaces.Box, self._env.action_space)
-        played = self.rounds[-1]["env_steps"] if self.rounds else 0
+        played = self.rounds.env_steps
         replay = make_replay(self._env, config, self.plan, relabelled=options.relabelled, played=played)
         self._env.seed(TRAIN_SEED + SEEDS_PER_RUN * config.seed)
         if watched is None or watched.recording is None:
@@ -247,12 +248,12 @@ class Learner:
             return self.algorithm.actor
 
         def save(watched: Watched, state: State) -> None:
-            self.rounds = list(watched.rounds)
+            self.rounds = Rounds(watched.rounds)
             if COPIES * watched.experience.nbytes > free_memory():
                 print("too little memory is free to save this round: a stop goes on before it", file=sys.stderr)
                 return
             kept = {"watcher": state, "costs": self.costs.state(), "seconds": self._elapsed()}
-            best = self.rounds[-1]["success"] == self.best_before_trial
+            best = self.rounds.last == self.rounds.best
             with self.costs.timed(SAVING):
                 self.publish(run, watched.experience.steps, {WATCHING: kept}, best=best, keep=False)
 
@@ -275,7 +276,7 @@ class Learner:
                 costs=self.costs,
             ).watch(self._halfway)
         self._halfway = None
-        self.features, self.rounds = watched.features, watched.rounds
+        self.features, self.rounds = watched.features, Rounds(watched.rounds)
         return watched
 
     def _make_offline(self) -> Offline:
@@ -323,12 +324,12 @@ class Learner:
         if self._loop is None:
             with restoring(f"run {run.path}"):
                 if self.state is not None:
-                    self.rounds = list(self.state["rounds"])
+                    self.rounds = Rounds(self.state["rounds"])
                 elif (kept := self._halfway) is not None:
                     self.costs.load(kept["costs"])
                     self._began -= float(kept["seconds"])
                     self._halfway = dict(kept["watcher"])
-                    self.rounds = list(self._halfway["watched"]["rounds"])
+                    self.rounds = Rounds(self._halfway["watched"]["rounds"])
             try:
                 assert self._raw is not None
                 self._loop = self._make_online(self._raw, run)
@@ -342,8 +343,7 @@ class Learner:
                 self.state = None
             self.loop.run(watch.rest)
             watch.finish()
-        rounds = {WATCHING: self.rounds} if self.rounds else {}
-        return {**self.facts, **watch.summary(), **rounds}
+        return {**self.facts, **watch.summary(), **self._watched()}
 
     def _elapsed(self) -> float:
         """Since the learning began, and in the processes before [s]."""
@@ -353,28 +353,18 @@ class Learner:
         """The summary of a training that was stopped while it watched, as far as its rounds were judged."""
         return {
             **self.facts,
-            "env_steps": self.rounds[-1]["env_steps"] if self.rounds else 0,
+            "env_steps": self.rounds.env_steps,
             "updates": 0,
             "seconds": round(self._elapsed(), 1),
             **self.costs.summary(),
-            "best_success": self.best_before_trial,
-            "last_success": self.rounds[-1]["success"] if self.rounds else None,
-            **({WATCHING: self.rounds} if self.rounds else {}),
+            "best_success": self.rounds.best,
+            "last_success": self.rounds.last,
+            **self._watched(),
         }
 
-    @property
-    def best_before_trial(self) -> float | None:
-        """The highest success of the rounds that have been judged; None where none has been."""
-        return max((measured["success"] for measured in self.rounds if "success" in measured), default=None)
-
-    def is_before_trial(self, steps: int) -> bool:
-        """Whether no step of trial has been taken, and what the last round came to is still to be judged."""
-        return bool(self.rounds) and steps == self.rounds[-1]["env_steps"] and "success" not in self.rounds[-1]
-
-    def note_before_trial(self, steps: int, success: float) -> None:
-        """Note with what the last round taught how much was reached before any step of trial, where this is it."""
-        if self.is_before_trial(steps):
-            self.rounds[-1]["success"] = success
+    def _watched(self) -> dict[str, Any]:
+        """What rounds of watching measured, where there were any."""
+        return {WATCHING: self.rounds.measured} if self.rounds else {}
 
     def publish(self, run: Run, steps: int, state: State | None, *, best: bool, keep: bool) -> None:
         """Publish the agent as it is now.

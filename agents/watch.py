@@ -38,7 +38,7 @@ class Watch:
         self._recent: deque[bool] = deque(maxlen=RECENT)
         self._evaluations: list[float] = []
         self._evaluated = 0  # steps at the latest evaluation
-        self._best = learner.best_before_trial
+        self._best = learner.rounds.best
         self._seconds = seconds  # before it began, and of the processes before
         self._began = time.monotonic()
         self._saved: float | None = None  # when; None before the first time
@@ -67,7 +67,7 @@ class Watch:
         """Judge and save while nothing is under way; false where the training shall end."""
         self._bar.update(self._loop.steps - self._bar.n)
         due = self._loop.steps // self._plan.eval_every > self._evaluated // self._plan.eval_every
-        if due or self._learner.is_before_trial(self._loop.steps):
+        if due or self._learner.rounds.awaits_judgement(self._loop.steps):
             self._evaluate()
         if self._saved is None:
             # Early, so that a run is never without; not at once, when there is nothing to lose.
@@ -86,7 +86,7 @@ class Watch:
         measured = judgement(episodes)
         success = measured["eval/success"]
         self._evaluations.append(success)
-        self._learner.note_before_trial(self._loop.steps, success)
+        self._learner.rounds.judge(self._loop.steps, success)
         measured |= {f"train/{name}": value for name, value in self._progress().items() if value is not None}
         measured |= {f"train/{name}": value for name, value in self._algorithm.losses().items()}
         self._run.log(self._loop.steps, measured | {"flops": self._learner.costs.flops})
