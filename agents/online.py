@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from goalsight.agents.algorithms.base import Algorithm, OnlineOptions
+from goalsight.agents.algorithms.base import Algorithm, OnlineOptions, come_apart
 from goalsight.agents.algorithms.imitation import Rehearsal
 from goalsight.agents.costs import LEARNING, Costs
 from goalsight.agents.recordings import Recording
 from goalsight.agents.replay import GoalReplayBuffer
 from goalsight.agents.vec_env import GoalVecEnv, Observation
 from goalsight.agents.watching.options import Watching
-from goalsight.base.errors import UserError
 from goalsight.base.training_state import State, load_rng, rng_state
 
 Infos = list[dict[str, Any]]
@@ -107,11 +106,8 @@ class Online:
             obs = self._obs
             drawn = self._costs.spend(ACTING, lambda: self.algorithm.act(obs, explore=True))
             if not np.isfinite(drawn).all():
-                raise UserError(
-                    f"the actor gives no numbers any more after {self.steps:,} env steps: the learning has come apart; "
-                    f"checkpoints from before stay; a smaller --learning-rate than {self._options.learning_rate:g} may "
-                    "help"
-                )
+                rate = self._options.learning_rate
+                raise come_apart("the actor gives no numbers any more", f"{self.steps:,} env steps", rate)
             keep = self._rng.random(len(actions)) >= self._options.random_actions
             actions[keep] = drawn[keep]
         return actions

@@ -2,11 +2,13 @@
 
 import time
 from collections import deque
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
+from goalsight.agents.algorithms.base import come_apart
 from goalsight.agents.checking import Check, judgement
 from goalsight.agents.costs import SAVING
 from goalsight.base.runs import Run
@@ -78,7 +80,19 @@ class Watch:
             self.save(best=False)
         return not (self._reached or self._run.stopped)
 
+    def _check_numbers(self) -> None:
+        """Refuse to judge or keep what has come apart.
+
+        Raises:
+            UserError: losses are no numbers any more.
+        """
+        lost = [name for name, loss in self._algorithm.losses().items() if not isfinite(loss)]
+        if lost:
+            done, rate = f"{self._loop.steps:,} {self._loop.unit}s", self._learner.options.learning_rate
+            raise come_apart(f"losses ({', '.join(lost)}) are no numbers any more", done, rate)
+
     def _evaluate(self) -> None:
+        self._check_numbers()
         episodes = self._check(self._learner.agent())
         if episodes is None:
             return
@@ -125,6 +139,7 @@ class Watch:
         What was judged is never replaced by what updates have made of it since, without an environment step.
         """
         if best or self._saved_step != self._loop.steps:
+            self._check_numbers()
             with self._learner.costs.timed(SAVING):
                 self._publish(best=best, state=self._kept.state(self))
                 self._kept.tidy()

@@ -18,6 +18,7 @@ from goalsight.agents.algorithms.bc import BCOptions
 from goalsight.agents.algorithms.sac import SACOptions
 from goalsight.agents.algorithms.td3 import TD3Options
 from goalsight.agents.calibration import calibration_steps
+from goalsight.agents.collecting.collect import Collect, PlayEnv, collect
 from goalsight.agents.learning import Learner
 from goalsight.agents.rollout import Episodes, rollout
 from goalsight.agents.train import Train, train
@@ -371,6 +372,17 @@ def test_a_learning_that_comes_apart_says_when(tmp_path):
     asked = Train(**{**TINY, **STATE, "options": options, "steps": 3000, "eval_every": 2000}, out=tmp_path / "run")
     with pytest.raises(UserError, match=r"after [\d,]+ env steps: the learning has come apart.* than 1e\+30 may help"):
         train(asked)
+    assert Run.open(tmp_path / "run").status == "failed"
+
+
+def test_imitation_that_comes_apart_says_when(tmp_path):
+    collect(Collect(env=PlayEnv("goalsight/PandaReach-v1"), frames=200, num_envs=4, film=0, out=tmp_path / "play"))
+    options = BCOptions(learning_rate=1e30)
+    asked = Train(
+        STATE["env"], algorithm="bc", data=(tmp_path / "play",), options=options, steps=40, eval_episodes=2, threads=1
+    )
+    with pytest.raises(UserError, match=r"no numbers any more after [\d,]+ updates: .* than 1e\+30 may help"):
+        train(replace(asked, out=tmp_path / "run"))
     assert Run.open(tmp_path / "run").status == "failed"
 
 

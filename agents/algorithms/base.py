@@ -227,3 +227,17 @@ def rehearsed(loss: Tensor, actor: GoalActor, rehearsal: Rehearsal | None, losse
     error = cloning_error(actor, rehearsal.batch)
     losses["cloning_error"] = error.detach()
     return rehearsal.weight * error + (0.0 if rehearsal.only else loss)
+
+
+def come_apart(what: str, done: str, learning_rate: float) -> UserError:
+    """Return what is to be raised where a learning brings forth no numbers any more.
+
+    Args:
+        what: is wrong.
+        done: steps or updates until then.
+        learning_rate: by which it learnt.
+    """
+    return UserError(
+        f"{what} after {done}: the learning has come apart; checkpoints from before stay; a smaller --learning-rate "
+        f"than {learning_rate:g} may help"
+    )
