@@ -134,7 +134,7 @@ def plain_bytes(path: Path) -> bytes:
     """
     try:
         if path.exists() and not path.is_file():
-            raise UserError(f"{path} is no plain file")
+            raise UserError(f"{path}: it is no plain file")
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
