@@ -227,7 +227,7 @@ def test_the_arm_itself_must_be_plain_files(odd_files: Path, odd: str) -> None:
         load_arm(odd_files / "arm.toml")
     (odd_files / "arm.toml").unlink()
     (odd_files / odd).rename(odd_files / "arm.toml")
-    with pytest.raises(UserError, match=r"arm\.toml is no plain file"):
+    with pytest.raises(UserError, match=r"arm\.toml: it is no plain file"):
         load_arm(odd_files / "arm.toml")
 
 
