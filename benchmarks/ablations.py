@@ -55,10 +55,10 @@ class Change:
 
 CHANGES = {
     DEFAULT: Change({}),
-    "50% of frame t hidden": Change({"masked": Masked(hide_self=0.5)}),
-    "90% of frame t hidden": Change({"masked": Masked(hide_self=0.9)}),
-    "75% of frame t+k hidden": Change({"masked": Masked(hide_next=0.75)}),
-    "99% of frame t+k hidden": Change({"masked": Masked(hide_next=0.99)}),
+    "50% of frame t hidden": Change({"objective_options": Masked(hide_self=0.5)}),
+    "90% of frame t hidden": Change({"objective_options": Masked(hide_self=0.9)}),
+    "75% of frame t+k hidden": Change({"objective_options": Masked(hide_next=0.75)}),
+    "99% of frame t+k hidden": Change({"objective_options": Masked(hide_next=0.99)}),
     "at most 1 frame apart": Change({"max_gap": 1}),
     "at most 24 frames apart": Change({"max_gap": 24}),
     "size tiny": Change({"size": "tiny"}),

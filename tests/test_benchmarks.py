@@ -4,12 +4,14 @@ import importlib
 import importlib.util
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from goalsight.base.errors import UserError
 from goalsight.base.files import read_json
+from goalsight.pretrain.train import Pretrain
 
 spec = importlib.util.spec_from_file_location("reporting", Path(__file__).parents[1] / "benchmarks/reporting.py")
 assert spec is not None
@@ -180,3 +182,13 @@ def test_success_by_trial_takes_the_place_of_control_and_imitation_is_a_score(mo
     assert "| success of those who imitate | 1.00 [" in text
     assert "| object | 1.00 [" in text
     assert "| gripper | -1.00 [" in text
+
+
+def test_what_ablations_change_can_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    ablations = importlib.import_module("ablations")
+    default = Pretrain(data=())
+    for name, change in ablations.CHANGES.items():
+        assert set(change.data) <= {*ablations.RECORDED, ablations.REAL}
+        changed = replace(default, **change.options) != default
+        assert changed == bool(change.options), f"{name} is the default already"
