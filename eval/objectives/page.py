@@ -10,7 +10,8 @@ from goalsight.eval.objectives.analysis import MEAN
 from goalsight.eval.objectives.rows import SUCCESS, WORST, Row, score_of, scores
 from goalsight.eval.objectives.wording import left_out, main_table, span
 from goalsight.eval.reports import page
-from goalsight.eval.reports.plots import Series, line_plot
+from goalsight.eval.reports.plots import COLOURS, OTHERS, Series, line_plot, share_plot
+from goalsight.eval.stats import Estimate
 
 FLOPS, UNLEARNT = "FLOPs", "random encoder"
 
@@ -38,12 +39,25 @@ def curves_plot(result: Mapping[str, Any]) -> str:
 
 
 def control_plot(result: Mapping[str, Any]) -> str:
-    """Success of those who imitate from each objective's encoders, over FLOPs, in SVG text."""
+    """Success of those who imitate from each objective's encoders, over FLOPs where budgets differ, in SVG text."""
     curves, random = result["control"]["curves"], result["control"]["random"]
+    if all(len(curve) == 1 for curve in curves.values()):
+        return _bars({name: curve[0] for name, curve in curves.items()}, random)
     series = _series(curves)
     if random is not None:
         series.append(_level(UNLEARNT, random, curves))
     return line_plot(series, x_label=FLOPS, y_label=SUCCESS, logarithmic=True, width=860, height=460)
+
+
+def _bars(points: Mapping[str, Mapping[str, float]], random: Mapping[str, float] | None) -> str:
+    """Success after each objective, of one budget each, the highest first, and of random encoders."""
+    order = sorted(points, key=lambda name: -points[name]["value"])
+    rows = {name: points[name] for name in order} | ({} if random is None else {UNLEARNT: random})
+    shares = {name: Estimate(row["value"], row["low"], row["high"]) for name, row in rows.items()}
+    colours = [COLOURS[0] if name in points else OTHERS for name in shares]
+    budgets = {point["flops"] for point in points.values()}
+    label = f"{SUCCESS}, 95% interval" + (f", after {budgets.pop():.0e} {FLOPS}" if len(budgets) == 1 else "")
+    return share_plot(shares, colours, label=label.replace("e+", "e"), title=SUCCESS, width=860)
 
 
 def _level(name: str, level: Mapping[str, float], curves: Mapping[str, Any]) -> Series:
