@@ -4,7 +4,7 @@ from dataclasses import asdict
 from itertools import pairwise
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import numpy as np
 import torch
@@ -98,7 +98,15 @@ class Agent:
             self._goals[mask] = encode(self._features, [obs[f"goal_{view}"][mask] for view in self._views])
 
     def act(self, obs: Observation, env: "GoalEnvs | None" = None) -> Actions:
-        """Return actions (N, A) in [-1, 1], for the goals that the episodes began with."""
+        """Return actions (N, A) in [-1, 1], for the goals that the episodes began with.
+
+        Raises:
+            UserError: it is no batch of observations.
+        """
+        if any(np.ndim(obs[key]) != axes + 1 for key, axes in self._looks.items() if key in obs):
+            raise UserError(
+                "act takes a batch, of episodes that reset began; predict takes one observation, or a batch"
+            )
         return self._act(obs, self._goals, deterministic=True)
 
     def predict(
@@ -122,20 +130,28 @@ class Agent:
         Raises:
             UserError: when the observation lacks something that the agent sees.
         """
-        images = [] if self._features is None else [*self._views, *(f"goal_{view}" for view in self._views)]
-        shapes: Any = self.actor.observation_space
-        seen = dict.fromkeys(images, 3) | {key: len(shapes[key].shape) for key in self.actor.first.sight.vectors}
+        seen, shapes = self._looks, cast(spaces.Dict, self.actor.observation_space)
         if missing := [key for key in seen if key not in observation]:
             raise UserError(f"the agent sees {', '.join(seen)}; the observation lacks {', '.join(missing)}")
         values = {key: np.asarray(observation[key]) for key in seen}
         single = all(values[key].ndim == axes for key, axes in seen.items())
         if single:
             values = {key: value[None] for key, value in values.items()}
-        goals = [values[key] for key in images[len(self._views) :]]
+        for key in self.actor.first.sight.vectors:
+            if values[key].shape[1:] != shapes[key].shape:
+                raise UserError(f'the agent takes "{key}" of shape {shapes[key].shape}, got {values[key].shape[1:]}')
+        goals = [] if self._features is None else [values[f"goal_{view}"] for view in self._views]
         if self._features is not None and not _same(goals, self._shown):
             self._shown, self._wanted = [goal.copy() for goal in goals], encode(self._features, goals)
         actions = self._act(values, self._wanted, deterministic=deterministic)
         return actions[0] if single else actions, None
+
+    @property
+    def _looks(self) -> dict[str, int]:
+        """What it sees of an observation, and how many axes one environment's has."""
+        images = [] if self._features is None else [*self._views, *(f"goal_{view}" for view in self._views)]
+        shapes = cast(spaces.Dict, self.actor.observation_space)
+        return dict.fromkeys(images, 3) | {key: len(shapes[key].shape or ()) for key in self.actor.first.sight.vectors}
 
     @torch.inference_mode()
     def _act(self, obs: Observation, goals: NDArray[Any], *, deterministic: bool) -> Actions:

@@ -30,7 +30,7 @@ def load_plugins() -> dict[str, str]:
     failures = {}
     for entry in entry_points(group=PLUGINS):
         try:
-            with _watched(entry.name):
+            with _watched(f"the plug-in {entry.name}", "mend it, or uninstall its package"):
                 plugin = entry.load()
                 if callable(plugin):
                     plugin()
@@ -42,14 +42,19 @@ def load_plugins() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _watched(name: str) -> Iterator[None]:
-    """Load a stranger's plug-in: what it prints goes to stderr, and it cannot end or hold up the process in silence."""
+def _watched(name: str, advice: str) -> Iterator[None]:
+    """Load a stranger's code: what it prints goes to stderr, and it cannot end or hold up the process in silence.
+
+    Args:
+        name: of the code, for a sentence.
+        advice: to whoever waits in vain.
+    """
 
     def say(words: str) -> None:
-        print(f"goalsight: the plug-in {name} {words}", file=sys.stderr, flush=True)
+        print(f"goalsight: {name} {words}", file=sys.stderr, flush=True)
 
     def give_up() -> None:
-        say(f"has not loaded within {TOO_LONG:g} s; mend it, or uninstall its package")
+        say(f"has not loaded within {TOO_LONG:g} s; {advice}")
         _exit(2)
 
     def refuse(status: int) -> NoReturn:
@@ -66,7 +71,7 @@ def _watched(name: str) -> Iterator[None]:
         for timer in timers:
             timer.daemon = True
             timer.start()
-        with contextlib.redirect_stdout(sys.stderr):
+        with _printing_on_stderr():
             yield
     finally:
         for timer in timers:
@@ -76,13 +81,33 @@ def _watched(name: str) -> Iterator[None]:
             faulthandler.disable()
 
 
+@contextlib.contextmanager
+def _printing_on_stderr() -> Iterator[None]:
+    """Send to stderr what is written to stdout, by whatever way: by print, by its file descriptor, by a child."""
+    sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+        os.dup2(2, 1)
+    except OSError:  # one of them is closed
+        kept = None
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if sys.__stdout__ is not None:
+            sys.__stdout__.flush()
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)
+
+
 def import_tasks(module: str) -> None:
     """Import a module that registers tasks, which the user has named; the current folder may hold it.
 
     Raises:
         UserError: it does not import; says why.
     """
-    with blaming(f'module "{module}" does not import'):
+    with blaming(f'module "{module}" does not import'), _watched(f'module "{module}"', "mend it"):
         found = import_named(module)
     if getattr(found, "__file__", None) is None and hasattr(found, "__path__"):
         folder = next(iter(found.__path__))

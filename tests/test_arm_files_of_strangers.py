@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from strange_arm import SAID, mjcf, strange_arm
 
 from goalsight.base.errors import UserError
@@ -113,6 +114,23 @@ def test_what_would_fill_the_memory_is_refused_before_mujoco_makes_it(folder: Pa
     with pytest.raises(UserError, match=r"at most .* may be") as refused:
         check_references(folder / "arm.xml", folder)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("tag", ["texture", "hfield"])
+def test_a_picture_that_would_fill_the_memory_is_not_decoded(folder: Path, tag: str) -> None:
+    Image.new("1", (9000, 9000)).save(folder / "large.png")
+    Image.new("1", (90, 90)).save(folder / "small.png")
+    (folder / "arm.xml").write_text(f'<mujoco><asset><{tag} name="a" file="small.png"/></asset></mujoco>')
+    check_references(folder / "arm.xml", folder)
+    (folder / "arm.xml").write_text(f'<mujoco><asset><{tag} name="a" file="large.png"/></asset></mujoco>')
+    with pytest.raises(UserError, match=f'<{tag}> names "large.png", a picture of 9000 x 9000 pixels; at most'):
+        check_references(folder / "arm.xml", folder)
+
+
+def test_a_part_that_lies_beyond_all_measure_is_refused(folder: Path) -> None:
+    (folder / "arm.xml").write_text(mjcf().replace("<worldbody>", '<worldbody><body name="far" pos="0 0 1e30"/>', 1))
+    with pytest.raises(UserError, match="a body lies more than 100 m from what it hangs on"):
+        load_arm(folder / "arm.toml")
 
 
 def test_what_arms_ask_for_is_granted(folder: Path) -> None:

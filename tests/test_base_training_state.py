@@ -23,12 +23,27 @@ def test_a_registry_imports_only_what_is_chosen() -> None:
         parts.add("count", "a:b")
 
 
+def remembered(otherwise):
+    """An optimiser that has made a step, and its state with something else in it."""
+    weight = torch.nn.Parameter(torch.zeros(2))
+    optimiser = torch.optim.Adam([weight])
+    weight.sum().backward()
+    optimiser.step()
+    state = optimiser_state(optimiser)
+    load_optimiser(optimiser, state)  # its own fits
+    state["weights"]["0"] |= otherwise
+    return optimiser, state
+
+
 @pytest.mark.parametrize(
     "put_back",
     [
         lambda: {}["actor"],
         lambda: int([]),
         lambda: torch.nn.Linear(2, 2).load_state_dict({"weight": torch.zeros(3, 3)}),
+        lambda: load_optimiser(*remembered({"exp_avg": {}})),
+        lambda: load_optimiser(*remembered({"exp_avg_sq": torch.zeros(3)})),
+        lambda: load_optimiser(*remembered({"step": -1.0})),
         lambda: load_rng(np.random.default_rng(0), {"bit_generator": "PCG64"}),
         lambda: "x".items(),
     ],

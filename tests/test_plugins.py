@@ -94,19 +94,44 @@ def test_a_plugin_neither_prints_among_results_nor_ends_the_process(tmp_path):
     assert listed.stderr == "hello\n"
 
 
-def test_a_plugin_that_hangs_is_named_and_given_up(tmp_path):
+@pytest.mark.parametrize(
+    "way", ["print('hello')", "import os\nos.write(1, b'hello')", "import os\nos.system('echo hello')"]
+)
+def test_nothing_that_strangers_print_gets_among_results(tmp_path, way):
+    (tmp_path / "talks.py").write_text(way)
+    install(tmp_path, "talks", "talks")
+    listed = goalsight("envs", "--json", path=tmp_path)
+    assert json.loads(listed.stdout)["failed_plugins"] == {}
+    assert listed.stderr.strip() == "hello"
+    asked = goalsight("envs", "--json", "--import", "talks", path=tmp_path / "talks-0.1.dist-info", cwd=tmp_path)
+    assert json.loads(asked.stdout)["failed_plugins"] == {}
+    assert asked.stderr.strip() == "hello"
+
+
+def test_a_module_that_ends_the_process_is_named(tmp_path):
+    (tmp_path / "ends.py").write_text("import os\nos._exit(3)")
+    asked = goalsight("envs", "--import", "ends", path=tmp_path)
+    assert (asked.returncode, asked.stdout) == (2, "")
+    assert asked.stderr == 'goalsight: module "ends" does not import: SystemExit: it ends the process with code 3\n'
+
+
+@pytest.mark.parametrize(
+    ("load", "name"), [("load_plugins()", "the plug-in hangs"), ("import_tasks('hangs')", 'module "hangs"')]
+)
+def test_what_hangs_is_named_and_given_up(tmp_path, load, name):
     (tmp_path / "hangs.py").write_text("import time\ntime.sleep(60)")
-    install(tmp_path, "hangs", "hangs")
+    if "plugins" in load:
+        install(tmp_path, "hangs", "hangs")
     code = (
         "from goalsight.envs import plugins; plugins.LONG, plugins.TOO_LONG = 0.2, 0.6; "
-        "plugins.load_plugins(); print('loaded')"
+        f"plugins.{load}; print('loaded')"
     )
     env = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     waits, gives_up = done.stderr.splitlines()
-    assert waits == "goalsight: the plug-in hangs has been loading for 0.2 s; it is given up after 0.6 s"
-    assert gives_up.startswith("goalsight: the plug-in hangs has not loaded within 0.6 s")
+    assert waits == f"goalsight: {name} has been loading for 0.2 s; it is given up after 0.6 s"
+    assert gives_up.startswith(f"goalsight: {name} has not loaded within 0.6 s")
 
 
 @pytest.mark.parametrize(

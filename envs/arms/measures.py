@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 RESTARTS = 20  # of inverse kinematics, from poses drawn at random
 ITERATIONS = 200
 NEAR, ASLANT = 0.002, 0.05  # how far off a home pose may be [m], and [rad]
+FARTHEST = 100.0  # that a part of an arm lies from another [m]
 LATEST = 0.1  # by which servos may come to what they are told [s]; with later ones experts fail at most tasks
 
 Floats = NDArray[np.float64]
@@ -29,9 +30,15 @@ def compile_arm(arm: Arm) -> "mujoco.MjModel":
     spec = load_asset(SCENE)
     spec.attach(arm.load(), frame=spec.worldbody.add_frame(pos=arm.mount), prefix=arm.prefix)
     try:
-        return spec.compile()
+        model = spec.compile()
     except (ValueError, RuntimeError) as error:  # the latter where memory does not suffice
         raise UserError(f"{arm.mjcf}: {' '.join(str(error).split())}") from error
+    for kind, places in (("body", model.body_pos), ("joint", model.jnt_pos), ("site", model.site_pos)):
+        if not np.all(np.abs(places) <= FARTHEST):
+            raise UserError(
+                f"{arm.mjcf}: a {kind} lies more than {FARTHEST:g} m from what it hangs on; units are metres"
+            )
+    return model
 
 
 def name_joints(arm: AnyArm) -> AnyArm:

@@ -33,6 +33,8 @@ AMOUNTS: dict[str, tuple[tuple[tuple[str, ...], int], ...]] = {
     "contact": ((("num",), 10_000),),
     "size": ((("memory",), 1 << 30),),
 }
+PICTURES = {"texture": 1 << 26, "hfield": 1 << 24}  # pixels of one that is read from a file
+PNG = b"\x89PNG\r\n\x1a\n"
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50, "E": 1 << 60}  # of memory
 
 Elements = list[tuple[str, dict[str, str]]]
@@ -101,6 +103,8 @@ def _check_references(path: Path, folder: Path | None) -> None:
             if tag == "compiler":
                 continue
             _check_plain(file, tag, name, places)
+            if folder is not None and tag in PICTURES:
+                _check_pixels(file, tag, name, places)
             there = [_located(place) for place in places if tag in MODELS and place.is_file()]
             if tag in MODELS and not there and folder is not None:
                 raise UserError(f'{file}: <{tag}> names "{name}", which does not exist')
@@ -213,6 +217,18 @@ def _check_plain(file: Path, tag: str, name: str, places: list[Path]) -> None:
     # A folder of the file's name is no harm where the file itself is found elsewhere.
     if any(not place.is_dir() for place in found) or (found and not any(place.is_file() for place in places)):
         raise UserError(f'{file}: <{tag}> names "{name}", which is no plain file')
+
+
+def _check_pixels(file: Path, tag: str, name: str, places: list[Path]) -> None:
+    """Refuse a PNG that takes little on the disk and the whole memory when it is decoded."""
+    for place in places:
+        if place.is_file() and (head := place.open("rb").read(24)).startswith(PNG):
+            width, height = (int.from_bytes(head[at : at + 4], "big") for at in (16, 20))
+            if width * height > PICTURES[tag]:
+                raise UserError(
+                    f'{file}: <{tag}> names "{name}", a picture of {width} x {height} pixels; '
+                    f"at most {PICTURES[tag]:,} may be"
+                )
 
 
 def _named(elements: Elements) -> Iterator[tuple[str, str]]:

@@ -115,4 +115,21 @@ def load_optimiser(optimiser: "torch.optim.Optimizer", state: State) -> None:
     numbers = [group["params"] for group in optimiser.state_dict()["param_groups"]]
     groups = [dict(group, params=params) for group, params in zip(state["groups"], numbers, strict=True)]
     kept = {int(number): dict(values) for number, values in state["weights"].items()}
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+    for number, values in kept.items():
+        _check_remembered(values, weights[number].shape)
     optimiser.load_state_dict({"state": kept, "param_groups": groups})
+
+
+def _check_remembered(values: State, shape: "torch.Size") -> None:
+    """Refuse what an optimiser cannot have remembered of a weight; torch would find out in its next step.
+
+    Raises:
+        ValueError: the count of steps is none, or a mean is not of the weight's shape.
+    """
+    import torch
+
+    for name, value in values.items():
+        fits = float(value) >= 0 if name == "step" else isinstance(value, torch.Tensor) and value.shape == shape
+        if not fits:
+            raise ValueError(f"an optimiser cannot have remembered {name} of a weight of shape {tuple(shape)}")
