@@ -11,7 +11,7 @@ import pytest
 from films import film, filmed
 
 from goalsight.pretrain.data.ahead import Ahead
-from goalsight.pretrain.data.apart import Apart
+from goalsight.pretrain.data.apart import Apart, recorded
 from goalsight.pretrain.data.ingest import ingest
 from goalsight.pretrain.data.pictures import UnreadableError
 from goalsight.pretrain.data.readers.base import Reading
@@ -30,7 +30,10 @@ def test_frames_are_those_that_the_reader_gives(tmp_path):
     paths = [filmed(tmp_path / "long.mp4", noise), filmed(tmp_path / "cut.mkv", cut)]
     with Apart() as apart:
         for path in paths:
-            here, there = decoded(VideoReader().episodes(path, HOW)), decoded(apart.episodes(VideoReader(), path, HOW))
+            here, there = (
+                decoded(VideoReader().episodes(path, HOW)),
+                decoded(recorded(apart.parts(VideoReader(), path, HOW))),
+            )
             assert [source for source, _ in here] == [source for source, _ in there]
             assert all(np.array_equal(one, other) for (_, one), (_, other) in zip(here, there, strict=True))
         assert len(here) == 2, "two scenes"
@@ -41,9 +44,9 @@ def test_frames_are_those_that_the_reader_gives(tmp_path):
 def test_frames_that_nobody_wants_do_not_stand_in_the_way(tmp_path):
     path = film(tmp_path / "film.mp4")
     with Apart() as apart:
-        for episode in apart.episodes(VideoReader(), path, HOW):
+        for episode in recorded(apart.parts(VideoReader(), path, HOW)):
             next(iter(episode.pixels))
-        assert len(decoded(apart.episodes(VideoReader(), path, HOW))[0][1]) == 12
+        assert len(decoded(recorded(apart.parts(VideoReader(), path, HOW)))[0][1]) == 12
 
 
 def test_what_the_decoder_says_is_said_here(tmp_path, capsys):
@@ -51,7 +54,7 @@ def test_what_the_decoder_says_is_said_here(tmp_path, capsys):
     path = tmp_path / "broken.mkv"
     path.write_bytes(whole[: len(whole) // 2])
     with Apart() as apart:
-        assert decoded(apart.episodes(VideoReader(), path, HOW))
+        assert decoded(recorded(apart.parts(VideoReader(), path, HOW)))
     line = capsys.readouterr().err
     assert line.startswith(f"goalsight: {path}")
     assert line.count("\n") == 1
@@ -63,7 +66,7 @@ def test_what_cannot_be_read_is_said_as_the_reader_says_it(tmp_path):
     with Apart() as apart:
         for _ in range(2):  # the process goes on
             with pytest.raises(UnreadableError, match=r"nothing.mp4 is empty"):
-                decoded(apart.episodes(VideoReader(), path, HOW))
+                decoded(recorded(apart.parts(VideoReader(), path, HOW)))
 
 
 def impostor(words):
@@ -73,7 +76,7 @@ def impostor(words):
 def test_a_file_at_which_the_decoder_hangs_is_given_up():
     with Apart(limit=0.3, command=impostor("import time; time.sleep(60)")) as apart:
         with pytest.raises(UnreadableError, match=r"slow.mp4 gave no frame within 0.3 s"):
-            decoded(apart.episodes(VideoReader(), Path("slow.mp4"), HOW))
+            decoded(recorded(apart.parts(VideoReader(), Path("slow.mp4"), HOW)))
         assert apart._process is None, "the next file gets another process"
 
 
@@ -82,7 +85,7 @@ def test_a_file_at_which_the_decoder_crashes_is_given_up():
     with Apart(command=impostor(crash)) as apart:
         for _ in range(2):
             with pytest.raises(UnreadableError, match=r"bad.mp4 crashed the decoder \(SIGSEGV\)"):
-                decoded(apart.episodes(VideoReader(), Path("bad.mp4"), HOW))
+                decoded(recorded(apart.parts(VideoReader(), Path("bad.mp4"), HOW)))
 
 
 def test_a_good_film_is_kept_beside_one_that_crashes_the_decoder(tmp_path, monkeypatch, capsys):

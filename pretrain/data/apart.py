@@ -96,19 +96,11 @@ class Apart:
     ) -> None:
         self._end()
 
-    def episodes(self, reader: Reader, path: Path, how: Reading) -> Iterator[Recorded]:
-        """Go through a source's episodes as its reader does.
+    def parts(self, reader: Reader, path: Path, how: Reading) -> Iterator[Part]:
+        """Go through a source as its reader does: where each episode begins, its frames, and what is said of them.
 
         Raises:
             UnreadableError: as the reader says, or because the process hung or crashed.
-        """
-        return recorded(self.parts(reader, path, how))
-
-    def parts(self, reader: Reader, path: Path, how: Reading) -> Iterator[Part]:
-        """Go through the same as a stream: where each episode begins, its frames, and what is said of them.
-
-        Raises:
-            UnreadableError: as `episodes`.
         """
         self._path = path
         self._ask(
