@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -142,11 +141,11 @@ def test_files_that_cannot_be_read_keep_their_place(tmp_path):
 
 def test_decoding_that_nobody_waits_for_any_more_ends(tmp_path):
     paths = films(tmp_path / "films", 6)
-    before = threading.active_count()
     with Ahead(HOW, 3) as ahead:
         next(next(ahead.each((VideoReader(), path) for path in paths)))
+        threads = [decoding._thread for decoding in ahead._under_way]
         processes = [decoding._apart._process for decoding in ahead._under_way]
-    assert threading.active_count() == before
+    assert not any(thread.is_alive() for thread in threads)
     assert all(process is None or process.poll() is not None for process in processes)
 
 
