@@ -17,6 +17,7 @@ from typing import Any
 
 import av
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 from reporting import RESULTS, markdown_table, provenance, significant, start
 
@@ -98,13 +99,15 @@ def decoded(cache: Path, side: int) -> int:
     return max(sizes, default=0) // (side * side * 3)
 
 
-def memory_of(process: "subprocess.Popen[bytes]") -> int:
-    """Return what a process holds of its own, without pages of files [bytes]."""
-    with contextlib.suppress(OSError):  # it may have ended
-        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
-            if line.startswith("RssAnon"):
-                return 1024 * int(line.split()[1])
-    return 0
+def memory_of(pid: int) -> int:
+    """Return what a process and those that decode for it hold of their own, without pages of files [bytes]."""
+    held = 0
+    with contextlib.suppress(psutil.Error):  # any of them may have ended
+        decoder = psutil.Process(pid)
+        for process in (decoder, *decoder.children(recursive=True)):
+            memory = process.memory_info()
+            held += memory.rss - getattr(memory, "shared", 0)  # which macOS does not tell
+    return held
 
 
 def decode(films: Path, config: Ingest) -> dict[str, Any]:
@@ -118,7 +121,7 @@ def decode(films: Path, config: Ingest) -> dict[str, Any]:
             while process.poll() is None:
                 time.sleep(LOOK_EVERY)
                 done = decoded(cache, config.side)
-                memory.append((done, memory_of(process)))
+                memory.append((done, memory_of(process.pid)))
                 if done >= until:
                     process.send_signal(signal.SIGKILL)
                     break

@@ -1,8 +1,9 @@
 """How what an encoder knows grows with its size and with the pairs of frames it has seen, at equal FLOPs.
 
-Each size of encoder is pretrained by each objective with each budget, its learning rate chosen of two on another seed
-(`goalsight compare objectives`, once for each size). What is missing of a score of 1 is fitted as a power of both, with
-intervals over runs; the fit without the largest budget is judged by what came there.
+Each size of encoder is pretrained by each objective with each budget (`goalsight compare objectives`, once for each
+size); its learning rate is chosen of two on another seed, both of which fall as its width grows. What is missing of a
+score of 1 is fitted as a power of both, with intervals over runs; the fit without the largest budget is judged by what
+came there.
 """
 
 import contextlib
@@ -28,11 +29,12 @@ from goalsight.eval.objectives.page import FLOPS
 from goalsight.eval.objectives.rows import on_shared_factors
 from goalsight.eval.reports.plots import Series, line_plot
 from goalsight.eval.stats import Estimate, estimate
-from goalsight.pretrain.encoders.vit import ENCODERS, random_encoder
+from goalsight.pretrain.encoders.vit import random_encoder, shape_of
 from goalsight.pretrain.objectives import OBJECTIVES
 from goalsight.pretrain.train import Pretrain
 from goalsight.pretrain.trainer import Trainer
 
+RATES = (0.1, 0.24)  # learning rates that are tried, over the encoder's width
 FEWEST = 20  # steps: a budget that pays for fewer at a size is left out
 DRAWS = 2_000  # of the bootstrap over runs
 FACTORS = ("parameters", "pairs")  # of what is fitted, as powers
@@ -48,9 +50,9 @@ class Scaling:
     """Recorded play: a run of `goalsight collect`."""
     objectives: tuple[str, ...] = ("masked", "contrastive")
     """What encoders learn from; `points` trains the tokeniser alone, which is the same at each size."""
-    sizes: tuple[str, ...] = tuple(ENCODERS)
-    """Sizes of encoder."""
-    flops: tuple[float, ...] = (1e12, 3e12, 1e13, 3e13)
+    sizes: tuple[str, ...] = ("32x3", "64x3", "96x3", "192x3")
+    """Sizes of encoder: names, or width x depth."""
+    flops: tuple[float, ...] = (3e11, 1e12, 3e12, 1e13)
     """Floating-point operations of each pretraining; those that pay for fewer than 20 steps of a size are left out."""
     seeds: tuple[str, ...] = ("0-2",)
     """Seeds of each."""
@@ -62,9 +64,10 @@ class Scaling:
     """The result; its table and a plot of each objective lie beside it."""
 
     def __post_init__(self) -> None:
-        for name, value, choices in (("size", self.sizes, ENCODERS), ("objective", self.objectives, OBJECTIVES)):
-            for one in value:
-                choose(name, one, choices)
+        for size in self.sizes:
+            shape_of(size)
+        for name in self.objectives:
+            choose("objective", name, OBJECTIVES)
 
 
 def flops_per_step(size: str, objective: str) -> float:
@@ -94,6 +97,7 @@ def measure(size: str, config: Scaling) -> list[Row]:
                 flops=budgets,
                 seeds=config.seeds,
                 tuning_flops=max(budgets[0], CompareObjectives.tuning_flops),
+                rates=tuple(share / shape_of(size).width for share in RATES),
                 size=size,
                 workers=config.workers,
                 out=folder,
@@ -140,7 +144,8 @@ def exponents(rows: Sequence[Row]) -> dict[str, Estimate]:
 
 def sizes_of(rows: Sequence[Row]) -> list[str]:
     """Return the sizes that rows are of, the smallest first."""
-    return [size for size in ENCODERS if any(row["size"] == size for row in rows)]
+    parameters = {row["size"]: row["parameters"] for row in rows}
+    return sorted(parameters, key=lambda size: parameters[size])
 
 
 def report(rows: Sequence[Row], objective: str) -> str:

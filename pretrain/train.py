@@ -33,7 +33,7 @@ class Pretrain:
     data: tuple[Path, ...]
     """Videos, folders of videos or images, recorded play, frame stores, or LeRobot data sets."""
     size: str = "nano"
-    """Encoder size: nano, tiny, small or base."""
+    """Encoder size: nano, tiny, small or base, or width x depth, as 128x4."""
     objective: str = "masked"
     """What the encoder learns from; its own options are below, under its name."""
     objective_options: tyro.conf.Suppress[Any] = None

@@ -19,6 +19,7 @@ from goalsight.pretrain.encoders.vit import (
     encoder_of,
     load_encoder,
     random_encoder,
+    shape_of,
 )
 from goalsight.pretrain.masking import hide_tokens, take
 from goalsight.pretrain.tokenisers.conv import patch_side, patchify, unpatchify
@@ -174,9 +175,28 @@ def test_presets_have_the_usual_sizes():
         assert sum(weight.numel() for weight in encoder.blocks[0].parameters()) == block
 
 
-def test_an_unknown_size_is_answered_with_the_nearest():
-    with pytest.raises(UserError, match='did you mean "nano"'):
-        random_encoder("nanno")
+def test_a_size_in_numbers_is_width_and_depth_in_heads_of_32_features():
+    config = random_encoder("64x2", image_size=16).config
+    assert (config.width, config.depth, config.heads) == (64, 2, 2)
+    assert shape_of("96x3") == ENCODERS["nano"]
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ("nanno", 'did you mean "nano"'),
+        ("100x3", "the width must divide by 32, as in 128x3"),
+        ("0x3", "no encoder size .* choices: base"),
+        ("96x0", "no encoder size .* choices: base"),
+        ("96x3x1", "no encoder size .* choices: base"),
+        ("8192x64", "its blocks would hold more than 1,000,000,000 weights"),
+        ("96x" + "9" * 5000, "weights"),
+    ],
+)
+def test_a_size_that_there_is_not_is_answered_in_one_line(size, said):
+    with pytest.raises(UserError, match=said) as error:
+        shape_of(size)
+    assert "\n" not in str(error.value)
 
 
 def test_features_do_not_depend_on_the_batches():

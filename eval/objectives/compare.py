@@ -42,7 +42,7 @@ class CompareObjectives:
     tuning_seed: int = 100
     """Seed of the trials; none of those that are reported."""
     size: str = "nano"
-    """Encoder size."""
+    """Encoder size: nano, tiny, small or base, or width x depth, as 128x4."""
     batch: int = 32
     """Clips per training step."""
     frames: int = 3_000
@@ -120,9 +120,9 @@ def _check(config: CompareObjectives, store: "FrameStore", names: tuple[str, ...
     from goalsight.eval.objectives.jobs import tokeniser_of
     from goalsight.eval.probes.parts import parted_by_seen
     from goalsight.eval.probes.subjects import check_sides
-    from goalsight.pretrain.encoders.vit import ENCODERS
+    from goalsight.pretrain.encoders.vit import shape_of
 
-    shape = ENCODERS[choose("encoder size", config.size, ENCODERS)]
+    shape = shape_of(config.size)
     for name in names:
         # Whether it takes images of this size is found out by describing it.
         replace(shape, image_size=store.image_size, tokeniser=tokeniser_of(name), tokeniser_options=None)

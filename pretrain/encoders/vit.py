@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -82,6 +83,25 @@ ENCODERS = {
     "small": EncoderConfig(width=384, depth=12, heads=6),
     "base": EncoderConfig(width=768, depth=12, heads=12),
 }
+HEAD = 32  # features of each attention head of a size that is given in numbers
+HEAVIEST = 10**9  # weights of all blocks of such a size: more is asked for by mistake
+
+
+def shape_of(size: str) -> EncoderConfig:
+    """Return the shape of a size: one of `ENCODERS`, or width x depth as in 128x4, in heads of 32 features.
+
+    Raises:
+        UserError: it is neither, or cannot be built.
+    """
+    if not (numbers := re.fullmatch(r"([1-9][0-9]*)x([1-9][0-9]*)", size)):
+        return ENCODERS[choose("encoder size", size, ENCODERS)]
+    width, depth = (int(number[:6]) for number in numbers.groups())
+    if width % HEAD:
+        nearest = -(-width // HEAD) * HEAD
+        raise UserError(f"encoder size {size:.20}: the width must divide by {HEAD}, as in {nearest}x{depth}")
+    if 12 * width**2 * depth > HEAVIEST:
+        raise UserError(f"encoder size {size:.20}: its blocks would hold more than {HEAVIEST:,} weights")
+    return EncoderConfig(width=width, depth=depth, heads=width // HEAD)
 
 
 class Embedding(nn.Module):
@@ -250,7 +270,7 @@ def random_encoder(
     """Return an untrained encoder: the baseline that a trained one must beat.
 
     Args:
-        size: one of `ENCODERS`.
+        size: as `shape_of` takes it.
         image_size: height and width of the frames [pixels].
         seed: of the weights.
         tokeniser: one of `TOKENISERS`.
@@ -259,9 +279,8 @@ def random_encoder(
     Raises:
         UserError: on an unknown size or tokeniser, or an image size that does not fit.
     """
-    preset = ENCODERS[choose("encoder size", size, ENCODERS)]
     cut = {"tokeniser": tokeniser, "tokeniser_options": tokeniser_options}
-    return VideoEncoder(replace(preset, image_size=image_size, **cut), seed=seed)
+    return VideoEncoder(replace(shape_of(size), image_size=image_size, **cut), seed=seed)
 
 
 def encoder_of(shape: dict[str, Any], weights: dict[str, Tensor]) -> VideoEncoder:
