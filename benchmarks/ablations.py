@@ -1,7 +1,7 @@
 """What makes the default pretraining what it is: one thing is changed at a time, at equal FLOPs.
 
 Encoders are asked what they know of recorded play, all alike, and skilled play is imitated from their frozen tokens:
-what another share of hidden patches, another distance in time, another size, tokeniser or other data adds or takes, as
+what another share of hidden patches, another weight, distance in time, size, tokeniser or other data adds or takes, as
 differences from the default that are paired by seed.
 """
 
@@ -26,7 +26,7 @@ from goalsight.envs.ids import id_of
 from goalsight.envs.tasks import TASKS
 from goalsight.eval.objectives.analysis import MEAN
 from goalsight.eval.objectives.control import imitate
-from goalsight.eval.objectives.pieces import piece
+from goalsight.eval.objectives.pieces import known, piece
 from goalsight.eval.objectives.rows import on_shared_factors
 from goalsight.pretrain.objectives.masked import Masked
 from goalsight.pretrain.train import Pretrain
@@ -51,6 +51,7 @@ class Change:
 
     options: dict[str, Any]
     data: tuple[str, ...] = (PLAY,)
+    pooled: bool = False  # of the default encoder no more than the mean over tokens is read
 
 
 CHANGES = {
@@ -59,9 +60,11 @@ CHANGES = {
     "90% of frame t hidden": Change({"objective_options": Masked(hide_self=0.9)}),
     "75% of frame t+k hidden": Change({"objective_options": Masked(hide_next=0.75)}),
     "99% of frame t+k hidden": Change({"objective_options": Masked(hide_next=0.99)}),
+    "what lies still counts a tenth": Change({"objective_options": Masked(still=0.1)}),
     "at most 1 frame apart": Change({"max_gap": 1}),
     "at most 24 frames apart": Change({"max_gap": 24}),
     "size tiny": Change({"size": "tiny"}),
+    "read as the mean of its tokens": Change({}, pooled=True),
     "tokeniser patches": Change({"tokeniser": "patches"}),
     "tokeniser local": Change({"tokeniser": "local"}),
     "of the expert": Change({}, ("expert",)),
@@ -134,15 +137,18 @@ def measure(name: str, seed: int, config: Ablations) -> dict[str, Any] | None:
         picture_every=1e9,
         cache=config.runs / "frames",
     )
-    out = config.runs / f"{name.replace(' ', '-')}-{config.flops:.3g}-{seed}"
-    known = piece(
+    made = DEFAULT if change.pooled else name
+    out = config.runs / f"{made.replace(' ', '-')}-{config.flops:.3g}-{seed}"
+    found = piece(
         to_json(asdict(replace(asked, **change.options))), str(recorded("asked", config)), config.asked, str(out)
     )
-    if "scores" not in known:
+    if "scores" not in found:
         return None
+    if change.pooled:
+        return found | known(recorded("asked", config), out, config.asked, seed, pooled=True)
     judges = {"play": str(recorded("imitated", config)), "updates": config.updates, "episodes": config.judged}
     control = imitate(str(out), seed, judges, str(out.with_name(f"{out.name}-control.json")))
-    return None if "success" not in control else {**known, "success": control["success"] / config.judged}
+    return None if "success" not in control else {**found, "success": control["success"] / config.judged}
 
 
 def report(rows: Sequence[dict[str, Any]]) -> str:
@@ -154,6 +160,9 @@ def report(rows: Sequence[dict[str, Any]]) -> str:
             continue
         line = [name, f"{mean(row['steps'] for row in pair[0]):,.0f}"]
         for key, scale, unit, digits in (("mean_score", 1, "", 3), ("success", 100, "%", 0)):
+            if any(key not in row for row in pair[0]):  # what is read otherwise is not imitated
+                line += ["", ""]
+                continue
             ours, theirs = ([scale * row[key] for row in some] for some in pair)
             line.append(f"{mean(ours):.{digits}f}{unit} ({' '.join(f'{one:.{digits}f}' for one in ours)})")
             line.append("" if name == DEFAULT or len(ours) < 2 else apart(ours, theirs, max(digits, 1)))

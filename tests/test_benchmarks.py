@@ -191,4 +191,15 @@ def test_what_ablations_change_can_be_changed(monkeypatch: pytest.MonkeyPatch) -
     for name, change in ablations.CHANGES.items():
         assert set(change.data) <= {*ablations.RECORDED, ablations.REAL}
         changed = replace(default, **change.options) != default
+        assert not (change.pooled and change.options), "it is the default encoder that is read otherwise"
         assert changed == bool(change.options), f"{name} is the default already"
+
+
+def test_what_was_not_imitated_stands_among_ablations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    ablations = importlib.import_module("ablations")
+    row = {"seed": 0, "steps": 7, "errors_cm": {"object": 2.0}, "scores": {"object": 0.5, "gripper": 0.7}}
+    pooled = row | {"arm": "read as the mean of its tokens", "scores": {"object": 0.1, "gripper": 0.3}}
+    lines = ablations.report([row | {"arm": "default", "success": 0.25}, pooled]).splitlines()
+    assert lines[2] == "| default | 7 | 0.600 (0.600) |  | 25% (25) |  | 2.00 cm |"
+    assert lines[3] == "| read as the mean of its tokens | 7 | 0.200 (0.200) |  |  |  | 2.00 cm |"

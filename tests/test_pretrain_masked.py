@@ -1,5 +1,7 @@
 """Masked frame prediction, the sampler that feeds it, the operation count and the picture."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -50,6 +52,17 @@ def test_the_first_loss_is_the_distance_from_grey():
     assert parts["pretrain/loss"] == pytest.approx(sum(errors), rel=1e-4)
     assert parts["pretrain/psnr_self"] == pytest.approx(-10 * np.log10(errors[0]), abs=1e-3)
     assert parts["pretrain/psnr_next"] == pytest.approx(-10 * np.log10(errors[1]), abs=1e-3)
+
+
+def test_tokens_that_do_not_change_count_as_much_as_they_are_told_to():
+    clip = torch.full((1, 2, 16, 16, 3), 100, dtype=torch.uint8)
+    clip[0, 1, :2, :2] = 200  # one token of 64
+    loss, parts = objective(config=replace(DECODER, still=0.1)).loss({"pixels": clip}, masks())
+    was, now = ((value / 255 - 0.5) ** 2 for value in (100, 200))
+    assert loss.item() == pytest.approx(was + (now + 63 * 0.1 * was) / 7.3, rel=1e-4)
+    assert parts["pretrain/psnr_self"] == pytest.approx(-10 * np.log10(was), abs=1e-3)
+    with pytest.raises(UserError, match="still"):
+        Masked(still=0.0)
 
 
 def test_copying_is_measured_by_hand():

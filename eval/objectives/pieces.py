@@ -46,11 +46,24 @@ def piece(config: dict[str, Any], data: str, frames: int, out: str, share: str |
     return row
 
 
-def known(data: Path, encoder: Path, frames: int, seed: int, share: str | None = None) -> dict[str, Any]:
-    """What ridge regression reads off an encoder from all labels: "scores" by factor, and errors of places [cm]."""
+def known(
+    data: Path, encoder: Path, frames: int, seed: int, share: str | None = None, *, pooled: bool = False
+) -> dict[str, Any]:
+    """What ridge regression reads off an encoder from all labels: "scores" by factor, and errors of places [cm].
+
+    Args:
+        data: recorded play that is asked about.
+        encoder: a run.
+        frames: as of `piece`.
+        seed: of the split.
+        share: as of `piece`.
+        pooled: whether no more than the mean over a frame's tokens is read.
+    """
     from goalsight.eval.probes.subjects import Subject
 
-    return _asked(data, {"encoder": Subject(encoder, seed=seed).sees["encoder"]}, frames, seed, share)["encoder"]
+    see = Subject(encoder, seed=seed).sees["encoder"]
+    sees: dict[str, See] = {"encoder": (lambda frames: see(frames).mean(1, keepdims=True)) if pooled else see}
+    return _asked(data, sees, frames, seed, share)["encoder"]
 
 
 def references(data: Path, size: str, frames: int, seed: int, folder: Path) -> list[dict[str, Any]]:

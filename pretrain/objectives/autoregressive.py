@@ -20,7 +20,7 @@ from goalsight.pretrain.encoders.vit import VideoEncoder
 from goalsight.pretrain.masking import hide_tokens
 from goalsight.pretrain.objectives.base import Alarm
 from goalsight.pretrain.objectives.decoding import Decoding, DecodingObjective, put
-from goalsight.pretrain.objectives.saying import saying
+from goalsight.pretrain.objectives.saying import saying, weighed
 
 SLOWEST = 100.0  # of the waves that say how far ahead: about so many frames over 2 pi
 
@@ -88,8 +88,7 @@ class AutoregressivePrediction(DecodingObjective):
         most = clip.shape[1] - self.options.frames
         ahead = torch.randint(1, most + 1, (len(clip),), generator=generator, device=clip.device)
         said, now, later = self.predict(clip, ahead, generator)
-        weight = torch.where(self.saying.moved(now, later), 1.0, self.options.still)
-        loss = (weight * self.saying.errors(said, later)).sum() / weight.sum()
+        loss = weighed(self.saying.errors(said, later), self.saying.moved(now, later), self.options.still)
         return loss, self.saying.metrics(loss, said, now, later)
 
     def predict(self, clip: Tensor, ahead: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

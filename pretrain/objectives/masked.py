@@ -11,24 +11,38 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from goalsight.base.options import check_positive
 from goalsight.pretrain.data.clips import Batch
 from goalsight.pretrain.data.format import PIXELS
 from goalsight.pretrain.encoders.vit import VideoEncoder
 from goalsight.pretrain.objectives.base import Alarm
-from goalsight.pretrain.objectives.saying import Pixels, saying
+from goalsight.pretrain.objectives.saying import Pixels, saying, weighed
 from goalsight.pretrain.objectives.siamese import Hiding, SiamesePrediction
 from goalsight.pretrain.tokenisers.base import psnr
 
 
 @dataclass(frozen=True)
 class Masked(Hiding):
-    """Predict the pixels or codes of hidden patches: of a frame from its rest, of a later frame from this one."""
+    """Predict the pixels or codes of hidden patches: of a frame from its rest, of a later frame from this one.
+
+    Raises:
+        UserError: as of `Hiding`, or when `still` is not positive.
+    """
+
+    still: float = 1.0
+    """Weight of a token that does not change from frame t to frame t+k; one that does has 1."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be weighed."""
+        check_positive(self, "still")
+        super().__post_init__()
 
 
 class MaskedPrediction(SiamesePrediction):
     """The encoder with the decoder that trains it."""
 
     Options = Masked
+    options: Masked
 
     def __init__(self, encoder: VideoEncoder, options: Masked | None = None, *, seed: int = 0) -> None:
         """Wrap an encoder.
@@ -49,16 +63,18 @@ class MaskedPrediction(SiamesePrediction):
             generator: draws what is hidden.
 
         Returns:
-            of pixels the mean squared error over all of both tasks, on the scale of [0, 1], of codes their mean
-            cross-entropy [nats]; and metrics: PSNR of both tasks [dB], and of guessing that frame t+k looks like frame
-            t, over all pixels and over those that changed; or, of codes, bits.
+            the sum over both tasks of the weighted mean over tokens of the squared error of pixels, on the scale of
+            [0, 1], or of the cross-entropy of codes [nats]; and metrics: PSNR of both tasks [dB], and of guessing that
+            frame t+k looks like frame t, over all pixels and over those that changed; or, of codes, bits.
         """
         seen = self.fill_in(batch, generator)
-        error_now = self.saying.errors(seen.rebuilt, seen.now).mean()
-        loss = error_now + self.saying.errors(seen.predicted, seen.later).mean()
+        errors = self.saying.errors(seen.rebuilt, seen.now), self.saying.errors(seen.predicted, seen.later)
+        moved = self.saying.moved(seen.now, seen.later)
+        now, later = (weighed(error, moved, self.options.still) for error in errors)
+        loss = now + later
         parts = self.saying.metrics(loss, seen.predicted, seen.now, seen.later)
         if isinstance(self.saying, Pixels):
-            parts["pretrain/psnr_self"] = psnr(error_now)
+            parts["pretrain/psnr_self"] = psnr(errors[0].mean())
         return loss, parts
 
     def decode(self, tokens: Tensor, memory: Tensor) -> Tensor:

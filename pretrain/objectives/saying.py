@@ -61,6 +61,12 @@ class Saying(ABC):
         """Warn when what changed is predicted no better than by copying."""
 
 
+def weighed(errors: Tensor, moved: Tensor, still: float) -> Tensor:
+    """Return the mean of the errors of tokens, (B, N); those that have not moved, (B, N) bool, count `still` each."""
+    weight = torch.where(moved, 1.0, still)
+    return (weight * errors).sum() / weight.sum()
+
+
 class Pixels(Saying):
     """Values in [0, 1], by their squared error."""
 
