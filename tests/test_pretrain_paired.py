@@ -147,9 +147,9 @@ def test_the_colour_that_is_named_is_soon_found():
     assert parts["pretrain/r1"] == 1.0
     assert parts["pretrain/r1_unheard"] == 1.0
     shown = module.visualise(batch(1000), draws())
-    names = ["first frame", "last frame", "found: first frame", "found: last frame", "painted out"]
+    names = ["early frame", "late frame", "found: early frame", "found: late frame", "painted out"]
     assert list(shown) == names
-    assert torch.equal(shown["found: last frame"], shown["last frame"])
+    assert torch.equal(shown["found: late frame"], shown["late frame"])
 
 
 def linear(tokens, inner, outer):

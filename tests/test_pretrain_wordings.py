@@ -98,6 +98,17 @@ def test_clips_of_ends_come_with_what_is_said_of_the_episode(tmp_path: Path) -> 
     assert torch.equal(sampler.sample()[INSTRUCTION], again[INSTRUCTION])
 
 
+def test_ends_are_a_tenth_of_an_episode(tmp_path: Path) -> None:
+    with FrameStoreWriter(tmp_path / "store", image_size=8) as writer:
+        for length in (3, 40):
+            writer.add_episode(np.zeros((length, 8, 8, 3), np.uint8), instruction="Lift the object.")
+    sampler = ClipSampler(FrameStore.open(tmp_path / "store"), Clips(ends=True), batch=400, seed=0)
+    early, late = sampler.draw().T
+    assert {(0, 2)} == {(a, b) for a, b in zip(early.tolist(), late.tolist(), strict=True) if a < 3}
+    assert set(early[early >= 3].tolist()) == {3, 4, 5, 6}
+    assert set(late[early >= 3].tolist()) == {39, 40, 41, 42}
+
+
 def test_of_some_frames_only_numbers_are_read(tmp_path: Path) -> None:
     store = told(tmp_path / "store")
     clips = Clips(gaps=((1, 1), (1, 1)), also=("position.object", "speed"), seen=2)

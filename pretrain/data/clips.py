@@ -13,6 +13,7 @@ from goalsight.pretrain.data.format import PIXELS
 INSTRUCTION, UNHEARD, MEANING = "instruction", "instruction.unheard", "instruction.meaning"
 TOLD = (INSTRUCTION, UNHEARD, MEANING)
 
+ENDS = 0.1  # share of an episode that is its beginning, and its end
 Batch = dict[str, Tensor]  # column -> (B, T, ...), row i of every column from the same frames
 
 
@@ -26,7 +27,7 @@ class Clips:
 
     The first frame is drawn uniformly among all that leave room for the smallest gaps. Then one gap after the other
     is drawn uniformly between its bounds, or up to what is left of the episode where that is less. With `ends` a clip
-    is an episode's first frame and its last.
+    is a frame of an episode's first tenth and one of its last.
 
     Besides the store's columns an episode's instruction can be read, the same at all frames of a clip: `INSTRUCTION`,
     in words that are drawn anew each time, `UNHEARD`, in words that `INSTRUCTION` never has, both as bytes, and

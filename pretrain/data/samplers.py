@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from goalsight.base.errors import UserError
 from goalsight.base.training_state import State, load_rng, rng_state
-from goalsight.pretrain.data.clips import INSTRUCTION, MEANING, TOLD, UNHEARD, Batch, Clips
+from goalsight.pretrain.data.clips import ENDS, INSTRUCTION, MEANING, TOLD, UNHEARD, Batch, Clips
 from goalsight.pretrain.data.format import PIXELS
 from goalsight.pretrain.data.store import FrameStore
 from goalsight.pretrain.data.wordings import as_bytes, wordings
@@ -71,7 +71,9 @@ class ClipSampler:
         rows = self._rng.integers(len(self._starts), size=self._batch)
         frames, left = [self._starts[rows]], self._left[rows]
         if self._clips.ends:
-            return np.stack([frames[0], frames[0] + left], 1)
+            room = np.maximum(np.int64(ENDS * (left + 1)), 1)  # frames at either end
+            early, late = self._rng.integers(room, size=(2, self._batch))
+            return np.stack([frames[0] + early, frames[0] + left - late], 1)
         later = self._clips.shortest - 1  # steps that the gaps still to come need at least
         for least, most in self._clips.gaps:
             later -= least

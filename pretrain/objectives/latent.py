@@ -1,8 +1,9 @@
 """Masked features of an averaged teacher: hidden tokens of frame t and of frame t+k, as a slower self sees them.
 
 After I-JEPA (Assran et al. 2023) and data2vec (Baevski et al. 2022): the teacher is a moving average of the encoder and
-sees whole frames; its last features, normalised to zero mean and unit variance in each token, are predicted by a narrow
-decoder where they are hidden. Nothing in the loss forbids features that are all the same; the effective rank tells.
+sees whole frames; its last features, normalised in each token and freed of what all frames share at its position, are
+predicted by a narrow decoder where they are hidden. Nothing in the loss forbids features that are all the same; the
+effective rank tells.
 """
 
 import copy
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import layer_norm, smooth_l1_loss
+from torch.nn.functional import smooth_l1_loss
 
 from goalsight.pretrain.data.clips import Batch
 from goalsight.pretrain.data.format import PIXELS
@@ -20,7 +21,7 @@ from goalsight.pretrain.masking import Hidden
 from goalsight.pretrain.objectives.base import Alarm
 from goalsight.pretrain.objectives.rank import effective_rank
 from goalsight.pretrain.objectives.siamese import Hiding, SiamesePrediction
-from goalsight.pretrain.objectives.teaching import Teaching
+from goalsight.pretrain.objectives.teaching import Teaching, targets
 
 COLLAPSED = 0.1  # share of the width below which an effective rank means collapse
 
@@ -65,8 +66,8 @@ class LatentPrediction(SiamesePrediction):
 
         Returns:
             the smooth L1 distance between predicted features and the teacher's, over the hidden tokens of both tasks;
-            and metrics: the mean squared errors of both tasks (1 is that of guessing zero), and of guessing that the
-            features of frame t+k are those of frame t.
+            and metrics: the mean squared errors of both tasks (1 is that of saying what all frames share), and of
+            guessing that the features of frame t+k are those of frame t.
         """
         seen = self.fill_in(batch, generator)
         now, later = targets(self.teach(torch.cat([seen.now, seen.later]))).chunk(2)
@@ -100,7 +101,7 @@ class LatentPrediction(SiamesePrediction):
     def visualise(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return frames, and the features of frame t+k as colours: the teacher's first three principal components."""
         seen, clip = self.fill_in(batch, generator), batch[PIXELS]
-        later = targets(self.teach(seen.later))
+        later = targets(self.teach(torch.cat([seen.now, seen.later]))).chunk(2)[1]
         colour = _colours(later)
         return {
             "frame t": clip[:, 0],
@@ -124,17 +125,15 @@ class LatentPrediction(SiamesePrediction):
         )
 
     def alarms(self, metrics: Mapping[str, float]) -> tuple[Alarm, ...]:
-        """Warn when the features have collapsed to a few directions."""
+        """Warn when the features have collapsed to a few directions, or nothing is said of what is hidden."""
         rank, width = metrics["effective_rank"], self.encoder.config.width
-        if rank >= COLLAPSED * width:
-            return ()
-        words = f"the features have collapsed: an effective rank of {rank:.1f}, their width is {width}"
-        return (Alarm("collapse", words),)
-
-
-def targets(features: Tensor) -> Tensor:
-    """Normalise each token's features to zero mean and unit variance: (..., D) -> (..., D)."""
-    return layer_norm(features, features.shape[-1:])
+        found = []
+        if rank < COLLAPSED * width:
+            words = f"the features have collapsed: an effective rank of {rank:.1f}, their width is {width}"
+            found.append(Alarm("collapse", words))
+        if metrics["error_self"] >= 1:
+            found.append(Alarm("unsaid", "of hidden features no more is said than where they lie"))
+        return tuple(found)
 
 
 def hidden_mean(errors: Tensor, hidden: Hidden) -> Tensor:

@@ -2,8 +2,8 @@
 
 After CLIP (Radford et al. 2021), by the loss of SigLIP (Zhai et al. 2023): every image of a batch with every
 instruction of it is one question of yes or no. An instruction says what became of the object in an episode, so what is
-compared with it is the episode's first frame and its last. Whoever reads the arm alone can guess much of that, so
-frames in which the object is painted out tell whether it is looked at.
+compared with it is a frame of the episode's beginning and one of its end. Whoever reads the arm alone can guess much of
+that, so frames in which the object is painted out tell whether it is looked at.
 """
 
 import math
@@ -117,7 +117,7 @@ class PairedComparison(Objective):
         self.bias = nn.Parameter(torch.tensor(BIAS))
 
     def reads(self, max_gap: int) -> Clips:
-        """Return an episode's first frame, its last and what is said of it; or single frames and what the arm feels."""
+        """Return a frame of an episode's beginning, one of its end and what is said; or frames and what is felt."""
         if self.told:
             return Clips(columns=(PIXELS, INSTRUCTION, UNHEARD, MEANING), ends=True, also=PLACE)
         return Clips(columns=(PIXELS, PROPRIOCEPTION), gaps=(), also=PLACE)
@@ -194,7 +194,7 @@ class PairedComparison(Objective):
         """Return what is seen, what is found for it, and what is seen with the object painted out."""
         frames = batch[PIXELS]
         best = (self.hear(batch, self.column, alone=True) @ self.see(frames).T).argmax(1)
-        names = ("first frame", "last frame") if self.told else ("frame",)
+        names = ("early frame", "late frame") if self.told else ("frame",)
         columns = {name: frames[:, number] for number, name in enumerate(names)}
         columns |= {f"found: {name}": frames[best, number] for number, name in enumerate(names)}
         painted = painted_out(batch)

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm
 
 from goalsight.base.options import check_share
+
+ALIKE = 1e-2  # what is left of targets that differ by rounding alone is not made large
 
 
 @dataclass(frozen=True)
@@ -36,3 +39,27 @@ class Teaching:
         """
         momentum = self.momentum + (self.last_momentum - self.momentum) * min(spent, 1.0)
         torch._foreach_lerp_(list(teacher.parameters()), list(learner.parameters()), 1 - momentum)
+
+
+def targets(features: Tensor, there: Tensor | None = None) -> Tensor:
+    """Return what is to be said of a teacher's features: what each token shows, and not where it lies.
+
+    Each token is normalised to zero mean and unit variance. Then the mean over the batch at each position is taken
+    away, and the rest is scaled: 1 is the mean squared error of whoever says nothing but that mean. Without this most
+    of what is to be said is the position, which a fixed camera makes certain (data2vec 2.0 normalises over a sequence
+    for the same end).
+
+    Args:
+        features: (B, T, D).
+        there: (B, T) bool, which tokens count; all unless given.
+
+    Returns:
+        (B, T, D); zero where nothing is.
+    """
+    normal = layer_norm(features, features.shape[-1:])
+    counts = normal.new_ones(normal.shape[:2]) if there is None else there.to(normal.dtype)
+    counts = counts.unsqueeze(2)
+    mean = (counts * normal).sum(0) / counts.sum(0).clamp_min(1)
+    rest = counts * (normal - mean)
+    square = rest.square().mean(2).sum() / counts.sum().clamp_min(1)
+    return rest / square.sqrt().clamp_min(ALIKE)

@@ -1,10 +1,10 @@
 """One rule for every kind of data: say what an averaged teacher makes of what is hidden.
 
-After data2vec 2.0 (Baevski et al. 2022): the teacher sees everything, its last blocks' features, normalised and
-averaged, are what is to be said, and several parts of the same data are hidden from the encoder for one look of the
-teacher's. Pixels, what the arm feels over time, what it does over time, and words go through the same blocks, each by
-itself, with the same options. Nobody says that all kinds gain by that (DABS, Tamkin et al. 2021): beside each stands
-what a linear reading makes of an encoder that has learnt nothing.
+After data2vec 2.0 (Baevski et al. 2022): the teacher sees everything, its last blocks' features, normalised, averaged
+and freed of what all share at a position, are what is to be said, and several parts of the same data are hidden from
+the encoder for one look of the teacher's. Pixels, what the arm feels over time, what it does over time, and words go
+through the same blocks, each by itself, with the same options. Nobody says that all kinds gain by that (DABS, Tamkin et
+al. 2021): beside each stands what a linear reading makes of an encoder that has learnt nothing.
 """
 
 import copy
@@ -27,15 +27,16 @@ from goalsight.pretrain.masking import hide_tokens, take
 from goalsight.pretrain.objectives.base import Alarm
 from goalsight.pretrain.objectives.decoding import Decoding, DecodingObjective
 from goalsight.pretrain.objectives.numbers import NUMBERS, filled, scaled
-from goalsight.pretrain.objectives.syllables import SYLLABLES, Syllables
-from goalsight.pretrain.objectives.teaching import Teaching
+from goalsight.pretrain.objectives.syllables import SYLLABLES, Syllables, spoken
+from goalsight.pretrain.objectives.teaching import Teaching, targets
 
 FELT, DONE, WORDS = "proprioception", "action", INSTRUCTION
 MODALITIES = (PIXELS, FELT, DONE, WORDS)
 LENGTH = 16  # frames of a series
 BYTES = 32  # features of a byte
-READ = 256  # clips at least, by which linear readings are judged; a quarter of them is not learnt from
-STRENGTH = 0.03  # of the ridge, relative to the mean variance of a direction
+READ = 512  # clips at least, by which linear readings are judged; a half of them is learnt from
+STRENGTHS = (0.03, 0.3, 3.0, 30.0)  # of the ridge, relative to the mean variance of a direction
+CLEARLY = 0.05  # by so much more of an error less can be read
 CHUNKS = 4  # of a sequence, each of which they read the mean of
 SIGNS = 16  # that stand for what a sentence means
 
@@ -87,15 +88,19 @@ class Senses(nn.Module):
         self.encoder = encoder
         self.register_buffer("series", grid_positions(width, (1, LENGTH)), persistent=False)
 
-    def tokens(self, name: str, values: Tensor) -> Tensor:
-        """Make tokens (B, T, width) of pieces, of a series (B, LENGTH, NUMBERS), or of bytes (B, LONGEST)."""
+    def tokens(self, name: str, values: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Make tokens (B, T, width), or those visible, of pieces, a series (B, LENGTH, NUMBERS), or bytes (B, LONGEST).
+
+        Args:
+            name: of the kind of data.
+            values: what tokens are made of.
+            visible: (B, K) which of them are made; nothing of the others enters.
+        """
         if name == PIXELS:
-            return self.encoder.embedding.embed(values)
-        if name == WORDS:
-            spelt: Tensor = self.words(values)
-            return spelt
-        made: Tensor = (self.felt if name == FELT else self.done)(values) + self.series
-        return made
+            return self.encoder.embedding.embed(values, visible)
+        series = self.felt if name == FELT else self.done
+        made: Tensor = self.words(values) if name == WORDS else series(values) + self.series
+        return made if visible is None else take(made, visible)
 
     def layers(self, tokens: Tensor, last: int) -> Tensor:
         """Return the mean of the last blocks' features, each normalised: (B, T, width) -> the same, float32."""
@@ -175,21 +180,17 @@ class UniversalPrediction(DecodingObjective):
             generator: draws what is hidden.
 
         Returns:
-            the mean over the kinds of data of the squared errors where something is hidden, each over the variance of
-            what is to be said (1 is that of saying the mean); and metrics: those by kind.
+            the mean over the kinds of data of the squared errors where something is hidden (1 is that of saying what
+            all share at a position); and metrics: those by kind.
         """
-        losses, parts = [], {}
-        for number, (name, value) in enumerate(self.values(batch).items()):
-            whole = self.look(self.teacher, name, value)
-            targets = layer_norm(whole, whole.shape[-1:])
-            tokens = self.senses.tokens(name, value)
-            errors = [self._say_hidden(name, number, tokens, targets, generator) for _ in range(self.options.masks)]
-            spread = (targets - targets.mean((0, 1))).square().mean().clamp_min(1e-6)
-            losses.append(torch.stack(errors).mean() / spread)
-            parts[f"error_{name}"] = float(losses[-1].detach())
-        loss = torch.stack(losses).mean()
-        parts = {"loss": float(loss.detach())} | parts
-        return loss, {f"pretrain/{name}": value for name, value in parts.items()}
+        parts: dict[str, Tensor] = {}
+        for name, value in self.values(batch).items():
+            there = spoken(value) if name == WORDS else None
+            wanted = targets(self.look(self.teacher, name, value), there)
+            errors = [self._say_hidden(name, value, wanted, there, generator) for _ in range(self.options.masks)]
+            parts[f"error_{name}"] = torch.stack(errors).mean()
+        parts = {"loss": torch.stack(list(parts.values())).mean()} | parts
+        return parts["loss"], {f"pretrain/{name}": float(value.detach()) for name, value in parts.items()}
 
     @torch.no_grad()
     def look(self, senses: Senses, name: str, value: Tensor) -> Tensor:
@@ -197,7 +198,7 @@ class UniversalPrediction(DecodingObjective):
         return senses.layers(senses.tokens(name, value), self.options.averaged)
 
     def monitor(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
-        """Return the newest linear readings; one is made anew, of a kind, as often as there are clips enough for it.
+        """Return linear readings, the newer the more they count; one is made as often as there are clips enough for it.
 
         Args:
             batch: what `reads` declares.
@@ -209,15 +210,16 @@ class UniversalPrediction(DecodingObjective):
             before = self._kept.get(name, [part[:0] for part in newest])
             self._kept[name] = [torch.cat(pair) for pair in zip(before, newest, strict=True)]
             if len(self._kept[name][0]) * group().size >= READ:
-                self._read |= self.read(name, *self._kept.pop(name))
+                read = self.read(name, *self._kept.pop(name))
+                self._read |= {key: (self._read.get(key, error) + error) / 2 for key, error in read.items()}
         return {f"pretrain/{name}": value for name, value in self._read.items()}
 
     @torch.no_grad()
     def read(self, name: str, values: Tensor, wanted: Tensor) -> dict[str, float]:
         """Return the errors of a linear reading of a kind of data, off who has learnt and off who has not.
 
-        Three quarters of the clips of all processes are learnt from by ridge regression, the rest judges; 1 is the
-        error of the mean.
+        A half of the clips of all processes is learnt from by ridge regression, a quarter chooses its strength, the
+        last judges; 1 is the error of the mean.
 
         Args:
             name: of the kind.
@@ -241,15 +243,18 @@ class UniversalPrediction(DecodingObjective):
         self._read = {name: float(error) for name, error in state["read"].items()}
 
     def _say_hidden(
-        self, name: str, number: int, tokens: Tensor, targets: Tensor, generator: torch.Generator
+        self, name: str, value: Tensor, wanted: Tensor, there: Tensor | None, generator: torch.Generator
     ) -> Tensor:
         """Hide a part of the tokens, look at the rest, and return the mean squared error of what is said of it."""
-        hidden = hide_tokens(len(tokens), tokens.shape[1], self.options.hide, generator)
-        seen = self.encoder.think(take(tokens, hidden.visible))
+        count, number = wanted.shape[1], MODALITIES.index(name)
+        hidden = hide_tokens(len(wanted), count, self.options.hide, generator)
+        seen = self.encoder.think(self.senses.tokens(name, value, hidden.visible))
         places = self.positions if name == PIXELS else getattr(self, f"places_{name}")
         memory = self.narrow(seen) + places[hidden.visible] + self.frame_mark[number]
-        blank = (self.blank + places + self.frame_mark[number]).expand(len(tokens), -1, -1)
-        return (self.decode(blank, memory) - targets).square().mean(2)[hidden.mask].mean()
+        blank = (self.blank + places + self.frame_mark[number]).expand(len(wanted), -1, -1)
+        asked = hidden.mask if there is None else hidden.mask & there
+        errors = (self.decode(blank, memory) - wanted).square().mean(2)
+        return (errors * asked).sum() / asked.sum().clamp_min(1)
 
     def after_step(self, spent: float) -> None:
         """Move the teacher towards the encoder."""
@@ -274,12 +279,12 @@ class UniversalPrediction(DecodingObjective):
         return f"of hidden features is explained: {', '.join(said)}"
 
     def alarms(self, metrics: Mapping[str, float]) -> tuple[Alarm, ...]:
-        """Warn where less can be read than off an encoder that has learnt nothing."""
-        worse = [
-            name
-            for name in self.options.modalities
-            if metrics.get(f"read_{name}_learnt", 0.0) > metrics.get(f"read_{name}_untrained", 0.0)
-        ]
+        """Warn where clearly less can be read than off an encoder that has learnt nothing, and anything at all."""
+        worse = []
+        for name in self.options.modalities:
+            learnt, untrained = (metrics.get(f"read_{name}_{who}", 1.0) for who in ("learnt", "untrained"))
+            if untrained < min(learnt - CLEARLY, 1.0):
+                worse.append(name)
         if not worse:
             return ()
         return (Alarm("unlearnt", f"less can be read than off an untrained encoder of {', '.join(worse)}"),)
@@ -291,18 +296,20 @@ def _summary(features: Tensor) -> Tensor:
 
 
 def linear_error(features: Tensor, wanted: Tensor) -> float:
-    """Read the last quarter of some rows by ridge regression on the others; return the error over that of the mean.
+    """Read the last quarter of some rows by ridge regression on the first half; the third chooses its strength.
 
     Args:
         features: (n, D).
         wanted: (n, K).
+
+    Returns:
+        the squared error over that of the mean.
     """
-    first = len(wanted) * 3 // 4
+    half, last = len(wanted) // 2, len(wanted) * 3 // 4
     x, y = features.double(), wanted.double()
-    middle, level = x[:first].mean(0), y[:first].mean(0)
-    seen, told = x[:first] - middle, y[:first] - level
-    gram = seen.T @ seen
-    gram.diagonal().add_(STRENGTH * gram.diagonal().mean() + 1e-9)
-    read = (x[first:] - middle) @ torch.linalg.solve(gram, seen.T @ told)
-    rest = (y[first:] - level - read).square().mean()
-    return float(rest / (y[first:] - level).square().mean().clamp_min(1e-9))
+    x, y = x - x[:half].mean(0), y - y[:half].mean(0)
+    gram, told = x[:half].T @ x[:half], x[:half].T @ y[:half]
+    scale, ones = gram.diagonal().mean(), torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    misses = [y - x @ torch.linalg.solve(gram + (by * scale + 1e-9) * ones, told) for by in STRENGTHS]
+    missed = min(misses, key=lambda miss: float(miss[half:last].square().mean()))
+    return float(missed[last:].square().mean() / y[last:].square().mean().clamp_min(1e-9))
