@@ -14,7 +14,7 @@ from goalsight.base.errors import UserError
 from goalsight.base.files import atomic_write_json, read_json
 from goalsight.base.interruption import interrupted
 from goalsight.base.provenance import provenance as base_provenance
-from goalsight.eval.stats import bootstrap
+from goalsight.eval.stats import mean_over_seeds
 
 Options = TypeVar("Options")
 
@@ -107,9 +107,8 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def apart(ours: Sequence[float], theirs: Sequence[float], digits: int = 1) -> str:
-    """Return the mean difference of values that are paired by seed, with its 95% interval over seeds, as text."""
-    differences = np.subtract(ours, theirs)
-    found = bootstrap(lambda drawn: drawn.mean(axis=-1), differences, rng=np.random.default_rng(0))
+    """Return the mean difference of values that are paired by seed, with Student's 95% interval over seeds, as text."""
+    found = mean_over_seeds(np.subtract(ours, theirs))
     return f"{found.value:+.{digits}f} [{found.low:+.{digits}f}, {found.high:+.{digits}f}]"
 
 

@@ -78,6 +78,22 @@ def estimate(value: float, draws: ArrayLike) -> Estimate:
     return Estimate(value, min(low, value), max(high, value))
 
 
+def mean_over_seeds(values: ArrayLike) -> Estimate:
+    """The mean of what a few seeds came to, (n,), with Student's t interval, 95%; of one seed the value alone.
+
+    A percentile bootstrap of so few covers less than it says: over three seeds it is the range from the least to the
+    most, which holds the mean of normal draws in 75% of cases, over five in 84%.
+    """
+    each = np.asarray(values, float)
+    mean = float(each.mean())
+    if len(each) < 2:
+        return Estimate(mean, mean, mean)
+    from scipy.stats import t
+
+    reach = float(t.ppf(0.975, len(each) - 1) * each.std(ddof=1) / np.sqrt(len(each)))
+    return Estimate(mean, mean - reach, mean + reach)
+
+
 def interquartile_mean(scores: ArrayLike, axis: int = -1) -> Any:
     """The mean of the middle half: of the sorted scores the lowest and the highest quarter, rounded down, are left out.
 

@@ -166,17 +166,17 @@ def test_success_by_trial_takes_the_place_of_control_and_imitation_is_a_score(mo
     trial = importlib.import_module("trial_from_encoders")
     rows = [
         {
-            "objective": "masked",
-            "seed": seed,
-            "scores": {"object": 0.1 * seed, "gripper": -0.1 * seed},
-            "control": {"success": 10 * seed, "asked": {"episodes": 100}},
-            "success": 0.2 * seed,
-            "last": 0.3 * seed,
+            "objective": name,
+            "seed": 0,
+            "scores": {"object": 0.1 * place, "gripper": -0.1 * place},
+            "control": {"success": 10 * place, "asked": {"episodes": 100}},
+            "success": 0.2 * place,
+            "last": 0.3 * place,
         }
-        for seed in (1, 2, 3)
+        for place, name in enumerate(("masked", "latent", "points"), 1)
     ]
     text = trial.report([*rows, {"objective": "random", "seed": 0, "success": 0.05, "last": 0.1}])
-    assert "| masked | 40.0% (20% 40% 60%) | 60% |" in text
+    assert "| latent | 40.0% (40%) | 60% |" in text
     assert "| random | 5.0% (5%) | 10% |" in text
     assert "goes with success, of 3 encoders" in text
     assert "| success of those who imitate | 1.00 [" in text

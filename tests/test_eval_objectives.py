@@ -54,6 +54,19 @@ def test_how_many_times_the_flops_worked_by_hand():
     low = compute_ratio(some_scores(flops, slow.values - 0.3), quick, rng())
     assert low["bounded"], "what both reach, the quick one reaches with its smallest budget"
     assert compute_ratio(some_scores(flops[:1], slow.values[:1]), quick, rng()) is None
+    assert compute_ratio(quick, slow, rng(), unlearnt=0.41) is None, "random weights know as much"
+    assert compute_ratio(quick, slow, rng(), unlearnt=0.39)["value"] == pytest.approx(10)
+
+
+def test_ratios_are_paired_by_seed():
+    """Each seed asks about episodes of its own, by which all scores rise and fall: the ratio is 10 of each."""
+    flops, luck = [1e10, 1e11, 1e12], np.array([-0.15, 0.0, 0.15])
+    quick = some_scores(flops, np.array([[0.3], [0.4], [0.5]]) + luck)
+    slow = some_scores(flops, np.array([[0.2], [0.3], [0.4]]) + luck)
+    found = compute_ratio(quick, slow, rng())
+    assert (found["value"], found["low"], found["high"]) == pytest.approx((10, 10, 10))
+    others = Scores(slow.flops, slow.seeds + 5, slow.values)
+    assert compute_ratio(quick, others, rng()) is None, "no seed is shared"
 
 
 def test_the_head_of_the_ratio_says_what_the_number_is():
@@ -91,37 +104,49 @@ def judged(rows, successes):
 
 
 def test_what_goes_with_control_worked_by_hand():
-    rows = [a_row("masked", 1e10, seed, 0.1 * seed, b=b) for seed, b in enumerate((0.9, 0.7, 0.8, 0.6))]
+    bs = enumerate((0.9, 0.7, 0.8, 0.6))
+    rows = [a_row(f"objective {place}", 1e10, 3, 0.1 * place, b=b) for place, b in bs]
     rows, _ = on_shared_factors(judged(rows, (1, 2, 4, 3)))
     # Ranks 1 2 3 4 and 1 2 4 3: 1 - 6 (1 + 1) / (4 (16 - 1)) = 0.8. Ranks 4 2 3 1: 1 - 6 (9 + 1 + 4) / 60 = -0.4.
-    # The means are (0.2 seed + b) / 3: 0.3, 0.3, 0.4 and 0.4 but for rounding, ranks 1.5 1.5 3.5 3.5: 4 / sqrt(20).
     found = goes_with(rows, rng())
     assert {factor: round(found[factor]["value"], 6) for factor in ("a", "c", WORST, "b")} == {
         **{"a": 0.8, "c": 0.8, WORST: 0.8, "b": -0.4}
     }
     assert found["a"]["low"] <= 0.8 <= found["a"]["high"]
-    assert scores(rows, SUCCESS)["masked"].values.tolist() == [[0.1, 0.2, 0.4, 0.3]]
+    assert scores(rows, SUCCESS)["objective 2"].values.tolist() == [[0.4]]
     assert goes_with(rows[:2], rng()) == {}
     assert goes_with([], rng()) == {}
 
 
+def test_what_goes_with_control_is_ranked_within_each_seed():
+    """Seed 1 asks about easier episodes and succeeds less; within each seed what scores higher succeeds more."""
+    rows = [a_row(f"objective {place}", 1e10, seed, 0.1 * place + 0.5 * seed) for seed in (0, 1) for place in range(3)]
+    rows, _ = on_shared_factors(judged(rows, (4, 5, 6, 1, 2, 3)))
+    assert goes_with(rows, rng())["a"]["value"] == pytest.approx(1.0)
+    alone = on_shared_factors(judged([a_row("masked", 1e10, 2, 0.9)], (0,)))[0]
+    assert goes_with([*rows, *alone], rng())["a"]["value"] == pytest.approx(1.0), "it has none beside it"
+
+
 def test_means_are_over_the_factors_that_all_rows_know():
     rows = [a_row("masked", 1e10, 0, 0.4), a_row("masked", 1e10, 1, 0.2, b=-0.9), a_row("points", 1e10, 0, 0.6, b=0.9)]
+    rows.append(a_row("points", 1e10, 1, 0.8))
     references = [{"features": "random encoder", "seed": 0, "scores": {"a": 0.1, "c": -0.3, "d": 1.0}}]
-    found = analyse(judged(rows, (1, 2, 3)), references)
+    found = analyse(judged(rows, (1, 2, 3, 4)), references)
     assert found["left_out_of_mean"] == ["b", "d"]
-    # Of a and c: (0.2 + 0.6) / 2, (0.1 + 0.3) / 2 and (0.3 + 0.9) / 2; of the reference 0.1 and, for -0.3, 0.
-    assert [row["mean_score"] for row in found["rows"]] == pytest.approx([0.4, 0.2, 0.6])
-    assert [row["worst"] for row in found["rows"]] == ["a", "a", "a"], "b is no worst factor where it is not known"
+    # Of a and c: (0.2 + 0.6) / 2, (0.1 + 0.3) / 2, (0.3 + 0.9) / 2 and (0.4 + 1.2) / 2; of the reference 0.1 and,
+    # for -0.3, 0.
+    assert [row["mean_score"] for row in found["rows"]] == pytest.approx([0.4, 0.2, 0.6, 0.8])
+    assert [row["worst"] for row in found["rows"]] == ["a"] * 4, "b is no worst factor where it is not known"
     assert found["levels"] == {"random encoder": {"value": pytest.approx(0.05)}}
     assert found["rows"][1]["scores"]["b"] == -0.9, "it stays in its row"
-    # What a row does not know has no rank: two encoders are too few for b, and three know the others.
+    # What a row does not know has no rank: no two encoders of a seed know b.
     assert set(found["control"]["goes_with"]) == {SCORE, "a", "c", WORST}
     assert "Means leave out b, d, which some splits" in table(found)
 
 
 def test_a_score_that_is_not_known_has_no_rank():
-    rows = [a_row("masked", 1e10, seed, 0.1, b=b) for seed, b in enumerate((0.1, None, 0.2, 0.3, float("nan")))]
+    bs = enumerate((0.1, None, 0.2, 0.3, float("nan")))
+    rows = [a_row(f"objective {place}", 1e10, 0, 0.1, b=b) for place, b in bs]
     found = analyse(judged(rows, (1, 9, 2, 3, 9)))
     assert found["left_out_of_mean"] == ["b"]
     assert found["control"]["goes_with"]["b"]["value"] == 1, "of 1, 2 and 3 successes; those of 9 do not count"
@@ -149,7 +174,9 @@ def test_differences_are_paired_by_seed_and_not_by_place():
     by_seed = {1: 0.1, 2: 0.2, 3: 0.3, 4: 0.4}
     rows = [a_row("masked", 1e10, seed, by_seed[seed]) for seed in (1, 2, 3)]
     rows += [a_row("joint", 1e10, seed, by_seed[seed] + 0.05) for seed in (2, 3, 4)]
-    half = analyse(rows)["best_of_both"]["joint"]["masked"]
+    found = analyse(rows)
+    half = found["best_of_both"]["joint"]["masked"]
+    assert found["ahead_of_default"]["joint"] == half
     assert half["seeds"] == [2, 3]
     assert (half["value"], half["low"], half["high"]) == pytest.approx((0.05, 0.05, 0.05))
     apart = [row for row in rows if (row["objective"], row["seed"]) not in {("masked", 2), ("masked", 3)}]
@@ -160,7 +187,8 @@ def test_references_have_intervals_over_seeds():
     rows = [a_row("masked", 1e10, seed, 0.4) for seed in (0, 1)]
     beside = [{"features": "random encoder", "seed": seed, "scores": {"a": a, "c": a}} for seed, a in enumerate((0, 1))]
     found = analyse(rows, beside)["levels"]["random encoder"]
-    assert (found["value"], found["low"], found["high"]) == (0.5, 0, 1)
+    # Of 0 and 1 the deviation is 1 / sqrt(2), and t with one degree of freedom is 12.706.
+    assert (found["value"], found["low"], found["high"]) == pytest.approx((0.5, 0.5 - 6.353, 0.5 + 6.353), abs=1e-3)
 
 
 def test_references_are_made_for_each_seed_and_kept(tmp_path):

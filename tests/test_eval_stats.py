@@ -9,6 +9,7 @@ from goalsight.eval.stats import (
     estimate,
     interquartile_mean,
     interval,
+    mean_over_seeds,
     performance_profile,
     probability_of_improvement,
     resampled,
@@ -153,3 +154,24 @@ def test_seeds_count_beside_their_episodes():
     # The mean of two rates, each with a variance of 0.25 / 1000.
     half = 1.96 * np.sqrt(0.25 / 1000 / 2)
     assert interval(alike) == pytest.approx((0.5 - half, 0.5 + half), abs=2e-3)
+
+
+def test_a_mean_over_seeds_worked_by_hand():
+    # Of 1, 2 and 3 the deviation is 1; t with two degrees of freedom is 4.302653, over the root of 3.
+    found = mean_over_seeds([1.0, 2.0, 3.0])
+    assert (found.value, found.low, found.high) == pytest.approx((2.0, 2.0 - 2.484138, 2.0 + 2.484138), abs=1e-5)
+    alone = mean_over_seeds([0.3])
+    assert (alone.value, alone.low, alone.high) == (0.3, 0.3, 0.3)
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_what_is_said_to_hold_the_mean_19_times_of_20_does(seeds):
+    found = [mean_over_seeds(one) for one in rng().normal(size=(2000, seeds))]
+    covered = np.mean([one.low <= 0 <= one.high for one in found])
+    assert covered == pytest.approx(0.95, abs=0.02)
+    # What the bootstrap's percentiles cover is said where they are shown.
+    drawn = (
+        np.quantile(resampled(one, rng(1), draws=500).mean(1), (0.025, 0.975))
+        for one in rng().normal(size=(1000, seeds))
+    )
+    assert np.mean([low <= 0 <= high for low, high in drawn]) == pytest.approx({3: 0.75, 5: 0.84}[seeds], abs=0.04)

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from goalsight.eval.objectives.rows import (
     SCORE,
@@ -18,10 +19,11 @@ from goalsight.eval.objectives.rows import (
     scores,
 )
 from goalsight.eval.probes.factors import rank_correlation
-from goalsight.eval.stats import Estimate, estimate
+from goalsight.eval.stats import estimate, mean_over_seeds
 
 DRAWS = 2_000  # of the bootstrap
 FEWEST = 3  # encoders, for a rank correlation to mean something
+UNLEARNT = "random encoder"
 DEFAULT = "masked"  # the objective that all others are compared with
 HALVES = {"joint": ("masked", "contrastive")}  # what an objective is made of
 MEAN = "mean R² over factors"  # on axes and in heads of tables
@@ -55,32 +57,37 @@ def flops_for(score: Floats, flops: Floats, values: Floats) -> Floats:
     return np.exp(found)
 
 
-def compute_ratio(one: Scores, other: Scores, rng: np.random.Generator) -> dict[str, Any] | None:
+def compute_ratio(
+    one: Scores, other: Scores, rng: np.random.Generator, *, unlearnt: float = -np.inf
+) -> dict[str, Any] | None:
     """How many times the FLOPs of one objective another takes to the best score that both reach.
 
     Args:
         one: scores of an objective.
         other: of the one that it is compared with.
         rng: of the bootstrap over seeds.
+        unlearnt: the score of random weights.
 
     Returns:
-        the ratio, FLOPs of `other` / FLOPs of `one`, with its 95% interval: above 1 where `one` needs fewer; and the
-        score. "bounded" where that is reached with the smallest budget already, so that the ratio may be larger or
-        smaller. None where one has one budget only.
+        the ratio, FLOPs of `other` / FLOPs of `one`, with its 95% interval over the seeds that both have, which are
+        paired, since each seed asks about episodes of its own: above 1 where `one` needs fewer; and the score.
+        "bounded" where that is reached with the smallest budget already, so that the ratio may be larger or smaller.
+        None where one has one budget only, no seed is shared, or random weights reach that score.
     """
-    if min(len(one.flops), len(other.flops)) < 2:
+    seeds = sorted(set(one.seeds.tolist()) & set(other.seeds.tolist()))
+    if min(len(one.flops), len(other.flops)) < 2 or not seeds:
         return None
+    tables = [of.values[:, np.isin(of.seeds, seeds)] for of in (one, other)]
+    chosen = rng.integers(len(seeds), size=(DRAWS, len(seeds)))
 
     def needed(mine: Floats, yours: Floats) -> tuple[Floats, Floats, Floats]:
         wanted = np.minimum(mine.max(1), yours.max(1))
         return wanted, flops_for(wanted, one.flops, mine), flops_for(wanted, other.flops, yours)
 
-    def drawn(table: Floats) -> Floats:
-        chosen = rng.integers(table.shape[1], size=(DRAWS, table.shape[1]))
-        return table[:, chosen].mean(2).T  # (DRAWS, B)
-
-    wanted, mine, yours = needed(one.values.mean(1)[None], other.values.mean(1)[None])
-    _, ours, rest = needed(drawn(one.values), drawn(other.values))
+    wanted, mine, yours = needed(*(table.mean(1)[None] for table in tables))
+    if wanted[0] <= unlearnt:
+        return None
+    _, ours, rest = needed(*(table[:, chosen].mean(2).T for table in tables))  # (DRAWS, B) each
     found = estimate(float(yours[0] / mine[0]), rest / ours)
     bounded = bool(mine[0] <= one.flops[0] * (1 + 1e-9) or yours[0] <= other.flops[0] * (1 + 1e-9))
     return asdict(found) | {"score": float(wanted[0]), "bounded": bounded}
@@ -142,25 +149,30 @@ def analyse(rows: Sequence[Row], references: Sequence[Row] = (), unlearnt: Seque
     alike, others = on_shared_factors([*rows, *references])
     rows, references = alike[: len(rows)], alike[len(rows) :]
     found, judged = scores(rows), [row for row in rows if "control" in row]
+    levels = _levels(references)
     return {
         "rows": rows,
         "references": references,
         "left_out_of_mean": others,
-        "curves": _curves(found, rng),
-        "compute_ratios": _ratios(found, rng),
-        "best_of_both": _halves(found, rng),
+        "curves": _curves(found),
+        "ahead_of_default": _ahead(found),
+        "compute_ratios": _ratios(found, rng, levels.get(UNLEARNT, {}).get("value", -np.inf)),
+        "best_of_both": _halves(found),
         "scaling": {name: scaling(curve, rng) for name, curve in found.items()},
         "control": {
-            "curves": _curves(scores(judged, SUCCESS), rng),
-            "random": asdict(_mean(np.array(unlearnt), rng)) if unlearnt else None,
+            "curves": _curves(scores(judged, SUCCESS)),
+            "random": asdict(mean_over_seeds(unlearnt)) if unlearnt else None,
             "goes_with": goes_with(judged, rng),
         },
-        "levels": _levels(references, rng),
+        "levels": levels,
     }
 
 
 def goes_with(rows: Sequence[Row], rng: np.random.Generator) -> dict[str, dict[str, float]]:
     """How far encoders with a higher score of a factor succeed more often: Spearman's rank correlation.
+
+    Encoders are ranked among those of their seed, since each seed asks about episodes of its own; so a seed counts
+    where several encoders of it are known.
 
     Args:
         rows: encoders that have been judged in control.
@@ -170,67 +182,83 @@ def goes_with(rows: Sequence[Row], rng: np.random.Generator) -> dict[str, dict[s
         by factor, their mean and the worst of each encoder: the correlation with its 95% interval, the highest first,
         over the encoders whose score is known; nothing of fewer than three.
     """
-    if len(rows) < FEWEST:
-        return {}
+    seeds = np.array([row["seed"] for row in rows])
     success = np.array([score_of(row, SUCCESS) for row in rows])
-    chosen = rng.integers(len(rows), size=(DRAWS, len(rows)))
     found = {}
     for factor in (SCORE, *dict.fromkeys(name for row in rows for name in row["scores"]), WORST):
         values = np.array([score_of(row, factor) for row in rows])
         known = np.isfinite(values)
+        known &= np.array([(seeds[known] == seed).sum() > 1 for seed in seeds], bool)
         if known.sum() < FEWEST:
             continue
-        draws = [draw[known[draw]] for draw in chosen]
+        pair = [_ranks_in_seed(some[known], seeds[known]) for some in (values, success)]
+        chosen = rng.integers(known.sum(), size=(DRAWS, known.sum()))
         found[factor] = estimate(
-            rank_correlation(values[known], success[known]),
-            [rank_correlation(values[draw], success[draw]) for draw in draws if len(draw) > 1],
+            rank_correlation(*pair), [rank_correlation(*(some[draw] for some in pair)) for draw in chosen]
         )
     return {factor: asdict(one) for factor, one in sorted(found.items(), key=lambda item: -item[1].value)}
 
 
-def _curves(found: Mapping[str, Scores], rng: np.random.Generator) -> dict[str, list[dict[str, float]]]:
+def _ranks_in_seed(values: Floats, seeds: NDArray[np.int64]) -> Floats:
+    """The rank of values (n,) among those of the same seed (n,), from -1 / 2 to 1 / 2."""
+    from scipy.stats import rankdata
+
+    ranks = np.empty(len(values))
+    for seed in np.unique(seeds):
+        of = seeds == seed
+        ranks[of] = (rankdata(values[of]) - 0.5) / of.sum() - 0.5
+    return ranks
+
+
+def _curves(found: Mapping[str, Scores]) -> dict[str, list[dict[str, float]]]:
     """By objective: at each budget the mean over seeds, with its interval."""
     return {
-        name: [{"flops": float(at), **asdict(_mean(line, rng))} for at, line in zip(one.flops, one.values, strict=True)]
+        name: [
+            {"flops": float(at), **asdict(mean_over_seeds(line))}
+            for at, line in zip(one.flops, one.values, strict=True)
+        ]
         for name, one in found.items()
     }
 
 
-def _ratios(found: Mapping[str, Scores], rng: np.random.Generator) -> dict[str, dict[str, Any] | None]:
+def _others(found: Mapping[str, Scores]) -> list[str]:
+    return [name for name in found if name != DEFAULT] if DEFAULT in found else []
+
+
+def _ahead(found: Mapping[str, Scores]) -> dict[str, dict[str, Any]]:
+    """By objective: by how much it is ahead of the default."""
+    return {name: _difference(found[name], found[DEFAULT]) for name in _others(found)}
+
+
+def _ratios(found: Mapping[str, Scores], rng: np.random.Generator, unlearnt: float) -> dict[str, dict[str, Any] | None]:
     """By objective: how many times its FLOPs the default takes."""
-    others = [name for name in found if name != DEFAULT] if DEFAULT in found else []
-    return {name: compute_ratio(found[name], found[DEFAULT], rng) for name in others}
+    return {name: compute_ratio(found[name], found[DEFAULT], rng, unlearnt=unlearnt) for name in _others(found)}
 
 
-def _halves(found: Mapping[str, Scores], rng: np.random.Generator) -> dict[str, dict[str, dict[str, Any]]]:
+def _halves(found: Mapping[str, Scores]) -> dict[str, dict[str, dict[str, Any]]]:
     """By joint objective and half: by how much it is ahead."""
     return {
-        name: {half: _difference(found[name], found[half], rng) for half in parts if half in found}
+        name: {half: _difference(found[name], found[half]) for half in parts if half in found}
         for name, parts in HALVES.items()
         if name in found
     }
 
 
-def _levels(references: Sequence[Row], rng: np.random.Generator) -> dict[str, dict[str, float]]:
+def _levels(references: Sequence[Row]) -> dict[str, dict[str, float]]:
     """By reference: the mean over seeds, with its interval where there are several."""
     found = {}
     for name in dict.fromkeys(row["features"] for row in references):
         values = np.array([score_of(row, SCORE) for row in references if row["features"] == name])
-        found[name] = asdict(_mean(values, rng)) if len(values) > 1 else {"value": float(values[0])}
+        found[name] = asdict(mean_over_seeds(values)) if len(values) > 1 else {"value": float(values[0])}
     return found
 
 
-def _mean(values: Floats, rng: np.random.Generator) -> Estimate:
-    """The mean over seeds (n,), with the interval of a bootstrap."""
-    chosen = rng.integers(len(values), size=(DRAWS, len(values)))
-    return estimate(float(values.mean()), values[chosen].mean(1))
-
-
-def _difference(one: Scores, other: Scores, rng: np.random.Generator) -> dict[str, Any]:
+def _difference(one: Scores, other: Scores) -> dict[str, Any]:
     """By how much one scores above the other at the largest budget that both have, over the seeds that both have."""
     seeds = sorted(set(one.seeds.tolist()) & set(other.seeds.tolist()))
     budgets = set(one.flops.tolist()) & set(other.flops.tolist())
     if not seeds or not budgets:
         return {}
     shared = max(budgets)
-    return {"flops": shared, "seeds": seeds, **asdict(_mean(one.of(seeds, shared) - other.of(seeds, shared), rng))}
+    apart = mean_over_seeds(one.of(seeds, shared) - other.of(seeds, shared))
+    return {"flops": shared, "seeds": seeds, **asdict(apart)}

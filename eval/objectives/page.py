@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 
 from goalsight.base.provenance import now
-from goalsight.eval.objectives.analysis import MEAN
+from goalsight.eval.objectives.analysis import MEAN, UNLEARNT
 from goalsight.eval.objectives.rows import SUCCESS, WORST, Row, score_of, scores
-from goalsight.eval.objectives.wording import left_out, main_table, span
+from goalsight.eval.objectives.wording import left_out, main_table, said_difference, span
 from goalsight.eval.reports import page
 from goalsight.eval.reports.plots import COLOURS, OTHERS, Series, line_plot, share_plot
 from goalsight.eval.stats import Estimate
 
-FLOPS, UNLEARNT = "FLOPs", "random encoder"
+FLOPS = "FLOPs"
 
 
 def render(result: Mapping[str, Any]) -> str:
@@ -85,7 +85,9 @@ def _over_flops(result: Mapping[str, Any]) -> str:
         "The mean over all factors of R², the share of variance that ridge regression explains off the encoder on "
         "held-out episodes, and of Spearman's rank correlation for steps between frames; below 0 counts as 0. "
         f"{result['held_out']} All FLOPs of an objective count, its teacher's, generator's and tokeniser's too. Bands "
-        "are 95% intervals over seeds.",
+        "are Student's 95% intervals over seeds; since each seed asks about other episodes, the difference from the "
+        "default, paired by seed, is known far more closely. Intervals of ratios are a bootstrap's, which over three "
+        "seeds is no more than their range.",
         page.figure(curves_plot(result), MEAN),
         page.grid(*main_table(result)),
         *map(page.paragraph, left_out(result)),
@@ -136,7 +138,7 @@ def _control(result: Mapping[str, Any]) -> str:
         "In control",
         f"{asked['play']} is imitated towards goal images from each encoder's frozen tokens or points, by "
         f"{asked['updates']:,} gradient steps, and judged in {asked['episodes']} episodes.",
-        page.figure(control_plot(result), "Success; bands are 95% intervals over seeds."),
+        page.figure(control_plot(result), "Success; bands are Student's 95% intervals over seeds."),
         page.grid(["objective", FLOPS, SUCCESS], lines),
         page.grid([f"R² of {len(judged)} encoders", "rank correlation with success"], related),
     )
@@ -147,11 +149,11 @@ def _halves(result: Mapping[str, Any]) -> str:
     for name, halves in result["best_of_both"].items():
         for half, found in halves.items():
             if found:
-                words = f"{found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
-                lines.append([f"{name} - {half}", f"{found['flops']:.2g}", " ".join(map(str, found["seeds"])), words])
+                seeds = " ".join(map(str, found["seeds"]))
+                lines.append([f"{name} - {half}", f"{found['flops']:.2g}", seeds, said_difference(found)])
     if not lines:
         return ""
-    words = "The difference in score at equal FLOPs, paired by seed, with 95% intervals."
+    words = "The difference in score at equal FLOPs, paired by seed, with Student's 95% intervals."
     return page.section("The best of both?", words, page.grid(["pair", FLOPS, "seeds", "difference"], lines))
 
 
