@@ -267,6 +267,12 @@ def test_a_whole_comparison_goes_on_where_it_stopped(tmp_path, capsys):
     assert (tmp_path / "out" / "objectives.svg").read_text().startswith("<svg")
     with pytest.raises(UserError, match="rates"):
         compare_objectives(CompareObjectives(**asked | {"rates": (0.002,)}))
+    # Who asks for less, or without control, leaves the rest where it is.
+    compare_objectives(few)
+    after = json.loads((tmp_path / "out" / "objectives.json").read_text())
+    assert after["rows"] == result["rows"]
+    assert after["asked"] | {"objectives": ["masked", "points"], "budgets": [2e10], "seeds": [0]} == after["asked"]
+    assert after["control"] == result["control"]
 
 
 def test_a_result_without_intervals_of_references_is_drawn():

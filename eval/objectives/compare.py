@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from goalsight.eval.objectives.jobs import Jobs
     from goalsight.pretrain.data.store import FrameStore
 
+VARIED = {"objectives": "objective", "budgets": "asked_flops", "seeds": "seed"}  # by the row's name of it
 SHARED = ("data", "tuning_flops", "tuning_seed", "rates", "size", "batch", "frames")  # all trainings share them
 PAGE, RESULT, PICTURE = "objectives.html", "objectives.json", "objectives.svg"
 IN_CONTROL = "control.svg"
@@ -100,8 +101,9 @@ def compare_objectives(config: CompareObjectives) -> Path | int:
     with run_group(folder, "objectives", asked):
         jobs = Jobs(config, store, folder, names, seeds)
         failed = jobs.make(hands)
-        measured = _measured(config, jobs, seeds, folder)
-        result = {"asked": asked | {"objectives": names, "seeds": seeds}, "held_out": SAID} | measured
+        measured = _measured(config, jobs, folder)
+        of = {name: list(dict.fromkeys(row[key] for row in measured.get("rows", ()))) for name, key in VARIED.items()}
+        result = {"asked": asked | of, "held_out": SAID} | measured
         if measured:
             _publish(result, folder)
     where = folder / PAGE if measured else folder
@@ -141,13 +143,14 @@ def _check(config: CompareObjectives, store: "FrameStore", names: tuple[str, ...
         )
 
 
-def _measured(config: CompareObjectives, jobs: "Jobs", seeds: list[int], folder: Path) -> dict[str, Any]:
-    """What is known so far, beside the references; empty before anything is."""
+def _measured(config: CompareObjectives, jobs: "Jobs", folder: Path) -> dict[str, Any]:
+    """What is known of all that was ever asked for here, beside the references; empty before anything is."""
     from goalsight.eval.objectives.analysis import analyse
     from goalsight.eval.objectives.pieces import references
 
     if not (rows := jobs.rows()):
         return {}
+    seeds = sorted({row["seed"] for row in rows})
     beside = [references(config.data, config.size, config.frames, seed, folder) for seed in seeds]
     return analyse(rows, [row for some in beside for row in some], jobs.unlearnt())
 

@@ -1,5 +1,6 @@
 """The jobs of a comparison of objectives: trials of learning rates, trainings, and imitation from their encoders."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -11,12 +12,15 @@ from goalsight.base.workers.contract import Workers
 from goalsight.base.workers.following import follow
 from goalsight.base.workers.job import Job
 from goalsight.eval.objectives.held_out import ASKED, CHOOSING, write_watched
+from goalsight.pretrain.objectives import OBJECTIVES
 from goalsight.pretrain.train import Pretrain
 
 if TYPE_CHECKING:
     from goalsight.eval.objectives.compare import CompareObjectives
     from goalsight.pretrain.data.store import FrameStore
 
+RANDOM = "random"  # the folder of what is imitated from random encoders
+TRAINED = re.compile(r"[0-9.]+(e\+[0-9]+)?-[0-9]+")  # the name of a training: its FLOPs and its seed
 TOKENISERS = {"points": "local", "replaced": "codes"}  # that an objective needs; all others take the default
 
 
@@ -58,24 +62,20 @@ class Jobs:
         return failed
 
     def rows(self) -> list[dict[str, Any]]:
-        """What has been measured of all that is asked for, by objective, budget and seed."""
+        """What has been measured in this folder, now or before, by objective, budget and seed."""
         found = []
-        for path in self._paths():
-            if _row(path).exists():
-                row = read_json(_row(path))
-                if self._imitated(path):
-                    row["control"] = read_json(_control(path))
-                found.append(row)
+        for name in OBJECTIVES:
+            made = [
+                path.with_suffix("") for path in (self._folder / name).glob("*.json") if TRAINED.fullmatch(path.stem)
+            ]
+            rows = [(read_json(_row(path)), path) for path in made]
+            for row, path in sorted(rows, key=lambda one: (one[0]["asked_flops"], one[0]["seed"])):
+                found.append(row | ({"control": read_json(_control(path))} if self._imitated(path) else {}))
         return found
 
     @property
     def _watched(self) -> Path:
         return self._folder / "watched"
-
-    def _paths(self) -> Iterator[Path]:
-        for name in self._names:
-            for flops in self._budgets:
-                yield from (self._path(name, flops, seed) for seed in self._seeds)
 
     @property
     def _budgets(self) -> list[float]:
@@ -125,11 +125,13 @@ class Jobs:
 
     def _random(self) -> list[Path]:
         """Where what is imitated from random encoders is kept, by seed."""
-        return [self._folder / "random" / f"untrained-{seed}" for seed in self._seeds]
+        return [self._folder / RANDOM / f"untrained-{seed}" for seed in self._seeds]
 
     def unlearnt(self) -> list[float]:
-        """Success of those who imitate from random encoders."""
-        found = [read_json(_control(path)) for path in self._random() if self._imitated(path)]
+        """Success of those who imitate from random encoders, by seed, now or before."""
+        files = sorted((self._folder / RANDOM).glob("*-control.json"))
+        paths = [path.with_name(path.name.removesuffix("-control.json")) for path in files]
+        found = [read_json(_control(path)) for path in paths if self._imitated(path)]
         return [one["success"] / one["asked"]["episodes"] for one in found]
 
     @property
@@ -139,7 +141,8 @@ class Jobs:
         return {"play": str(config.control), "updates": config.control_updates, "episodes": config.control_episodes}
 
     def _imitated(self, path: Path) -> bool:
-        return _control(path).exists() and read_json(_control(path))["asked"] == self._control
+        there = _control(path).exists()
+        return there and (self._config.control is None or read_json(_control(path))["asked"] == self._control)
 
     def _best_rate(self, name: str) -> float | None:
         """The learning rate with the highest mean score; None where no trial came to an end."""
