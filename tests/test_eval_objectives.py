@@ -191,6 +191,24 @@ def test_references_have_intervals_over_seeds():
     assert (found["value"], found["low"], found["high"]) == pytest.approx((0.5, 0.5 - 6.353, 0.5 + 6.353), abs=1e-3)
 
 
+def test_scores_above_random_weights_are_paired_by_seed():
+    rows = [a_row("masked", 1e10, seed, 0.4 + 0.3 * seed) for seed in (0, 1)]
+    levels = (("random encoder", 0.3), ("pixels 16x16", 0.25))
+    beside = [
+        {"features": name, "seed": seed, "scores": {"a": level + 0.3 * seed, "c": level + 0.3 * seed}}
+        for name, level in levels
+        for seed in (0, 1)
+    ]
+    found = analyse(judged(rows, (1, 10)), beside)
+    (point,) = found["above_unlearnt"]["masked"]
+    assert (point["value"], point["low"], point["high"]) == pytest.approx((0.1, 0.1, 0.1))
+    assert found["above_unlearnt"]["pixels 16x16"][0]["value"] == pytest.approx(-0.05)
+    assert analyse(rows)["above_unlearnt"] == {}
+    # Student's interval of 10% and 100% leaves what a share can be.
+    (success,) = found["control"]["curves"]["masked"]
+    assert (success["value"], success["low"], success["high"]) == (0.55, 0.0, 1.0)
+
+
 def test_references_are_made_for_each_seed_and_kept(tmp_path):
     a_store(tmp_path / "play", episodes=100, size=16)
     rows = [row for seed in (0, 1) for row in references(tmp_path / "play", "nano", 400, seed, tmp_path)]

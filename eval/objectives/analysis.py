@@ -155,13 +155,14 @@ def analyse(rows: Sequence[Row], references: Sequence[Row] = (), unlearnt: Seque
         "references": references,
         "left_out_of_mean": others,
         "curves": _curves(found),
+        "above_unlearnt": _above_unlearnt(found, references),
         "ahead_of_default": _ahead(found),
         "compute_ratios": _ratios(found, rng, levels.get(UNLEARNT, {}).get("value", -np.inf)),
         "best_of_both": _halves(found),
         "scaling": {name: scaling(curve, rng) for name, curve in found.items()},
         "control": {
-            "curves": _curves(scores(judged, SUCCESS)),
-            "random": asdict(mean_over_seeds(unlearnt)) if unlearnt else None,
+            "curves": _as_shares(_curves(scores(judged, SUCCESS))),
+            "random": _as_share(asdict(mean_over_seeds(unlearnt))) if unlearnt else None,
             "goes_with": goes_with(judged, rng),
         },
         "levels": levels,
@@ -218,6 +219,38 @@ def _curves(found: Mapping[str, Scores]) -> dict[str, list[dict[str, float]]]:
             for at, line in zip(one.flops, one.values, strict=True)
         ]
         for name, one in found.items()
+    }
+
+
+def _as_share(found: dict[str, float]) -> dict[str, float]:
+    """The same number, its interval kept within those that a share can be."""
+    return found | {"low": max(found["low"], 0.0), "high": min(found["high"], 1.0)}
+
+
+def _as_shares(curves: Mapping[str, Sequence[dict[str, float]]]) -> dict[str, list[dict[str, float]]]:
+    return {name: [_as_share(point) for point in curve] for name, curve in curves.items()}
+
+
+def _above_unlearnt(found: Mapping[str, Scores], references: Sequence[Row]) -> dict[str, list[dict[str, float]]]:
+    """By objective and by other reference: by how much each is above random weights, paired by seed.
+
+    Each seed asks about other episodes, by which all scores rise and fall; that is left out here.
+    """
+    level = {row["seed"]: score_of(row, SCORE) for row in references if row["features"] == UNLEARNT}
+    if not level:
+        return {}
+    curves = {
+        name: Scores(one.flops, one.seeds, one.values - np.array([level[seed] for seed in one.seeds.tolist()]))
+        for name, one in found.items()
+        if set(one.seeds.tolist()) <= set(level)
+    }
+    others = {row["features"] for row in references} - {UNLEARNT}
+    beside = {
+        name: [score_of(row, SCORE) - level[row["seed"]] for row in references if row["features"] == name]
+        for name in sorted(others)
+    }
+    return _curves(curves) | {
+        name: [{"flops": 0.0, **asdict(mean_over_seeds(values))}] for name, values in beside.items()
     }
 
 

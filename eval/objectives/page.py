@@ -32,10 +32,19 @@ def render(result: Mapping[str, Any]) -> str:
 
 
 def curves_plot(result: Mapping[str, Any]) -> str:
-    """Scores over FLOPs, after each objective, with intervals over seeds, in SVG text."""
-    series = _series(result["curves"])
-    series += [_level(name, level, result["curves"]) for name, level in result["levels"].items()]
-    return line_plot(series, x_label=FLOPS, y_label=MEAN, logarithmic=True, width=860, height=460)
+    """Scores above those of random weights over FLOPs, paired by seed, with intervals, in SVG text."""
+    found = {name: curve for name, curve in result["above_unlearnt"].items() if name in result["curves"]}
+    if not found:  # no random encoder has been asked
+        series = _series(result["curves"])
+        series += [_level(name, level, result["curves"]) for name, level in result["levels"].items()]
+        return line_plot(series, x_label=FLOPS, y_label=MEAN, logarithmic=True, width=860, height=460)
+    order = sorted(found, key=lambda name: -found[name][-1]["value"])
+    series = _series({name: found[name] for name in order})
+    others = {name: curve[0] for name, curve in result["above_unlearnt"].items() if name not in found}
+    levels = {UNLEARNT: {"value": 0.0}} | {name: {"value": one["value"]} for name, one in others.items()}
+    series += [_level(name, level, found) for name, level in levels.items()]
+    label = f"{MEAN}, above random weights"
+    return line_plot(series, x_label=FLOPS, y_label=label, logarithmic=True, width=860, height=460)
 
 
 def control_plot(result: Mapping[str, Any]) -> str:
