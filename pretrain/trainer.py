@@ -130,7 +130,8 @@ class Trainer:
             they came to, precision, alarms, and the last metrics.
 
         Raises:
-            UserError: when the loss is no number any more, or the data was changed; what was published before stays.
+            UserError: when the loss is no number any more, the data was changed, or there was time for no step; what
+                was published before stays.
         """
         config, flops_per_step = self.config, self._flops
         journal = None if run is None else Journal(self, run, self._shown)
@@ -147,6 +148,8 @@ class Trainer:
                 if journal is not None:
                     bar.set_postfix_str(journal.keep(), refresh=False)
         self.seconds = time.perf_counter() - began
+        if not self.steps and not stop:
+            raise UserError(f"the budget of {self.budget.seconds:g} s is over before the first step; give more")
         if journal is not None:
             journal.close()
         peak = self._peak()

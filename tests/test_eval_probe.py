@@ -1,5 +1,6 @@
 import json
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from goalsight.eval.probes.answers import (
     scores_by_factor,
     worst,
 )
+from goalsight.eval.probes.asking import judge
 from goalsight.eval.probes.factors import SEEN, Factor, factors, moments, out_of_sight, rank_correlation, score
 from goalsight.eval.probes.page import mean_by_labels
 from goalsight.eval.probes.parts import SHARES, deal, parted, parted_by_seen, split_episodes
@@ -269,6 +271,16 @@ def test_probe_of_a_run(tmp_path, capsys):
     assert "R² of each factor" in report(Report(run.path)).read_text(), "the run's own report draws it, too"
 
 
+def test_of_what_never_changes_nothing_is_judged():
+    touched = Factor("touched", SEEN[0], np.zeros((4, 1), np.float32))
+    moved = Factor("moved", SEEN[0], np.arange(4, dtype=np.float32)[:, None])
+    values = np.concatenate([touched.values, moved.values], 1)
+    part = SimpleNamespace(factors=(touched, moved), values=values, sizes=(1, 1))
+    (answer,) = judge(part, values + 0.1, ("encoder", "ridge", 4, "held-out region"), SEEN[0])
+    # Of 0, 1, 2, 3 the squares about the mean add up to 5, and those of the errors to 4 / 100.
+    assert (answer.factor, answer.score) == ("moved", pytest.approx(1 - 0.04 / 5, abs=1e-4))
+
+
 def test_another_recording_and_a_module_of_others(tmp_path, capsys):
     a_store(tmp_path / "play", episodes=40)
     a_store(tmp_path / "others", episodes=60)
@@ -299,6 +311,11 @@ def test_another_recording_and_a_module_of_others(tmp_path, capsys):
     assert scores["encoder", "others"] == pytest.approx(scores["encoder", "held-out episodes"], abs=0.3)
     assert (tmp_path / "flat.probe.json").exists()
     assert "judged on others, mean of its factors: encoder 0." in capsys.readouterr().out
+    fixed = torch.export.export(Flat(), example)
+    torch.export.save(fixed, tmp_path / "fixed.pt2")
+    with pytest.raises(UserError, match=r"fixed.pt2 is to take frames \(n, H, W, 3\) uint8, of any number n") as error:
+        probe(Probe(tmp_path / "fixed.pt2", data=tmp_path / "play", frames=400, trust=True))
+    assert "\n" not in str(error.value)
     (tmp_path / "broken.pt2").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"broken.pt2 holds no module"):
         probe(Probe(tmp_path / "broken.pt2", data=tmp_path / "play", trust=True))

@@ -186,9 +186,9 @@ def test_a_size_in_numbers_is_width_and_depth_in_heads_of_32_features():
     [
         ("nanno", 'did you mean "nano"'),
         ("100x3", "the width must divide by 32, as in 128x3"),
-        ("0x3", "no encoder size .* choices: base"),
-        ("96x0", "no encoder size .* choices: base"),
-        ("96x3x1", "no encoder size .* choices: base"),
+        ("0x3", "no encoder size .* choices: 128x4, base"),
+        ("96x0", "no encoder size .* choices: 128x4, base"),
+        ("96x3x1", "no encoder size .* choices: 128x4, base, nano"),
         ("8192x64", "its blocks would hold more than 1,000,000,000 weights"),
         ("96x" + "9" * 5000, "weights"),
     ],

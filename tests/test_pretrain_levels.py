@@ -25,6 +25,12 @@ def frames(count, size=16, seed=0):
     return torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8, generator=draws(seed))
 
 
+def test_more_codes_than_can_be_learnt_are_refused():
+    with pytest.raises(UserError, match="levels make 1,000,000,000 codes, which is more than 65,536"):
+        Codes(levels=(1000, 1000, 1000))
+    assert Codes(levels=(256, 256)).levels == (256, 256)
+
+
 def test_numbers_are_rounded_to_their_levels_by_hand():
     quantiser = Quantiser((3, 4))
     # Three levels -1, 0, 1; of an even number none more lies on the side of what is positive: -1, -0.5, 0, 0.5.

@@ -148,6 +148,12 @@ def test_a_budget_of_seconds_ends(tmp_path, squares, small):
     assert 0.5 <= Run.open(tmp_path / "run").summary["seconds"] < 5
 
 
+def test_a_budget_of_seconds_that_pays_for_no_step_is_one_line(tmp_path, squares, small):
+    with pytest.raises(UserError, match="the budget of 1e-09 s is over before the first step; give more"):
+        pretrain(config(squares, tmp_path / "run", steps=None, seconds=1e-9))
+    assert Run.open(tmp_path / "run").status == "failed"
+
+
 def test_an_interruption_leaves_a_run_that_loads(tmp_path, squares, small, monkeypatch):
     step = trainers.Trainer.step
 

@@ -181,7 +181,7 @@ def goes_with(rows: Sequence[Row], rng: np.random.Generator) -> dict[str, dict[s
 
     Returns:
         by factor, their mean and the worst of each encoder: the correlation with its 95% interval, the highest first,
-        over the encoders whose score is known; nothing of fewer than three.
+        over the encoders whose score is known; nothing of fewer than three, or where none is above another.
     """
     seeds = np.array([row["seed"] for row in rows])
     success = np.array([score_of(row, SUCCESS) for row in rows])
@@ -193,6 +193,8 @@ def goes_with(rows: Sequence[Row], rng: np.random.Generator) -> dict[str, dict[s
         if known.sum() < FEWEST:
             continue
         pair = [_ranks_in_seed(some[known], seeds[known]) for some in (values, success)]
+        if not all(np.ptp(ranks) for ranks in pair):
+            continue
         chosen = rng.integers(known.sum(), size=(DRAWS, known.sum()))
         found[factor] = estimate(
             rank_correlation(*pair), [rank_correlation(*(some[draw] for some in pair)) for draw in chosen]

@@ -101,7 +101,7 @@ def judge(
     how: tuple[str, Head, int, str],
     seen: Seen,
 ) -> list[Answer]:
-    """Say how much of each factor was read.
+    """Say how much of each factor was read; nothing of one that never changes there, of which no share is explained.
 
     Args:
         part: the truth.
@@ -112,6 +112,8 @@ def judge(
     errors = distances(np.asarray(said, np.float64), part.values, part.sizes)
     answers = []
     for factor, read, error in zip(part.factors, np.split(said, np.cumsum(part.sizes)[:-1], 1), errors, strict=True):
+        if not np.ptp(factor.values, axis=0).any():
+            continue
         found = round(score(factor, factor.values, read), 4)
         answers.append(Answer(factor.name, seen, *how, found, round(100 * error, 3) if factor.metres else None))
     return answers

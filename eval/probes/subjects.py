@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from goalsight.base.errors import UserError
+from goalsight.base.errors import UserError, in_one_line
 from goalsight.eval.probes.answers import ENCODER, RANDOM
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Subject:
                     f"{path} is a module of torch.export, which may run code of its own; if you trust it: --trust"
                 )
             module = _exported(path)
-            self._see, self._unlearnt = tokens_of(module), tokens_of(shuffled(module, seed))
+            self._see, self._unlearnt = (foreign(one, path) for one in (module, shuffled(module, seed)))
             return
         self.ours = load_named(path)
         untrained = VideoEncoder(self.ours.config, seed=seed)
@@ -93,6 +93,23 @@ def tokens_of(module: Callable[["torch.Tensor"], "torch.Tensor"]) -> See:
         return torch.cat([tokens.float() for tokens in in_batches(module, frames)]).numpy()
 
     return see
+
+
+def foreign(module: "torch.nn.Module", path: Path) -> See:
+    """Return what sees frames by a module of others, of which nothing is known beforehand."""
+    see = tokens_of(module)
+
+    def seen(frames: Frames) -> Floats:
+        wanted = f"{path} is to take frames (n, H, W, 3) uint8, of any number n, to (n, T, D) or (n, D)"
+        try:
+            found = see(frames)
+        except Exception as error:  # whatever a module does
+            raise UserError(f"{wanted}; with {frames.shape} it fails: {in_one_line(error)}") from error
+        if found.ndim not in (2, 3) or len(found) != len(frames):
+            raise UserError(f"{wanted}; of {frames.shape} it makes {found.shape}")
+        return found
+
+    return seen
 
 
 def pixels(side: int) -> str:

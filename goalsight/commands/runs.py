@@ -125,7 +125,7 @@ def _about(run: "Run") -> str:
 def _length(run: "Run") -> tuple[int | None, float | None]:
     """How far a run is, and for how long it has worked."""
     last, summary = (run.metrics() or [{}])[-1], run.summary
-    steps = last.get("step", summary.get("frames"))
+    steps = last.get("step", summary.get("steps" if run.kind == "pretrain" else "frames"))
     seconds = last.get("wall_s", summary.get("seconds"))
     return None if steps is None else int(steps), None if seconds is None else float(seconds)
 

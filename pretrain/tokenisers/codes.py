@@ -18,6 +18,7 @@ from goalsight.pretrain.tokenisers.base import Tokeniser, centred, psnr
 from goalsight.pretrain.tokenisers.patches import Patches, PatchTokeniser
 
 HIDDEN = 128  # units of the layer between a patch and its numbers
+MOST = 2**16  # codes: each is a row of a table, and a score wherever it could stand
 MARGIN = 1e-3  # by which the outermost levels lie inside of what the numbers can reach
 
 
@@ -26,7 +27,7 @@ class Codes(Patches):
     """Tokens from codes: each patch as one of a number of signs, which are learnt.
 
     Raises:
-        UserError: when the side is not positive, or a number has fewer than two levels.
+        UserError: when the side is not positive, a number has fewer than two levels, or there are too many codes.
     """
 
     levels: tuple[int, ...] = (8, 5, 5, 5)
@@ -37,6 +38,8 @@ class Codes(Patches):
         super().__post_init__()
         if not self.levels or min(self.levels) < 2:
             raise UserError(f"levels must be one or more numbers of at least 2, got {self.levels}")
+        if prod(self.levels) > MOST:
+            raise UserError(f"levels make {prod(self.levels):,} codes, which is more than {MOST:,}")
 
 
 class CodeTokeniser(Tokeniser):
