@@ -172,6 +172,22 @@ def test_a_link_to_nothing_is_left_out_with_a_line(tmp_path, capfd):
     assert f"{tmp_path / 'pipe.mp4'} left out: no plain file" in said
 
 
+def test_what_was_left_out_is_said_each_time_that_it_is_opened(tmp_path, capfd):
+    films = tmp_path / "films"
+    films.mkdir()
+    film(films / "good.mp4")
+    (films / "empty.mp4").write_bytes(b"")
+    whole = (films / "good.mp4").read_bytes()
+    (films / "half.mp4").write_bytes(whole[: len(whole) // 2])
+    said = []
+    for _ in range(2):
+        cached_ingest([films], tmp_path / "cache", SIZE)
+        said.append([line for line in capfd.readouterr().err.splitlines() if line.startswith("goalsight: ")])
+    assert said[0] == said[1]
+    assert any("left out" in line and "empty.mp4" in line for line in said[0])
+    assert any("half.mp4" in line for line in said[0])
+
+
 def test_a_folder_that_links_to_itself_is_read_once(tmp_path, capfd):
     (tmp_path / "films" / "more").mkdir(parents=True)
     film(tmp_path / "films" / "good.mp4")

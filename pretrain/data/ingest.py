@@ -12,7 +12,7 @@ from goalsight.base.claims import clear_leftovers
 from goalsight.base.errors import UserError
 from goalsight.pretrain.data.ahead import Ahead
 from goalsight.pretrain.data.format import Column
-from goalsight.pretrain.data.pictures import UnreadableError, natural_order, warn
+from goalsight.pretrain.data.pictures import UnreadableError, keeping, natural_order, warn
 from goalsight.pretrain.data.readers import READERS
 from goalsight.pretrain.data.readers.base import Reader, Reading, Recorded
 from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter, find_store, is_store
@@ -20,6 +20,7 @@ from goalsight.pretrain.data.writer import TakenError, is_saved
 
 FPS = 10.0  # frames a second that real video is brought down to
 SAVE_EVERY, KEPT = 20.0, 7 * 24 * 3600.0  # of decoding that is not finished: between two times, and how long [s]
+SAID = "said"  # in the notes of a store: lines about what was left out of it or breaks off
 DECODING = 3  # raised when the same files are decoded to other frames than before
 
 
@@ -65,12 +66,20 @@ def cached_ingest(paths: Sequence[Path], cache: Path, image_size: int = 64, *, f
             stamps.append([str(file.resolve()), state.st_size, state.st_mtime_ns])
     out = cache / hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:16]
     if is_store(out):
-        return FrameStore.open(out)
+        return _opened(out)
     clear_leftovers(cache, keep=lambda left: is_saved(left) and time.time() - left.stat().st_mtime < KEPT)
     try:
         return _decode(sources, out, Reading(image_size, fps), cached=True)
     except TakenError:  # by the process that was waited for
-        return FrameStore.open(out)
+        return _opened(out)
+
+
+def _opened(out: Path) -> FrameStore:
+    """Open what was decoded before, and say again what was said of it then."""
+    store = FrameStore.open(out)
+    for line in store.notes.get(SAID, []):
+        warn(line)
+    return store
 
 
 def find_sources(paths: Sequence[Path], *, say: Callable[[str], None] = warn) -> list[Source]:
@@ -137,7 +146,11 @@ def _decode(sources: list[Source], out: Path, how: Reading, *, cached: bool = Fa
     stored = find_store(sources[0].path) if len(sources) == 1 else None
     if stored is not None and (store := FrameStore.open(stored)).image_size == how.image_size:
         return store
-    with FrameStoreWriter(out, image_size=how.image_size, wait=cached, go_on=cached) as writer, Ahead(how) as ahead:
+    with (
+        FrameStoreWriter(out, image_size=how.image_size, wait=cached, go_on=cached) as writer,
+        Ahead(how) as ahead,
+        keeping(writer.notes.get(SAID, [])) as said,
+    ):
         kept, saved = _common_columns(sources), time.monotonic()
         left, alone = sources[writer.done :], len(sources) == 1 or None
         each = _each(left, how, ahead)
@@ -156,6 +169,8 @@ def _decode(sources: list[Source], out: Path, how: Reading, *, cached: bool = Fa
                 if len(sources) == 1:
                     raise
                 warn(f"left out: {error}")
+            if said:
+                writer.notes[SAID] = said
         if not writer.num_frames:
             raise UserError(f"none of the {len(sources)} videos could be read")
     return FrameStore.open(out)

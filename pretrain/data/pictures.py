@@ -31,7 +31,23 @@ def natural_order(path: Path) -> list[tuple[int, int, str]]:
 
 def warn(line: str) -> None:
     """Say on stderr, in one line, what was not quite right."""
-    print(f"goalsight: {' '.join(line.split())}", file=sys.stderr)
+    line = " ".join(line.split())
+    print(f"goalsight: {line}", file=sys.stderr)
+    for kept in _keepers:
+        kept.append(line)
+
+
+_keepers: list[list[str]] = []
+
+
+@contextmanager
+def keeping(lines: list[str]) -> Iterator[list[str]]:
+    """Add to `lines` whatever `warn` says within the block, and yield them."""
+    _keepers.append(lines)
+    try:
+        yield lines
+    finally:
+        _keepers.pop()
 
 
 def reason(error: Exception | None) -> str:

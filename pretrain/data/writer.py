@@ -73,6 +73,11 @@ class FrameStoreWriter:
         self.done = int(self._store.notes.pop(DONE, 0))
 
     @property
+    def notes(self) -> dict[str, Any]:
+        """What is kept with the store besides; what lay there when it was last saved to begin with."""
+        return self._store.notes
+
+    @property
     def num_frames(self) -> int:
         """Frames in the complete episodes so far."""
         return self._store.num_frames
