@@ -212,8 +212,9 @@ def load_agent(run: Path | str, which: str | int = "best", *, device: str = "cpu
         UserError: if the run, the checkpoint or the agent in it does not exist or is damaged.
     """
     source = Run.open(local(run))
-    tensors, meta = source.load(which)
-    if meta.get("kind") != KIND:
+    if source.kind == "train":
+        tensors, meta = source.load(which)
+    if source.kind != "train" or meta.get("kind") != KIND:
         raise UserError(f"{run} holds no agent; give a folder that goalsight train made")
     try:
         check_form(meta, AgentMeta, "meta.json")

@@ -16,6 +16,7 @@ import torch
 
 import goalsight.base.checkpoints
 import goalsight.base.files
+from goalsight.agents.agent import load_agent
 from goalsight.base.checkpoints import read_checkpoint
 from goalsight.base.errors import UserError
 from goalsight.base.runs import Run
@@ -317,6 +318,12 @@ def test_a_damaged_config_is_refused(run: Run) -> None:
     (run.path / "config.json").write_text("{")
     with pytest.raises(UserError, match="cannot read"):
         Run.open(run.path)
+
+
+def test_a_recording_holds_no_agent(tmp_path: Path) -> None:
+    Run.create("collect", {}, out=tmp_path / "play", seed=0).finish({})
+    with pytest.raises(UserError, match="play holds no agent; give a folder that goalsight train made"):
+        load_agent(tmp_path / "play")
 
 
 def test_a_run_without_checkpoints_says_so(run: Run) -> None:
