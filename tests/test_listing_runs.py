@@ -61,6 +61,13 @@ def test_all_runs_are_listed_newest_first_and_damaged_ones_last(folder: Path) ->
     assert half.about == "not a run, or half-written: no manifest.json"
 
 
+def test_a_short_pretraining_has_steps_and_not_frames(tmp_path: Path) -> None:
+    run = Run.create("pretrain", {"objective": "masked"}, out=tmp_path / "short", seed=0)
+    run.finish({"steps": 6, "frames": 2000, "seconds": 1.0})
+    (row,) = list_runs(Runs(tmp_path))
+    assert row.steps == 6
+
+
 def test_the_table_has_a_line_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["runs", str(folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
