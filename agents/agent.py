@@ -128,7 +128,7 @@ class Agent:
             actions (A,) or (N, A) in [-1, 1]; None.
 
         Raises:
-            UserError: when the observation lacks something that the agent sees.
+            UserError: when the observation lacks something that the agent sees, or holds what is no number.
         """
         seen, shapes = self._looks, cast(spaces.Dict, self.actor.observation_space)
         if missing := [key for key in seen if key not in observation]:
@@ -140,6 +140,8 @@ class Agent:
         for key in self.actor.first.sight.vectors:
             if values[key].shape[1:] != shapes[key].shape:
                 raise UserError(f'the agent takes "{key}" of shape {shapes[key].shape}, got {values[key].shape[1:]}')
+            if not np.isfinite(values[key]).all():
+                raise UserError(f'of "{key}" some numbers are not finite')
         goals = [] if self._features is None else [values[f"goal_{view}"] for view in self._views]
         if self._features is not None and not _same(goals, self._shown):
             self._shown, self._wanted = [goal.copy() for goal in goals], encode(self._features, goals)

@@ -115,6 +115,8 @@ class Trainer:
         Raises:
             UserError: it is not.
         """
+        if not self._store.path.is_dir():
+            raise UserError(f"{self._store.path} was removed while it was learnt from; put it back and resume the run")
         if self._store.complete and stamps(self._store.path) != self._as_opened:
             raise UserError(f"{self._store.path} was changed while it was learnt from; train anew")
 
@@ -151,7 +153,7 @@ class Trainer:
         if not self.steps and not stop:
             raise UserError(f"the budget of {self.budget.seconds:g} s is over before the first step; give more")
         if journal is not None:
-            journal.close()
+            journal.close(ended=spent >= 1)
         peak = self._peak()
         return {
             "steps": self.steps,
@@ -287,23 +289,34 @@ class Journal:
         """Do what is due after a step, and return a few words for the progress bar."""
         now, trainer = time.perf_counter(), self._trainer
         if trainer.steps % LOG_EVERY == 0:
-            means = trainer.means(LOG_EVERY)
-            rate = LOG_EVERY * trainer.config.batch / (now - self._logged)
-            values = {f"pretrain/{name}": value for name, value in means.items()}
-            self._run.log(trainer.steps, values | {"pretrain/pairs_per_s": rate})
-            self._logged = now
-            alarms = "".join(f", ALARM {alarm.name}" for alarm in trainer.alarms())
-            self._text = f"{means['loss']:.4f} loss, {rate:.0f} pairs/s{alarms}"
+            self._log(now, LOG_EVERY)
         if now - self._pictured > trainer.config.picture_every:
             self._picture()
         if now > self._save_at:
             self._save()
         return self._text
 
-    def close(self) -> None:
-        """Publish the last step and its picture."""
+    def close(self, *, ended: bool) -> None:
+        """Publish the last step and its picture.
+
+        Args:
+            ended: the budget is spent, so that the last steps are logged, too, however few they are.
+        """
+        if ended and (rest := self._trainer.steps % LOG_EVERY):
+            self._log(time.perf_counter(), rest)
         self._save()
         self._picture()
+
+    def _log(self, now: float, steps: int) -> None:
+        """Log the means over the last steps."""
+        trainer = self._trainer
+        means = trainer.means(steps)
+        rate = steps * trainer.config.batch / (now - self._logged)
+        values = {f"pretrain/{name}": value for name, value in means.items()}
+        self._run.log(trainer.steps, values | {"pretrain/pairs_per_s": rate})
+        self._logged = now
+        alarms = "".join(f", ALARM {alarm.name}" for alarm in trainer.alarms())
+        self._text = f"{means['loss']:.4f} loss, {rate:.0f} pairs/s{alarms}"
 
     def _picture(self) -> None:
         trainer = self._trainer

@@ -128,6 +128,8 @@ def test_an_agent_in_three_lines(run):
         agent.act(obs)
     with pytest.raises(UserError, match=r'takes "observation" of shape \(8,\), got \(5,\)'):
         agent.predict(obs | {"observation": obs["observation"][:5]})
+    with pytest.raises(UserError, match=r'of "observation" some numbers are not finite'):
+        agent.predict(obs | {"observation": np.full_like(obs["observation"], np.nan)})
     mean, spread = evaluate_policy(agent, Monitor(env), n_eval_episodes=1)
     assert mean <= 0
     assert spread == 0

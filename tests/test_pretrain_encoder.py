@@ -22,6 +22,7 @@ from goalsight.pretrain.encoders.vit import (
     shape_of,
 )
 from goalsight.pretrain.masking import hide_tokens, take
+from goalsight.pretrain.tokenisers import TOKENISERS
 from goalsight.pretrain.tokenisers.conv import patch_side, patchify, unpatchify
 
 SMALL = EncoderConfig(image_size=32, width=16, depth=3, heads=2)
@@ -30,6 +31,39 @@ SMALL = EncoderConfig(image_size=32, width=16, depth=3, heads=2)
 def frames(count, size=32, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8, generator=generator)
+
+
+@pytest.mark.parametrize("tokeniser", TOKENISERS)
+def test_frames_of_any_array_are_taken(tokeniser):
+    encoder = random_encoder(tokeniser=tokeniser).eval()
+    bytes_ = frames(3, 64)
+    tokens = encoder(bytes_)
+    floats = bytes_.numpy() / 255
+    assert floats.dtype == np.float64
+    assert torch.allclose(encoder(floats), tokens, atol=1e-4)
+    mirrored = bytes_.numpy()[:, ::-1]  # of negative strides
+    assert torch.equal(encoder(mirrored), encoder(bytes_.flip(1)))
+    assert encoder(bytes_[:0]).shape == (0, *tokens.shape[1:])
+
+
+@pytest.mark.parametrize(
+    ("given_", "got"),
+    [
+        (np.zeros((64, 64, 3), np.uint8), r"\(64, 64, 3\)"),
+        (np.zeros((1, 3, 64, 64), np.uint8), r"\(1, 3, 64, 64\)"),
+        (np.zeros((1, 64, 64, 3), np.int64), "int64"),
+        (np.zeros((1, 64, 64, 3), bool), "bool"),
+        (np.full((1, 64, 64, 3), 255.0), r"floats in \[255, 255\]"),
+        (np.full((1, 64, 64, 3), -1.0), r"floats in \[-1, -1\]"),
+        (np.full((1, 64, 64, 3), np.nan), "floats in"),
+    ],
+)
+def test_what_are_no_such_frames_is_refused(given_, got):
+    encoder = random_encoder(tokeniser="local")
+    encoder.look_for_points(4, seed=0)
+    for look in (encoder, encoder.embedding, encoder.places):
+        with pytest.raises(UserError, match=rf"takes frames \(B, 64, 64, 3\), uint8 or floats in \[0, 1\], got {got}"):
+            look(given_)
 
 
 @given(levels=st.integers(1, 4), batch=st.integers(1, 3))
@@ -155,7 +189,7 @@ def test_a_split_beyond_the_blocks_is_refused(n):
 
 
 def test_frames_of_another_size_are_refused():
-    with pytest.raises(UserError, match=r"takes frames \(B, 32, 32, 3\), got"):
+    with pytest.raises(UserError, match=r"takes frames \(B, 32, 32, 3\), .* got"):
         VideoEncoder(SMALL)(frames(1, 64))
 
 

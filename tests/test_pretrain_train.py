@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -95,17 +96,17 @@ def test_prediction_beats_copying_and_features_beat_random_ones(tmp_path, small)
 
 
 def test_a_run_holds_everything(tmp_path, squares, small, capsys):
-    path = pretrain(config(squares, tmp_path / "run", steps=20))
+    path = pretrain(config(squares, tmp_path / "run", steps=23))
     store, run = FrameStore.open(squares), Run.open(path)
     assert run.manifest["status"] == "finished"
     assert run.manifest["sources"] == {"data": store.content_hash}
-    assert run.config["steps"] == 20
-    assert [row["step"] for row in run.metrics()] == [10, 20]
+    assert run.config["steps"] == 23
+    assert [row["step"] for row in run.metrics()] == [10, 20, 23]
     assert {"pretrain/loss", "pretrain/psnr_next", "pretrain/pairs_per_s", "pretrain/lr"} <= set(run.metrics()[0])
-    assert run.checkpoint().name == "000020"
+    assert run.checkpoint().name == "000023"
     assert load_encoder(path).content_hash() == run.summary["encoder"]
-    assert run.summary["flops"] == 20 * 8 * run.summary["flops_per_pair"] > 0
-    with Image.open(path / "pictures" / "seen-000020.png") as picture:
+    assert run.summary["flops"] == 23 * 8 * run.summary["flops_per_pair"] > 0
+    with Image.open(path / "pictures" / "seen-000023.png") as picture:
         assert picture.size == (6 * 132 + 4, 6 * 132 + 24)  # six columns, six pairs
     assert str(path) in capsys.readouterr().out
 
@@ -120,7 +121,7 @@ def test_it_monitors_at_the_first_of_ten_steps_and_logs_what_it_found(tmp_path, 
     monkeypatch.setattr(MaskedPrediction, "monitor", monitor)
     run = Run.open(pretrain(config(squares, tmp_path / "run", steps=21)))
     assert monitored == [8, 8, 8]
-    assert [row["pretrain/monitored"] for row in run.metrics() if "pretrain/loss" in row] == [1.0, 2.0]
+    assert [row["pretrain/monitored"] for row in run.metrics() if "pretrain/loss" in row] == [1.0, 2.0, 3.0]
     assert run.summary["monitored"] == 2.0, "the mean of three"
 
 
@@ -321,17 +322,27 @@ def test_a_budget_too_small_for_one_step_is_refused_before_a_run_is_made(squares
     assert not (tmp_path / "run").exists()
 
 
-def test_data_that_changes_under_a_training_ends_it_and_what_was_published_stays(squares, tmp_path, small, monkeypatch):
-    step, path = trainers.Trainer.step, tmp_path / "run"
+@pytest.mark.parametrize(
+    ("happens", "said"),
+    [
+        (lambda store: os.utime(store / "pixels.raw", (1, 1)), "was changed while it was learnt from; train anew"),
+        (shutil.rmtree, "was removed while it was learnt from; put it back and resume the run"),
+    ],
+)
+def test_data_that_changes_under_a_training_ends_it_and_what_was_published_stays(
+    squares, tmp_path, small, monkeypatch, happens, said
+):
+    step, path, store = trainers.Trainer.step, tmp_path / "run", tmp_path / "store"
+    shutil.copytree(squares, store)
 
     def stepped(self, *arguments):
         if self.steps == 3:
-            os.utime(squares / "pixels.raw", (1, 1))
+            happens(store)
         return step(self, *arguments)
 
     monkeypatch.setattr(trainers.Trainer, "step", stepped)
-    with pytest.raises(UserError, match=f"{squares} was changed while it was learnt from; train anew"):
-        pretrain(config(squares, path, save_every=0.0))
+    with pytest.raises(UserError, match=f"{store} {said}"):
+        pretrain(config(store, path, save_every=0.0))
     assert Run.open(path).manifest["status"] == "failed"
     assert Run.open(path).checkpoint("last").name == "000003"
     assert load_encoder(path).config.image_size == SIZE

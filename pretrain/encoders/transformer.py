@@ -21,12 +21,12 @@ def _split_heads(joined: Tensor, parts: int, heads: int) -> Tensor:
     """(B, N, parts * D) -> (parts, B * heads, N, D / heads), in one copy."""
     batch, tokens, width = joined.shape
     split = joined.view(batch, tokens, parts, heads, width // (parts * heads))
-    return split.permute(2, 0, 3, 1, 4).reshape(parts, batch * heads, tokens, -1)
+    return split.permute(2, 0, 3, 1, 4).reshape(parts, batch * heads, tokens, width // (parts * heads))
 
 
 def _join_heads(rows: Tensor, heads: int) -> Tensor:
     """(B * heads, N, d) -> (B, N, heads * d)."""
-    return rows.unflatten(0, (-1, heads)).transpose(1, 2).flatten(2)
+    return rows.unflatten(0, (len(rows) // heads, heads)).transpose(1, 2).flatten(2)
 
 
 class SelfAttention(nn.Module):

@@ -22,7 +22,7 @@ from goalsight.pretrain.encoders.points import Points
 from goalsight.pretrain.encoders.transformer import Block, grid_positions, initialise
 from goalsight.pretrain.masking import take
 from goalsight.pretrain.tokenisers import TOKENISERS
-from goalsight.pretrain.tokenisers.base import Tokeniser
+from goalsight.pretrain.tokenisers.base import Tokeniser, as_frames
 from goalsight.pretrain.tokenisers.local import LocalStem
 
 LARGEST = 8192  # of an encoder's sizes: more is asked for by mistake or by malice
@@ -115,20 +115,17 @@ class Embedding(nn.Module):
         self.stem = self.tokeniser.make_stem(config.width)
         self.register_buffer("positions", grid_positions(config.width, self.tokeniser.grid), persistent=False)
 
-    def forward(self, frames: Tensor) -> Tensor:
+    def forward(self, frames: Tensor | NDArray[Any]) -> Tensor:
         """(B, H, W, 3), uint8 or floats in [0, 1], -> (B, tokens, width)."""
         return self.embed(self.cut(frames))
 
-    def cut(self, frames: Tensor) -> Tensor:
+    def cut(self, frames: Tensor | NDArray[Any]) -> Tensor:
         """(B, H, W, 3) -> the tokeniser's pieces (B, tokens, P).
 
         Raises:
-            UserError: when the frames have another size.
+            UserError: when they are no such frames, as `as_frames` says.
         """
-        size = self.tokeniser.image_size
-        if frames.ndim != 4 or tuple(frames.shape[1:]) != (size, size, 3):
-            raise UserError(f"this encoder takes frames (B, {size}, {size}, 3), got {tuple(frames.shape)}")
-        return self.tokeniser.cut(frames)
+        return self.tokeniser.cut(as_frames(frames, self.tokeniser.image_size))
 
     def embed(self, pieces: Tensor, visible: Tensor | None = None) -> Tensor:
         """(B, tokens, P), of which only the `visible` (B, K) are looked at, -> (B, tokens or K, width)."""
@@ -207,20 +204,24 @@ class VideoEncoder(nn.Module):
             self.points = Points(number, self.config.image_size // stem.stride)
         self.config = replace(self.config, points=number)
 
-    def places(self, frames: Tensor) -> Tensor:
+    def places(self, frames: Tensor | NDArray[Any]) -> Tensor:
         """(B, H, W, 3), uint8 or floats in [0, 1], -> where each point lies (B, 2 points), in [-1, 1] across and down.
 
         Raises:
-            UserError: when it has learnt to find none.
+            UserError: when it has learnt to find none, or they are no such frames.
         """
         if self.points is None:
             raise UserError("this encoder finds no points; pretrain one by --objective points")
-        places: Tensor = self.points(check_map(self).map(frames))
+        places: Tensor = self.points(check_map(self).map(as_frames(frames, self.config.image_size)))
         return places
 
     def forward(self, frames: Tensor | NDArray[Any]) -> Tensor:
-        """(B, H, W, 3), uint8 or floats in [0, 1], -> tokens (B, tokens, width)."""
-        return self.think(self.embedding(torch.as_tensor(frames)))
+        """(B, H, W, 3), uint8 or floats in [0, 1], -> tokens (B, tokens, width).
+
+        Raises:
+            UserError: they are no such frames.
+        """
+        return self.think(self.embedding(frames))
 
     def encode(self, pieces: Tensor, visible: Tensor | None = None) -> Tensor:
         """Like `forward`, from pieces (B, tokens, P) of which only the `visible` (B, K) are looked at."""

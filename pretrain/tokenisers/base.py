@@ -1,11 +1,16 @@
 """What every tokeniser is: frames to tokens, to what can be predicted of them, and back."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from goalsight.base.errors import UserError
+
+OVER = 0.1  # that floats may lie outside of [0, 1], as interpolation leaves them
 SMALLEST_ERROR = 1e-10  # mean squared error below which PSNR is called 100 dB
 
 
@@ -98,6 +103,28 @@ class PixelTokeniser(Tokeniser):
     def frames(self, targets: Tensor) -> Tensor:
         """Round to bytes: (B, tokens, target_size) -> (B, H, W, 3) uint8."""
         return self.put_together(targets.clamp(0, 1).mul(255).round().to(torch.uint8))
+
+
+def as_frames(frames: Tensor | NDArray[Any], size: int) -> Tensor:
+    """Return frames (B, size, size, 3), uint8 or floats in [0, 1], as a tensor that can be cut; floats as float32.
+
+    Raises:
+        UserError: they are of another shape or type, or floats of another range; of these nothing is asked while they
+            are compiled or exported.
+    """
+    found = torch.as_tensor(np.ascontiguousarray(frames) if isinstance(frames, np.ndarray) else frames)
+    wanted = f"this encoder takes frames (B, {size}, {size}, 3), uint8 or floats in [0, 1]"
+    if found.ndim != 4 or tuple(found.shape[1:]) != (size, size, 3):
+        raise UserError(f"{wanted}, got {tuple(found.shape)}")
+    if found.dtype == torch.uint8:
+        return found
+    if not found.is_floating_point():
+        raise UserError(f"{wanted}, got {found.dtype}".replace("torch.", ""))
+    if found.numel() and not torch.compiler.is_compiling():
+        low, high = (float(bound.detach()) for bound in found.aminmax())
+        if not -OVER <= low <= high <= 1 + OVER:
+            raise UserError(f"{wanted}, got floats in [{low:g}, {high:g}]")
+    return found.float()
 
 
 def centred(pieces: Tensor) -> Tensor:

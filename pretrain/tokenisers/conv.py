@@ -105,10 +105,12 @@ def patchify(frames: Tensor, grid: int) -> Tensor:
     Within a patch the pixels stand in quad-tree order (each run of 4 pixels is a 2x2 block, each run of 16 a 4x4
     block), so that a convolution of kernel 2 and stride 2 is one matrix product on a reshaped array.
     """
-    levels = patch_side(frames.shape[1], grid).bit_length() - 1
-    side = [grid] + [2] * levels
-    split = frames.reshape(len(frames), *side, *side, frames.shape[3])  # (B, grid, 2..., grid, 2..., 3)
-    return split.permute(0, *_quad_order(levels), 2 * levels + 3).reshape(len(frames), grid * grid, -1)
+    side = patch_side(frames.shape[1], grid)
+    levels, channels = side.bit_length() - 1, frames.shape[3]
+    sides = [grid] + [2] * levels
+    split = frames.reshape(len(frames), *sides, *sides, channels)  # (B, grid, 2..., grid, 2..., 3)
+    in_order = split.permute(0, *_quad_order(levels), 2 * levels + 3)
+    return in_order.reshape(len(frames), grid * grid, side * side * channels)
 
 
 def unpatchify(patches: Tensor, grid: int) -> Tensor:
