@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from goalsight.base.errors import UserError
+
 TILE = 128  # pixels on the side of a tile, roughly: small frames are enlarged by a whole factor
 GAP = 4  # pixels between tiles
 HEADER = 20  # pixels for the labels
@@ -18,7 +20,17 @@ def picture_grid(columns: dict[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
     Returns:
         one (height, width, 3) uint8 image.
+
+    Raises:
+        UserError: what an objective of someone's own shows is none of these.
     """
+    first = next(iter(columns.values())).shape
+    for name, frames in columns.items():
+        if frames.dtype != np.uint8 or frames.shape != first or frames.ndim != 4 or frames.shape[3] != 3:
+            got = f"{frames.dtype} {frames.shape}"
+            raise UserError(
+                f'what is shown must be frames (B, H, W, 3) uint8, as many in each column; "{name}" is {got}'
+            )
     rows, size = next(iter(columns.values())).shape[:2]
     scale = max(1, TILE // size)
     pitch = size * scale + GAP

@@ -209,13 +209,22 @@ class Trainer:
         """Count the floating-point operations of a step on such a batch, forward and backward, by a copy that is lost.
 
         What the objective monitors is no part of it.
+
+        Raises:
+            UserError: an objective of someone's own returns what cannot be learnt from.
         """
         batch = {name: values.to(self.device) for name, values in batch.items()}
         draws, objective = torch.Generator(self.device).manual_seed(0), copy.deepcopy(self.objective)
 
         def step() -> None:
             with autocast(self.device):
-                objective(batch, draws)[0].backward()
+                loss = objective(batch, draws)[0]
+            if loss.ndim or not loss.requires_grad:
+                raise UserError(
+                    f'the objective "{self.config.objective}" returns no loss to learn from: it is to be one number '
+                    "that depends on the weights"
+                )
+            loss.backward()
 
         return count_flops(step)
 

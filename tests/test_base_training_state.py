@@ -17,6 +17,8 @@ def test_a_registry_imports_only_what_is_chosen() -> None:
     assert list(parts) == ["ordered", "absent"]
     with pytest.raises(UserError, match='no queue "orderd"; did you mean "ordered"'):
         parts.load("orderd")
+    with pytest.raises(UserError, match=r'no queue "mine"; .* one of your own is added by a module: --import MODULE'):
+        parts.load("mine")
     parts.add("count", "collections:Counter")
     assert parts.load("count").__name__ == "Counter"
     with pytest.raises(ValueError, match="already"):

@@ -93,6 +93,16 @@ def test_options_reach_the_command(command, capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize(
+    ("words", "option"),
+    [(["--names", "a", ""], "a"), (["--obs", ""], "--obs"), (["--obs="], "--obs"), (["", "--json"], "try")],
+)
+def test_an_empty_word_is_one_line(words: list[str], option: str, command, capsys: pytest.CaptureFixture[str]) -> None:
+    command(lambda config: pytest.fail("it was called"))
+    assert cli.run(["try", *words]) == 2
+    assert one_line(capsys.readouterr().err) == f"goalsight: {option} is given an empty word"
+
+
+@pytest.mark.parametrize(
     ("word", "number"), [("1e5", 100_000), ("2.5E3", 2500), ("3.0", 3), ("12345678901234567890", 12345678901234567890)]
 )
 def test_whole_floats_are_integers(word: str, number: int, command) -> None:

@@ -108,8 +108,9 @@ def test_what_the_page_about_other_libraries_shows_runs(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_tutorial_runs_word_for_word(tmp_path: Path) -> None:
-    text = (DOCS / "pages" / "own_task.md").read_text()
+@pytest.mark.parametrize(("page", "commands"), [("own_task", 7), ("parts", 3)])
+def test_a_tutorial_runs_word_for_word(page: str, commands: int, tmp_path: Path) -> None:
+    text = (DOCS / "pages" / f"{page}.md").read_text()
     blocks = re.findall(r'```(\w+)(?: title="([^"]+)")?\n(.*?)```', text, re.DOTALL)
     ran = 0
     for language, name, body in blocks:
@@ -121,7 +122,7 @@ def test_the_tutorial_runs_word_for_word(tmp_path: Path) -> None:
             done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
             ran += 1
-    assert ran == 7
+    assert ran == commands
 
 
 def test_the_notebook_runs_from_its_first_cell_to_its_last(workplace: Path) -> None:

@@ -309,7 +309,7 @@ def test_what_cannot_be_compared_is_one_line(tmp_path):
         compare_objectives(CompareObjectives(data=tmp_path, objectives=("maskd",)))
     with pytest.raises(UserError, match="must not be among"):
         compare_objectives(CompareObjectives(data=tmp_path, seeds=("99-101",)))
-    with pytest.raises(UserError, match="no frame store"):
+    with pytest.raises(UserError, match="no recorded play at"):
         compare_objectives(CompareObjectives(data=tmp_path, objectives=("masked",)))
     with pytest.raises(UserError, match="above 0"):
         CompareObjectives(data=tmp_path, flops=())
@@ -318,7 +318,7 @@ def test_what_cannot_be_compared_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("made", "asked", "says"),
     [
-        ({"episodes": 8}, {}, "at least 8 episodes to hold some out, got 1 of the 8 in"),
+        ({"episodes": 8}, {}, "at least 8 episodes to hold some out, got 1 of the 8 in .*; record 64 or more"),
         ({"episodes": 100}, {"frames": 150}, "the validation split has 22 moments of one frame, and a probe needs 25"),
         # 50 frames of the 150 in six episodes, of which rows 24, 49 and 149 are the last of theirs.
         ({"episodes": 100}, {"frames": 200, "rates": (0.001,)}, "47 moments of a frame and the next"),

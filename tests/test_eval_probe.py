@@ -340,14 +340,36 @@ def test_all_there_is_to_ask(tmp_path, monkeypatch):
     assert "Layer by layer" in page
 
 
+def test_what_another_recording_does_not_know_is_not_judged_there(tmp_path, capsys):
+    """The factors it knows are still told apart: their columns are picked by name."""
+    run = an_encoder(tmp_path / "run")
+    a_store(tmp_path / "play", episodes=40)
+    others = a_store(tmp_path / "all", episodes=40)
+    with FrameStoreWriter(tmp_path / "fewer", image_size=16) as writer:
+        for number in range(others.num_episodes):
+            rows = others.rows_of(number)
+            writer.add_episode(others.episode(number), {"object": others.labels["object"][rows]})
+    unseen = tuple(tmp_path / name for name in ("all", "fewer"))
+    answers = answers_of(probe(Probe(run.path, data=tmp_path / "play", frames=400, unseen=unseen))["answers"])
+    err = capsys.readouterr().err
+    assert f"{tmp_path / 'fewer'} does not know gripper" in err
+    assert f"{tmp_path / 'all'} does not know" not in err
+    known, some = (main_answers(answers, "pixels 8x8", judged_on=place) for place in ("all", "fewer"))
+    assert {"object", "gripper"} <= known.keys()
+    assert "object" in some
+    assert "gripper" not in some
+    for factor, answer in some.items():
+        assert answer.score == known[factor].score, "the same episodes and the same answers"
+
+
 def test_what_cannot_be_probed_is_one_line(tmp_path):
     run = an_encoder(tmp_path / "run")
     a_store(tmp_path / "unlabelled", labels=False)
     a_store(tmp_path / "short", episodes=5)
     for data, message in (
-        ("nowhere", "no frame store"),
+        ("nowhere", "no recorded play at .*nowhere; give a run of `goalsight collect`"),
         ("unlabelled", "without positions"),
-        ("short", "at least 8 episodes"),
+        ("short", r"at least 8 episodes .* got 5 of the 5 in .*short; record 8 or more"),
     ):
         with pytest.raises(UserError, match=message):
             probe(Probe(run.path, data=tmp_path / data))

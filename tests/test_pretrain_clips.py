@@ -74,6 +74,8 @@ def test_columns_are_of_the_same_frames_as_the_pixels(tmp_path: Path) -> None:
     assert torch.equal(batch[column][..., 0], batch["pixels"][:, :, 0, 0, 0].float())
     with pytest.raises(UserError, match='has no column "action"; it has pixels, '):
         ClipSampler(store, Clips(columns=("action",)), batch=1, seed=0)
+    with pytest.raises(UserError, match=r"it has pixels.*; ask for less by --max-gap"):
+        ClipSampler(store, Clips(columns=("action",), less="--max-gap"), batch=1, seed=0)
 
 
 def test_a_sampler_goes_on_from_its_state(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from goalsight.base.flops import count_flops, matmul_peak
 from goalsight.pretrain.data.clips import Clips
 from goalsight.pretrain.data.samplers import ClipSampler
 from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
-from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder
+from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder, random_encoder
 from goalsight.pretrain.masking import hide_tokens
+from goalsight.pretrain.objectives import OBJECTIVES
 from goalsight.pretrain.objectives.masked import Masked, MaskedPrediction
 from goalsight.pretrain.pictures import picture_grid
 from goalsight.pretrain.tokenisers.conv import patchify, unpatchify
@@ -226,8 +227,15 @@ def test_every_gap_and_start_is_drawn(tmp_path):
 
 
 def test_episodes_of_one_frame_are_refused(tmp_path):
-    with pytest.raises(UserError, match="no episode of 2 frames or more"):
+    with pytest.raises(UserError, match=r"no episode of 2 frames or more to learn from, the longest has 1$"):
         ClipSampler(numbered(tmp_path / "store", [1, 1]), Clips(), batch=1, seed=0)
+
+
+@pytest.mark.parametrize("name", ["autoregressive", "contrastive", "joint", "temporal"])
+def test_episodes_too_short_for_a_large_gap_say_by_which_option_less_is_read(name, tmp_path):
+    clips = OBJECTIVES.load(name)(random_encoder(), seed=0).reads(30)
+    with pytest.raises(UserError, match=rf"{clips.shortest} frames or more .* the longest has 9; .* by --max-gap"):
+        ClipSampler(numbered(tmp_path / "store", [4, 9]), clips, batch=1, seed=0)
 
 
 def test_the_picture_lays_columns_side_by_side():
@@ -239,3 +247,12 @@ def test_the_picture_lays_columns_side_by_side():
     assert picture[24 + 132, 4 + 132].tolist() == [0, 0, 255]
     assert picture[24 + 130, 4 + 130].tolist() == [250, 250, 250]
     assert (picture[:20] < 100).any()  # the labels
+
+
+@pytest.mark.parametrize(
+    "other",
+    [np.zeros((2, 64, 64, 3), np.float32), np.zeros((3, 64, 64, 3), np.uint8), np.zeros((2, 64, 64), np.uint8)],
+)
+def test_what_is_no_column_of_frames_is_refused(other):
+    with pytest.raises(UserError, match=r'what is shown must be frames .* "guess" is'):
+        picture_grid({"frame t": np.zeros((2, 64, 64, 3), np.uint8), "guess": other})

@@ -164,3 +164,26 @@ def test_every_tokeniser_and_objective_names_its_options():
         for name in registry:
             assert asdict(registry.load(name).Options())
     assert np.unique([*TOKENISERS, *OBJECTIVES]).size == len(TOKENISERS) + len(OBJECTIVES)  # they name option groups
+
+
+class OneTooFew(PatchTokeniser):
+    """Forgets the first patch."""
+
+    def cut(self, frames: torch.Tensor) -> torch.Tensor:
+        return super().cut(frames)[:, 1:]
+
+
+class Seven(PatchTokeniser):
+    """Of frames of 64 pixels makes seven patches a side."""
+
+    def __init__(self) -> None:
+        PixelTokeniser.__init__(self, 64, 9)
+
+
+def test_what_a_tokeniser_of_ones_own_gets_wrong_is_said():
+    with pytest.raises(UserError, match="a grid of 7 x 7 tokens does not divide frames of 64 pixels"):
+        Seven()
+    encoder = random_encoder(tokeniser="patches")
+    encoder.embedding.tokeniser = OneTooFew(64, Patches())
+    with pytest.raises(UserError, match=r"OneTooFew cuts frames into \(2, 63, 192\), not \(B, 64, P\)"):
+        encoder(frames(2, 64))

@@ -10,6 +10,7 @@ import pytest
 import torch
 import tyro
 from PIL import Image
+from torch import Tensor
 
 from goalsight.base.budgets import Budget, learning_rate
 from goalsight.base.errors import UserError
@@ -319,6 +320,20 @@ def test_the_budget_nearest_its_end_counts():
 def test_a_budget_too_small_for_one_step_is_refused_before_a_run_is_made(squares, tmp_path, small):
     with pytest.raises(UserError, match=r"one step takes .* operations, and the budget is 1e\+03; give more"):
         pretrain(config(squares, tmp_path / "run", steps=None, flops=1e3))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("spoil", [Tensor.detach, lambda loss: loss.expand(2)])
+def test_an_objective_of_ones_own_that_returns_no_loss_is_refused(squares, tmp_path, small, monkeypatch, spoil):
+    loss = MaskedPrediction.loss
+
+    def spoilt(self, batch, generator):
+        found, parts = loss(self, batch, generator)
+        return spoil(found), parts
+
+    monkeypatch.setattr(MaskedPrediction, "loss", spoilt)
+    with pytest.raises(UserError, match='the objective "masked" returns no loss to learn from'):
+        pretrain(config(squares, tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 

@@ -44,7 +44,7 @@ def by_ridge(look: Look, parts: Parts, elsewhere: Mapping[str, Part], *, name: s
     Args:
         look: whose features.
         parts: learnt from; the test part is judged.
-        elsewhere: judged besides, by what it is called.
+        elsewhere: judged besides, by what it is called; it may know fewer factors.
         name: of the features.
         seen: in which frames.
     """
@@ -53,7 +53,8 @@ def by_ridge(look: Look, parts: Parts, elsewhere: Mapping[str, Part], *, name: s
     count = len(parts["train"].at)
     found = []
     for where, part in {HELD_OUT: parts["test"], **elsewhere}.items():
-        found += judge(part, fitted(_flat(look(part))), (name, "ridge", count, where), seen)
+        said = _said_of(part, fitted(_flat(look(part))), parts["train"])
+        found += judge(part, said, (name, "ridge", count, where), seen)
     return found
 
 
@@ -117,6 +118,13 @@ def judge(
         found = round(score(factor, factor.values, read), 4)
         answers.append(Answer(factor.name, seen, *how, found, round(100 * error, 3) if factor.metres else None))
     return answers
+
+
+def _said_of(part: Part, said: NDArray[np.floating[Any]], asked: Part) -> NDArray[np.floating[Any]]:
+    """What is said of the factors that a part knows, in its order, out of all that were asked for, (m, K)."""
+    names = [factor.name for factor in asked.factors]
+    columns = dict(zip(names, np.split(said, np.cumsum(asked.sizes)[:-1], 1), strict=True))
+    return np.concatenate([columns[factor.name] for factor in part.factors], 1)
 
 
 def _flat(features: Floats) -> Floats:

@@ -106,9 +106,10 @@ def split_episodes(
     """
     dealt = np.arange(store.num_episodes) if episodes is None else episodes
     if len(dealt) < LEAST_EPISODES:
+        enough = -(-LEAST_EPISODES * store.num_episodes // max(len(dealt), 1))
         raise UserError(
             f"a probe needs at least {LEAST_EPISODES} episodes to hold some out, got {len(dealt)} of the "
-            f"{store.num_episodes} in {store.path}; record more"
+            f"{store.num_episodes} in {store.path}; record {enough} or more"
         )
     parts = {}
     for name, members in deal(dealt, seed).items():

@@ -8,6 +8,7 @@ is read worst.
 """
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,15 +118,16 @@ def probe(config: Probe) -> dict[str, Any]:
 
 
 def open_labelled(path: Path) -> "FrameStore":
-    """Open a recording whose positions are known.
+    """Open a recording whose positions are known: a run of `goalsight collect`, or a frame store.
 
     Raises:
         UserError: there is no store, or it knows no positions.
     """
-    from goalsight.pretrain.data.store import FrameStore, is_store
+    from goalsight.pretrain.data.store import FrameStore, find_store
 
-    nested = path / "frames"
-    store = FrameStore.open(nested if is_store(nested) else path)
+    if (folder := find_store(path)) is None:
+        raise UserError(f"no recorded play at {path}; give a run of `goalsight collect`, which knows where things are")
+    store = FrameStore.open(folder)
     if not store.labels:
         raise UserError(f"{path} holds frames without positions; record play with `goalsight collect`")
     return store
@@ -198,17 +200,18 @@ def _of_layers_and_labels(subject: Subject, parts: Parts, config: Probe, seen: S
 
 
 def _asked_alike(path: Path, asked: dict[Seen, Parts], config: Probe) -> dict[Seen, Part]:
-    """The moments of another recording that are judged, with the same factors.
+    """The moments of another recording that are judged, with those of the factors that it knows.
 
     Raises:
-        UserError: if it does not know them all, or is too short.
+        UserError: if it knows none of them, or is too short.
     """
-    found = {}
+    found, unknown = {}, []
     for seen, parts in parted_by_seen(open_labelled(path), config.frames, config.seed).items():
         wanted, known = ([factor.name for factor in of.factors] for of in (asked[seen]["train"], parts["test"]))
-        if missing := [factor for factor in wanted if factor not in known]:
-            raise UserError(
-                f"{path} does not know {', '.join(missing)}, of what is asked for; it knows {', '.join(known)}"
-            )
-        found[seen] = parts["test"].named(wanted)
+        unknown += [factor for factor in wanted if factor not in known]
+        if not (shared := [factor for factor in wanted if factor in known]):
+            raise UserError(f"{path} knows nothing of what is asked for; it knows {', '.join(known)}")
+        found[seen] = parts["test"].named(shared)
+    if unknown:
+        print(f"goalsight: {path} does not know {', '.join(unknown)}: not judged there", file=sys.stderr)
     return found

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
-from goalsight.base.errors import choose
+from goalsight.base.errors import UserError, choose
 
 
 class Registry(Mapping[str, str]):
@@ -35,9 +35,13 @@ class Registry(Mapping[str, str]):
         """Return `name` if there is such a part; nothing is imported.
 
         Raises:
-            UserError: naming the nearest part, and all of them.
+            UserError: naming the nearest part, and all of them, and how one of one's own comes among them.
         """
-        return choose(self.kind, name, self._parts)
+        try:
+            return choose(self.kind, name, self._parts)
+        except UserError as error:
+            own = "" if "did you mean" in str(error) else "; one of your own is added by a module: --import MODULE"
+            raise UserError(f"{error}{own}") from None
 
     def load(self, name: str) -> Any:
         """Import the part of that name and return it.

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import importlib
 import io
+import itertools
 import math
 import os
 import re
@@ -170,6 +171,10 @@ def read(arguments: list[str]) -> tuple[str, Any]:
         raise UserError(f"{name} works in one process; torchrun is for {', '.join(TOGETHER)}")
     # What is said on the command line comes later, and counts.
     asked = [*_from_files(arguments), *arguments[words:]]
+    for before, word in itertools.pairwise((name, *asked)):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            # As an unset variable of the shell leaves it; as a path it would be this folder.
+            raise UserError(f"{word.removesuffix('=') or before} is given an empty word")
     if name not in OUTWARD:
         asked = with_local(asked)
     kind = getattr(importlib.import_module(COMMANDS[name].module), COMMANDS[name].config)

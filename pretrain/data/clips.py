@@ -43,6 +43,7 @@ class Clips:
     ends: bool = False  # of episodes, instead of frames so far apart
     also: str | tuple[str, ...] = ()  # columns whose names begin so are read too, where the store has them
     seen: int | None = None  # the first frames of a clip, whose pixels are read; all unless given
+    less: str = ""  # the option by which less is read, where there is one
 
     def __post_init__(self) -> None:
         """Refuse what cannot be read."""

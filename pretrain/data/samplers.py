@@ -41,8 +41,12 @@ class ClipSampler:
         if batch < 1:
             raise UserError(f"batch must be at least 1, got {batch}")
         self._read = [name for name in clips.columns if name not in TOLD]
+        less = f"; ask for less by {clips.less}" if clips.less else ""
         for name in self._read:
-            store.column(name)
+            try:
+                store.column(name)
+            except UserError as error:
+                raise UserError(f"{error}{less}") from None
         also = clips.also or ()
         self._read += [name for name in store.columns if name.startswith(also) and name not in self._read]
         self._told = Told(store) if set(TOLD) & set(clips.columns) else None
@@ -63,7 +67,8 @@ class ClipSampler:
         self._left = left[self._starts]
         if not len(self._starts):
             raise UserError(
-                f"{store.path} has no episode of {clips.shortest} frames or more, so no clips to learn from"
+                f"{store.path} has no episode of {clips.shortest} frames or more to learn from, "
+                f"the longest has {store.episode_lengths.max(initial=0)}{less}"
             )
 
     def draw(self) -> NDArray[np.int64]:

@@ -123,9 +123,16 @@ class Embedding(nn.Module):
         """(B, H, W, 3) -> the tokeniser's pieces (B, tokens, P).
 
         Raises:
-            UserError: when they are no such frames, as `as_frames` says.
+            UserError: when they are no such frames, as `as_frames` says, or a tokeniser of someone's own cuts them
+                otherwise than it says.
         """
-        return self.tokeniser.cut(as_frames(frames, self.tokeniser.image_size))
+        pieces = self.tokeniser.cut(as_frames(frames, self.tokeniser.image_size))
+        if pieces.ndim != 3 or pieces.shape[1] != self.tokeniser.tokens:
+            said, got = self.tokeniser.tokens, tuple(pieces.shape)
+            raise UserError(
+                f"{type(self.tokeniser).__name__} cuts frames into {got}, not (B, {said}, P) as its grid says"
+            )
+        return pieces
 
     def embed(self, pieces: Tensor, visible: Tensor | None = None) -> Tensor:
         """(B, tokens, P), of which only the `visible` (B, K) are looked at, -> (B, tokens or K, width)."""

@@ -70,7 +70,7 @@ class AutoregressivePrediction(DecodingObjective):
 
     def reads(self, max_gap: int) -> Clips:
         """Return frames in a row: those that are looked at, and `max_gap` more."""
-        return Clips(gaps=((1, 1),) * (self.options.frames - 1 + max_gap))
+        return Clips(gaps=((1, 1),) * (self.options.frames - 1 + max_gap), less="--max-gap")
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the loss and what it is made of.

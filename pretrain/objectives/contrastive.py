@@ -53,7 +53,8 @@ class Comparing:
 
     def clips(self, max_gap: int) -> Clips:
         """Return frames (t, t+k) with k at most `near`, and later ones, each at least `max_gap` further on."""
-        return Clips(gaps=((1, self.near), *((max_gap, 2 * max_gap),) * self.negatives))
+        gaps = ((1, self.near), *((max_gap, 2 * max_gap),) * self.negatives)
+        return Clips(gaps=gaps, less="--max-gap")
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class TemporalDistance(Objective):
     def reads(self, max_gap: int) -> Clips:
         """Return frames t and t+1 and three goals; of the last steps to each other, the largest is `max_gap`."""
         gaps = (1, max(1, max_gap // 4), max(1, max_gap // 2), max_gap)
-        return Clips(gaps=tuple((gap, gap) for gap in gaps))
+        return Clips(gaps=tuple((gap, gap) for gap in gaps), less="--max-gap")
 
     def place(self, frames: Tensor) -> Tensor:
         """Place frames where minus their distance is a value: (B, H, W, 3) uint8 -> (B, features) float32."""

@@ -146,7 +146,9 @@ class UniversalPrediction(DecodingObjective):
         told = (INSTRUCTION, MEANING) if WORDS in self.options.modalities else ()
         numbers = sorted({FELT, DONE} & set(self.options.modalities))
         gaps = ((1, 1),) * (LENGTH - 1 if numbers else 0)
-        return Clips(columns=(PIXELS, *numbers, *told), gaps=gaps, also=(FELT, DONE), seen=1)
+        return Clips(
+            columns=(PIXELS, *numbers, *told), gaps=gaps, also=(FELT, DONE), seen=1, less="--universal.modalities"
+        )
 
     def values(self, batch: Batch) -> dict[str, Tensor]:
         """Return what tokens are made of, by kind."""

@@ -34,8 +34,14 @@ class Tokeniser(nn.Module, ABC):
     vocabulary: int | None = None
 
     def __init__(self, image_size: int, *, grid: tuple[int, int], target_size: int) -> None:
-        """Keep the measures."""
+        """Keep the measures.
+
+        Raises:
+            UserError: the grid does not divide the frames.
+        """
         super().__init__()
+        if min(grid) < 1 or any(image_size % side for side in grid):
+            raise UserError(f"a grid of {grid[0]} x {grid[1]} tokens does not divide frames of {image_size} pixels")
         self.image_size = image_size
         self.grid = grid
         self.target_size = target_size
