@@ -325,6 +325,17 @@ def test_what_cannot_be_compared_is_one_line(tmp_path):
         ({"episodes": 40}, {"frames": 300}, "got 6 of the 40 in"),  # to choose learning rates by
         ({"episodes": 100, "size": 24}, {}, "24"),
         ({"episodes": 100}, {"size": "nanno"}, 'did you mean "nano"'),
+        (
+            {"episodes": 100},
+            {"flops": (1e3, 1e12)},
+            r"one step takes .*, and the budget is 1e\+03; give more",
+        ),
+        (
+            {"episodes": 100},
+            {"tuning_flops": 1e3},
+            r"one step takes .*, and the budget is 1e\+03; give more",
+        ),
+        ({"episodes": 100}, {"objectives": ("universal",)}, 'has no column "action"'),
     ],
 )
 def test_what_would_come_to_nothing_is_refused_before_any_job(tmp_path, made, asked, says):

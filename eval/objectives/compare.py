@@ -98,8 +98,9 @@ def compare_objectives(config: CompareObjectives) -> Path | int:
     folder = config.out or fresh_folder("objectives", "")
     asked = {name: value for name, value in asdict(config).items() if name in SHARED}
     asked |= {"data_hash": store.content_hash}
+    jobs = Jobs(config, store, folder, names, seeds)
+    jobs.check()
     with run_group(folder, "objectives", asked):
-        jobs = Jobs(config, store, folder, names, seeds)
         failed = jobs.make(hands)
         measured = _measured(config, jobs, folder)
         of = {name: list(dict.fromkeys(row[key] for row in measured.get("rows", ()))) for name, key in VARIED.items()}

@@ -51,6 +51,21 @@ class Jobs:
         self._config, self._store, self._folder = config, store, folder
         self._names, self._seeds = names, seeds
 
+    def check(self) -> None:
+        """See to it that all that is lacking can be trained, before anything is.
+
+        Raises:
+            UserError: the recording lacks what an objective reads, or a budget pays for no step of it.
+        """
+        from goalsight.pretrain.trainer import Trainer
+
+        least = min([*self._budgets, *([self._config.tuning_flops] if len(self._config.rates) > 1 else [])])
+        for name in self._names:
+            rows = [_row(self._path(name, flops, seed)) for flops in self._budgets for seed in self._seeds]
+            if not all(row.exists() for row in rows):
+                with Trainer(self._asked(name, least, self._seeds[0], self._config.rates[0])) as trainer:
+                    trainer.open(self._store)
+
     def make(self, hands: Workers) -> int:
         """Make what is lacking and return how many failed: trials of learning rates, all budgets and seeds, control."""
         write_watched(self._store, self._watched)
@@ -155,9 +170,8 @@ class Jobs:
         scores = {rate: read_json(path)["mean_score"] for rate, path in tried.items() if path.exists()}
         return max(scores, key=lambda rate: scores[rate]) if scores else None
 
-    def _job(self, name: str, flops: float, seed: int, rate: float, path: Path, share: str) -> Job:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        asked = Pretrain(
+    def _asked(self, name: str, flops: float, seed: int, rate: float) -> Pretrain:
+        return Pretrain(
             data=(self._watched,),
             objective=name,
             tokeniser=tokeniser_of(name),
@@ -170,6 +184,10 @@ class Jobs:
             threads=1,
             picture_every=1e9,
         )
+
+    def _job(self, name: str, flops: float, seed: int, rate: float, path: Path, share: str) -> Job:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        asked = self._asked(name, flops, seed, rate)
         about = {"data": str(self._config.data), "frames": self._config.frames, "share": share}
         arguments = {"config": to_json(asdict(asked)), **about, "out": str(path)}
         log = path.with_name(f"{path.name}.log")
