@@ -13,7 +13,7 @@ from goalsight.base.errors import UserError
 from goalsight.commands import cli
 from goalsight.pretrain.data.cuts import scenes
 from goalsight.pretrain.data.ingest import find_sources, ingest
-from goalsight.pretrain.data.inspection import contact_sheet, describe, in_words, worthless
+from goalsight.pretrain.data.inspection import CAPTION, caption, contact_sheet, describe, in_words, worthless
 from goalsight.pretrain.data.store import FrameStore, FrameStoreWriter
 from goalsight.pretrain.data_command import Data
 
@@ -141,7 +141,17 @@ def test_show_writes_a_picture_that_can_be_seen(tmp_path, capsys):
     assert cli.run(["data", "show", str(tmp_path / "play"), "--image-size", str(SIZE), "--out", str(out)]) == 0
     assert capsys.readouterr().out == f"{out}\n"
     with Image.open(out) as sheet:
-        assert sheet.size == (6 * (12 * 17 - 1), 6 * (2 * 17 - 1))
+        assert sheet.size == (6 * (12 * 17 - 1), 2 * (CAPTION + 6 * 16))
+        rows = np.asarray(sheet).reshape(2, CAPTION + 6 * 16, 6 * (12 * 17 - 1), 3)
+    captions, frames = rows[:, :CAPTION], rows[:, CAPTION:]
+    assert (captions < 100).any((1, 2, 3)).all()
+    assert (captions > 200).mean() > 0.9
+    store = ingest([tmp_path / "play"], tmp_path / "store", SIZE)
+    for row in range(2):
+        assert np.array_equal(frames[row, ::6, : 6 * 16 : 6], store.episode(row)[0])
+    words = caption(store, 1)
+    assert words.startswith("1   ")
+    assert f"{store.episode_lengths[1]} frames" in words
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from goalsight.pretrain.data.store import FrameStore
 
 BLACK = 8.0  # mean of the pixels, of 255, below which a frame is called black
 AT_ONCE = 4096  # frames that are looked at at once
+CAPTION = 20  # pixels above each row of a picture, for what it shows
 
 
 @dataclass(frozen=True)
@@ -118,12 +119,12 @@ def contact_sheet(store: FrameStore, episodes: int, frames: int) -> NDArray[np.u
     Returns:
         (H, W, 3) uint8, with white between frames, and where an episode has fewer.
     """
-    chosen = np.unique(np.linspace(0, store.num_episodes - 1, min(episodes, store.num_episodes)).round().astype(int))
+    chosen = _spread(store.num_episodes, episodes)
     side, gap = store.image_size, max(1, store.image_size // 32)
     sheet = np.full((len(chosen) * (side + gap) - gap, frames * (side + gap) - gap, 3), 255, np.uint8)
     for row, number in enumerate(chosen):
         start, length = int(store.episode_starts[number]), int(store.episode_lengths[number])
-        shown = np.unique(np.linspace(0, length - 1, min(frames, length)).round().astype(int))
+        shown = _spread(length, frames)
         top = row * (side + gap)
         for place, frame in enumerate(store.frames(start + shown)):
             left = place * (side + gap)
@@ -135,14 +136,34 @@ def _counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
+def _spread(count: int, most: int) -> NDArray[np.int64]:
+    """As many of `count` numbers, evenly spread, ends included."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(np.int64))
+
+
+def caption(store: FrameStore, number: int) -> str:
+    """Name an episode: its number, where it came from, how long it is, and what happens in it."""
+    source, length = Path(store.sources[number]).name, int(store.episode_lengths[number])
+    words = [f"{number}", source, _counted(length, "frame"), store.instructions[number]]
+    return "   ".join(word for word in words if word)
+
+
 def show(store: FrameStore, out: Path, episodes: int, frames: int) -> None:
-    """Write `contact_sheet` to a file, enlarged so that small frames can be seen."""
-    from PIL import Image
+    """Write `contact_sheet` to a file, enlarged so that small frames can be seen, each row below its caption."""
+    from PIL import Image, ImageDraw, ImageFont
 
     from goalsight.base.files import writing
 
-    sheet = Image.fromarray(contact_sheet(store, episodes, frames))
-    times = max(1, 96 // store.image_size)
+    sheet, times = contact_sheet(store, episodes, frames), max(1, 96 // store.image_size)
+    sheet = sheet.repeat(times, 0).repeat(times, 1)
+    side, rows = store.image_size * times, _spread(store.num_episodes, episodes)
+    pitch = (len(sheet) + times * max(1, store.image_size // 32)) // len(rows)
+    picture = Image.new("RGB", (sheet.shape[1], len(rows) * (CAPTION + side)), "white")
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=CAPTION - 6)
+    for row, number in enumerate(rows):
+        top = row * (CAPTION + side)
+        draw.text((3, top + 1), caption(store, int(number)), "black", font)
+        picture.paste(Image.fromarray(sheet[row * pitch : row * pitch + side]), (0, top + CAPTION))
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        sheet.resize((sheet.width * times, sheet.height * times), Image.Resampling.NEAREST).save(out)
+        picture.save(out)
