@@ -22,6 +22,7 @@ from goalsight.pretrain.objectives import OBJECTIVES, numbers
 from goalsight.pretrain.objectives.numbers import scaled
 from goalsight.pretrain.objectives.paired import Paired
 from goalsight.pretrain.objectives.universal import Universal
+from goalsight.pretrain.pictures import enlarging, picture_grid
 from goalsight.pretrain.train import Pretrain, pretrain
 from goalsight.pretrain.trainer import Trainer
 
@@ -123,7 +124,10 @@ def test_pictures_are_drawn_without_the_other_processes(store, small, monkeypatc
             if hasattr(module, "gather_rows"):
                 monkeypatch.setattr(module, "gather_rows", lambda rows: pytest.fail("the others draw none"))
         shown = trainer.objective.visualise(trainer._shown, torch.Generator())
-    assert all(frames.shape == (trainers.PICTURED, SIDE, SIDE, 3) for frames in shown.values())
+    large = SIDE * enlarging(SIDE)
+    fit = [(trainers.PICTURED, side, side, 3) for side in (SIDE, large)]
+    assert all(frames.shape in fit for frames in shown.values())
+    assert len(picture_grid({name: frames.numpy() for name, frames in shown.items()})) > trainers.PICTURED * large
 
 
 def test_numbers_are_scaled_by_their_spread_and_a_single_row_has_none(monkeypatch):

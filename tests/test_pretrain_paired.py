@@ -147,8 +147,12 @@ def test_the_colour_that_is_named_is_soon_found():
     assert parts["pretrain/r1"] == 1.0
     assert parts["pretrain/r1_unheard"] == 1.0
     shown = module.visualise(batch(1000), draws())
-    names = ["early frame", "late frame", "found: early frame", "found: late frame", "painted out"]
+    names = ["early frame", "late frame", "told", "found: early frame", "found: late frame", "painted out"]
     assert list(shown) == names
+    words = batch(1000)["instruction"][:, 0]
+    alike = (words[:, None] == words).all(2)
+    assert torch.equal((shown["told"][:, None] == shown["told"]).flatten(2).all(2), alike), "the same words look alike"
+    assert not alike.all()
     assert torch.equal(shown["found: late frame"], shown["late frame"])
 
 

@@ -8,6 +8,7 @@ from goalsight.base.errors import UserError
 from goalsight.pretrain.data.store import FrameStoreWriter
 from goalsight.pretrain.encoders.points import Points
 from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder, load_encoder, random_encoder
+from goalsight.pretrain.objectives import points
 from goalsight.pretrain.objectives.points import STILL, PointPrediction, PointsOptions, moving_points
 from goalsight.pretrain.train import Pretrain, pretrain
 
@@ -105,9 +106,16 @@ def test_points_come_to_lie_on_what_moves():
 
 
 def test_points_are_drawn_where_they_lie():
-    objective = make(2)
-    frames = objective._drawn(torch.tensor([[1.0, -1.0, -1.0, 1.0]]), torch.zeros(1, SIDE, SIDE, 3, dtype=torch.uint8))
-    assert frames.amax(-1)[0].nonzero().tolist() == [[0, SIDE - 1], [SIDE - 1, 0]]
+    black = torch.zeros(1, SIDE, SIDE, 3, dtype=torch.uint8)
+    frames = points._drawn(torch.tensor([[1.0, -1.0, 0.0, 0.5]]), black)
+    side = SIDE * (128 // SIDE)
+    assert frames.shape == (1, side, side, 3)
+    lit = frames[0].amax(-1) > 0
+    assert lit[:2, -2:].all(), "of a dot in the corner a quarter is left, and an edge"
+    row, column = round(0.75 * (side - 1)), round(0.5 * (side - 1))
+    assert lit[row - 1 : row + 2, column - 1 : column + 2].all()
+    assert lit.sum() == 4 + 9
+    assert not black.any(), "what is shown is a copy"
 
 
 def test_an_encoder_keeps_its_points(tmp_path):

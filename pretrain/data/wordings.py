@@ -48,3 +48,8 @@ def as_bytes(sentence: str) -> NDArray[np.uint8]:
     """Return a sentence as UTF-8, cut off or filled up with zeros: (LONGEST,) uint8."""
     text = np.frombuffer(sentence.encode()[:LONGEST], np.uint8)
     return np.pad(text, (0, LONGEST - len(text)))
+
+
+def from_bytes(text: NDArray[np.uint8]) -> str:
+    """Return the sentence that `as_bytes` made (LONGEST,) uint8 of; a letter that was cut through is left out."""
+    return text.tobytes().rstrip(b"\0").decode(errors="ignore")

@@ -85,7 +85,10 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def visualise(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return named columns of (B, H, W, 3) uint8 frames, for people to look at."""
+        """Return named columns of (B, H, W, 3) uint8 frames, for people to look at.
+
+        A column may be enlarged already as frames are shown, by `pictures.enlarging`.
+        """
 
     @abstractmethod
     def headline(self, metrics: Mapping[str, float]) -> str:

@@ -96,6 +96,10 @@ class DecodingObjective(Objective):
         frames = tokeniser.frames(tokeniser.targets(pieces))
         return torch.where(tokeniser.enlarge(hidden.mask).unsqueeze(3), GREY.to(frames.device), frames)
 
+    def painted(self, colours: Tensor) -> Tensor:
+        """Colours of tokens (B, tokens, 3) in [0, 1] -> (B, H, W, 3) uint8."""
+        return self.encoder.tokeniser.enlarge(colours.clamp(0, 1).mul(255).to(torch.uint8))
+
 
 def put(visible: Tensor, hidden: Hidden, rest: Tensor) -> Tensor:
     """Put visible tokens (B, K, D) in their places among the rest (B, tokens, D)."""

@@ -7,7 +7,7 @@ effective rank tells.
 """
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +21,7 @@ from goalsight.pretrain.masking import Hidden
 from goalsight.pretrain.objectives.base import Alarm
 from goalsight.pretrain.objectives.rank import effective_rank
 from goalsight.pretrain.objectives.siamese import Hiding, SiamesePrediction
-from goalsight.pretrain.objectives.teaching import Teaching, targets
+from goalsight.pretrain.objectives.teaching import Teaching, colours_of, targets
 
 COLLAPSED = 0.1  # share of the width below which an effective rank means collapse
 
@@ -102,19 +102,15 @@ class LatentPrediction(SiamesePrediction):
         """Return frames, and the features of frame t+k as colours: the teacher's first three principal components."""
         seen, clip = self.fill_in(batch, generator), batch[PIXELS]
         later = targets(self.teach(torch.cat([seen.now, seen.later]))).chunk(2)[1]
-        colour = _colours(later)
+        colour = colours_of(later)
         return {
             "frame t": clip[:, 0],
             "visible of t": self.greyed(seen.now, seen.hidden_now),
             "visible of t+k": self.greyed(seen.later, seen.hidden_later),
-            "t+k predicted": self._painted(colour(seen.predicted)),
-            "t+k by teacher": self._painted(colour(later)),
+            "t+k predicted": self.painted(colour(seen.predicted)),
+            "t+k by teacher": self.painted(colour(later)),
             "t+k true": clip[:, 1],
         }
-
-    def _painted(self, colours: Tensor) -> Tensor:
-        """Colours of tokens (B, tokens, 3) in [0, 1] -> (B, H, W, 3) uint8."""
-        return self.encoder.tokeniser.enlarge(colours.clamp(0, 1).mul(255).to(torch.uint8))
 
     def headline(self, metrics: Mapping[str, float]) -> str:
         """Say how well the next frame's features are predicted, beside copying, and in how many directions all vary."""
@@ -139,12 +135,3 @@ class LatentPrediction(SiamesePrediction):
 def hidden_mean(errors: Tensor, hidden: Hidden) -> Tensor:
     """Return the mean error over hidden tokens: (B, tokens, D) -> ()."""
     return errors.mean(2)[hidden.mask].mean()
-
-
-def _colours(features: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return a map from features (B, tokens, D) to colours in [0, 1]: three principal components of `features`."""
-    rows = features.flatten(0, 1)
-    mean = rows.mean(0)
-    variances, vectors = torch.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))  # ascending
-    basis = vectors[:, -3:].flip(1) / (4 * variances[-3:].flip(0).clamp_min(1e-12).sqrt())  # +-2 deviations
-    return lambda others: (others - mean) @ basis + 0.5

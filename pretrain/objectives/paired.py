@@ -20,12 +20,14 @@ from goalsight.base.errors import UserError, choose
 from goalsight.base.options import check_positive
 from goalsight.pretrain.data.clips import INSTRUCTION, MEANING, UNHEARD, Batch, Clips
 from goalsight.pretrain.data.format import PIXELS, PLACE
+from goalsight.pretrain.data.wordings import from_bytes
 from goalsight.pretrain.encoders.transformer import Block, initialise, mlp
 from goalsight.pretrain.encoders.vit import VideoEncoder
 from goalsight.pretrain.objectives.base import Alarm, Objective
 from goalsight.pretrain.objectives.numbers import NUMBERS, filled, scaled
 from goalsight.pretrain.objectives.placed import SQUARE, Summary
 from goalsight.pretrain.objectives.syllables import Syllables, spoken
+from goalsight.pretrain.pictures import worded
 
 PROPRIOCEPTION = "proprioception"
 TEMPERATURE, BIAS = 10.0, -2.0  # that similarities are multiplied by and moved by at first; SigLIP has more negatives
@@ -191,11 +193,14 @@ class PairedComparison(Objective):
 
     @torch.no_grad()
     def visualise(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return what is seen, what is found for it, and what is seen with the object painted out."""
+        """Return what is seen, what was told, what is found for it, and what is seen with the object painted out."""
         frames = batch[PIXELS]
         best = (self.hear(batch, self.column, alone=True) @ self.see(frames).T).argmax(1)
         names = ("early frame", "late frame") if self.told else ("frame",)
         columns = {name: frames[:, number] for number, name in enumerate(names)}
+        if self.told:
+            said = [from_bytes(words.cpu().numpy()) for words in batch[INSTRUCTION][:, 0]]
+            columns["told"] = torch.from_numpy(worded(said, frames.shape[2]))
         columns |= {f"found: {name}": frames[best, number] for number, name in enumerate(names)}
         painted = painted_out(batch)
         return columns if painted is None else columns | {"painted out": painted[:, -1]}

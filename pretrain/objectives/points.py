@@ -5,6 +5,7 @@ moves, small objects among it; no label says which. After Jakab et al. 2018 (lan
 Kulkarni et al. 2019 (Transporter), with predictions that are painted over frame t.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from goalsight.pretrain.data.format import PIXELS
 from goalsight.pretrain.encoders.vit import VideoEncoder, check_map
 from goalsight.pretrain.objectives.base import Alarm, Objective
 from goalsight.pretrain.objectives.next_frame import changed, copying, next_frame, next_frame_metrics
+from goalsight.pretrain.pictures import enlarging
 from goalsight.pretrain.tokenisers.base import centred
 
 STILL = 0.1  # weight of a pixel that does not change, where one that does has 1.1
@@ -111,26 +113,16 @@ class PointPrediction(Objective):
 
     @torch.no_grad()
     def visualise(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return frames t and t+k, what is known of the latter, and what was made of that, as (B, H, W, 3) uint8."""
+        """Return frames t and t+k, what is known of the latter, and what was made of that; points on larger frames."""
         clip = batch[PIXELS]
         predicted, (_, places) = self.predict(clip)
         return {
             "frame t": clip[:, 0],
-            "points of t+k": self._drawn(places, torch.full_like(clip[:, 1], 128)),
+            "points of t+k": _drawn(places, torch.full_like(clip[:, 1], 128)),
             "t+k predicted": predicted.clamp(0, 1).mul(255).round().to(torch.uint8),
             "t+k true": clip[:, 1],
-            "and its points": self._drawn(places, clip[:, 1].clone()),
+            "and its points": _drawn(places, clip[:, 1]),
         }
-
-    def _drawn(self, places: Tensor, frames: Tensor) -> Tensor:
-        """Draw points (B, 2 K) into frames (B, H, W, 3), which change: each a pixel of a colour of its own."""
-        side = frames.shape[1]
-        across, down = ((places.unflatten(1, (-1, 2)) + 1) * (side - 1) / 2).round().long().unbind(2)
-        hue = torch.arange(self.options.number, device=frames.device) / self.options.number
-        colours = (0.5 + 0.5 * torch.cos(2 * torch.pi * (hue[:, None] - torch.tensor([0, 1 / 3, 2 / 3]).to(hue)))) * 255
-        rows = torch.arange(len(frames), device=frames.device)[:, None]
-        frames[rows, down, across] = colours.to(torch.uint8)
-        return frames
 
     def headline(self, metrics: Mapping[str, float]) -> str:
         """Say how well the next frame is predicted, beside copying the last one, and by how many points."""
@@ -182,3 +174,17 @@ class Decoder(nn.Module):
         painted = self.layers(shown.contiguous(memory_format=torch.channels_last)).float().permute(0, 2, 3, 1)
         covers = torch.sigmoid(painted[..., 3:] + COVERED)
         return (1 - covers) * seen + covers * (painted[..., :3] + 0.5)  # the first guess is plain grey
+
+
+def _drawn(places: Tensor, frames: Tensor) -> Tensor:
+    """Draw points (B, 2 K), each of a colour of its own, into frames (B, H, W, 3), enlarged as they are shown."""
+    times = enlarging(frames.shape[1])
+    frames = frames.repeat_interleave(times, 1).repeat_interleave(times, 2)
+    side, number = frames.shape[1], places.shape[1] // 2
+    across, down = ((places.unflatten(1, (-1, 2)) + 1) * (side - 1) / 2).round().long().unbind(2)  # (B, K) each
+    hue = torch.arange(number, device=frames.device) / number
+    colours = (0.5 + 0.5 * torch.cos(2 * torch.pi * (hue[:, None] - torch.tensor([0, 1 / 3, 2 / 3]).to(hue)))) * 255
+    rows = torch.arange(len(frames), device=frames.device)[:, None]
+    for below, beside in itertools.product((-1, 0, 1), repeat=2):
+        frames[rows, (down + below).clamp(0, side - 1), (across + beside).clamp(0, side - 1)] = colours.to(torch.uint8)
+    return frames

@@ -1,5 +1,6 @@
 """A teacher: a copy of what learns that follows it slowly."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -63,3 +64,12 @@ def targets(features: Tensor, there: Tensor | None = None) -> Tensor:
     rest = counts * (normal - mean)
     square = rest.square().mean(2).sum() / counts.sum().clamp_min(1)
     return rest / square.sqrt().clamp_min(ALIKE)
+
+
+def colours_of(features: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return a map from features (B, tokens, D) to colours in [0, 1]: three principal components of `features`."""
+    rows = features.flatten(0, 1)
+    mean = rows.mean(0)
+    variances, vectors = torch.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))  # ascending
+    basis = vectors[:, -3:].flip(1) / (4 * variances[-3:].flip(0).clamp_min(1e-12).sqrt())  # +-2 deviations
+    return lambda others: (others - mean) @ basis + 0.5

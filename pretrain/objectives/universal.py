@@ -23,12 +23,12 @@ from goalsight.pretrain.data.clips import INSTRUCTION, MEANING, Batch, Clips
 from goalsight.pretrain.data.format import PIXELS
 from goalsight.pretrain.encoders.transformer import grid_positions, initialise
 from goalsight.pretrain.encoders.vit import VideoEncoder
-from goalsight.pretrain.masking import hide_tokens, take
+from goalsight.pretrain.masking import Hidden, hide_tokens, take
 from goalsight.pretrain.objectives.base import Alarm
 from goalsight.pretrain.objectives.decoding import Decoding, DecodingObjective
 from goalsight.pretrain.objectives.numbers import NUMBERS, filled, scaled
 from goalsight.pretrain.objectives.syllables import SYLLABLES, Syllables, spoken
-from goalsight.pretrain.objectives.teaching import Teaching, targets
+from goalsight.pretrain.objectives.teaching import Teaching, colours_of, targets
 
 FELT, DONE, WORDS = "proprioception", "action", INSTRUCTION
 MODALITIES = (PIXELS, FELT, DONE, WORDS)
@@ -248,15 +248,18 @@ class UniversalPrediction(DecodingObjective):
         self, name: str, value: Tensor, wanted: Tensor, there: Tensor | None, generator: torch.Generator
     ) -> Tensor:
         """Hide a part of the tokens, look at the rest, and return the mean squared error of what is said of it."""
-        count, number = wanted.shape[1], MODALITIES.index(name)
-        hidden = hide_tokens(len(wanted), count, self.options.hide, generator)
-        seen = self.encoder.think(self.senses.tokens(name, value, hidden.visible))
+        hidden = hide_tokens(len(wanted), wanted.shape[1], self.options.hide, generator)
+        asked = hidden.mask if there is None else hidden.mask & there
+        errors = (self.say(name, value, hidden) - wanted).square().mean(2)
+        return (errors * asked).sum() / asked.sum().clamp_min(1)
+
+    def say(self, name: str, value: Tensor, hidden: Hidden) -> Tensor:
+        """Say what the teacher makes of a sequence of one kind, part of which is hidden: (B, T, width)."""
+        number, seen = MODALITIES.index(name), self.encoder.think(self.senses.tokens(name, value, hidden.visible))
         places = self.positions if name == PIXELS else getattr(self, f"places_{name}")
         memory = self.narrow(seen) + places[hidden.visible] + self.frame_mark[number]
-        blank = (self.blank + places + self.frame_mark[number]).expand(len(wanted), -1, -1)
-        asked = hidden.mask if there is None else hidden.mask & there
-        errors = (self.decode(blank, memory) - wanted).square().mean(2)
-        return (errors * asked).sum() / asked.sum().clamp_min(1)
+        blank = (self.blank + places + self.frame_mark[number]).expand(len(seen), -1, -1)
+        return self.decode(blank, memory)
 
     def after_step(self, spent: float) -> None:
         """Move the teacher towards the encoder."""
@@ -264,10 +267,20 @@ class UniversalPrediction(DecodingObjective):
 
     @torch.no_grad()
     def visualise(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the frames at which clips begin, and what is shown of them."""
+        """Return the frames at which clips begin, what is shown of them, and the features said of it, as colours.
+
+        Colours are the teacher's first three principal components.
+        """
         frames = batch[PIXELS][:, 0]
+        pieces = self.encoder.embedding.cut(frames)
         hidden = hide_tokens(len(frames), self.encoder.tokens, self.options.hide, generator)
-        return {"frame": frames, "visible": self.greyed(self.encoder.embedding.cut(frames), hidden)}
+        columns = {"frame": frames, "visible": self.greyed(pieces, hidden)}
+        if PIXELS not in self.options.modalities:
+            return columns
+        wanted = targets(self.look(self.teacher, PIXELS, pieces))
+        colour = colours_of(wanted)
+        said = self.painted(colour(self.say(PIXELS, pieces, hidden).float()))
+        return columns | {"said of it": said, "by teacher": self.painted(colour(wanted))}
 
     def headline(self, metrics: Mapping[str, float]) -> str:
         """Say how well what is hidden is said, and how well a linear reading does, of each kind."""
