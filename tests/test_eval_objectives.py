@@ -207,6 +207,15 @@ def test_scores_above_random_weights_are_paired_by_seed():
     # Student's interval of 10% and 100% leaves what a share can be.
     (success,) = found["control"]["curves"]["masked"]
     assert (success["value"], success["low"], success["high"]) == (0.55, 0.0, 1.0)
+    assert "success in control" in table(found)
+    assert "0.550 [0.000, 1.000]" in table(found)
+
+
+def test_a_single_seed_has_no_interval():
+    found = analyse(judged([a_row("masked", 1e10, 0, 0.2), a_row("points", 1e10, 0, 0.3)], (1, 2)))
+    lines = [line.split() for line in table(found).splitlines() if line.startswith(("points", "masked"))]
+    assert lines[:2] == [["points", "1e+10", "0.300", "+0.100"], ["masked", "1e+10", "0.200"]]
+    assert lines[2:] == [["points", "1e+10", "0.200"], ["masked", "1e+10", "0.100"]], "of ten episodes each"
 
 
 def test_references_are_made_for_each_seed_and_kept(tmp_path):
@@ -399,7 +408,7 @@ def test_control_that_looks_otherwise_than_the_data_is_one_line(tmp_path):
         check_control(encoder, data)
 
 
-def test_control_is_judged_from_random_encoders_and_the_largest_budgets_first(tmp_path):
+def test_control_is_judged_from_random_encoders_and_the_largest_budgets_first(tmp_path, capsys):
     config = CompareObjectives(tmp_path, flops=(1e9, 1e11, 1e10), control=tmp_path / "skilled")
     for name in ("masked", "points"):
         (tmp_path / name).mkdir()
@@ -410,3 +419,7 @@ def test_control_is_judged_from_random_encoders_and_the_largest_budgets_first(tm
     order = [job.arguments["encoder"] for job in jobs._imitations()]
     budgets = [str(tmp_path / name / f"{budget}-0") for budget in ("1e+11", "1e+10", "1e+09") for name in jobs._names]
     assert order == ["random", *budgets]
+    assert (
+        "goalsight: encoders imitated from by other options of --control before, and anew now: 1"
+        in capsys.readouterr().err
+    )

@@ -1,6 +1,7 @@
 """The jobs of a comparison of objectives: trials of learning rates, trainings, and imitation from their encoders."""
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -130,6 +131,9 @@ class Jobs:
         ]
         encoders = dict.fromkeys(self._random(), "random")
         encoders |= {path: str(path) for path in every if _row(path).exists()}
+        if otherwise := [path for path in encoders if _control(path).exists() and not self._imitated(path)]:
+            said = f"encoders imitated from by other options of --control before, and anew now: {len(otherwise)}"
+            print(f"goalsight: {said}", file=sys.stderr)
         for path, encoder in encoders.items():
             if not self._imitated(path):
                 path.parent.mkdir(parents=True, exist_ok=True)

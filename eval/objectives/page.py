@@ -8,7 +8,7 @@ import numpy as np
 from goalsight.base.provenance import now
 from goalsight.eval.objectives.analysis import MEAN, UNLEARNT
 from goalsight.eval.objectives.rows import SUCCESS, WORST, Row, score_of, scores
-from goalsight.eval.objectives.wording import left_out, main_table, said_difference, span
+from goalsight.eval.objectives.wording import control_table, left_out, main_table, said_difference, span
 from goalsight.eval.reports import page
 from goalsight.eval.reports.plots import COLOURS, OTHERS, Series, line_plot, share_plot
 from goalsight.eval.stats import Estimate
@@ -135,12 +135,6 @@ def _control(result: Mapping[str, Any]) -> str:
     if not control["curves"]:
         return ""
     judged = [row["control"] for row in result["rows"] if "control" in row]
-    lines = [
-        [name, f"{curve[-1]['flops']:.2g}", span(curve[-1])]
-        for name, curve in sorted(control["curves"].items(), key=lambda item: -item[1][-1]["value"])
-    ]
-    if control["random"] is not None:
-        lines.append([UNLEARNT, "0", span(control["random"])])
     related = [[factor, span(found)] for factor, found in control["goes_with"].items()]
     asked = judged[0]["asked"]
     return page.section(
@@ -148,7 +142,7 @@ def _control(result: Mapping[str, Any]) -> str:
         f"{asked['play']} is imitated towards goal images from each encoder's frozen tokens or points, by "
         f"{asked['updates']:,} gradient steps, and judged in {asked['episodes']} episodes.",
         page.figure(control_plot(result), "Success; bands are Student's 95% intervals over seeds."),
-        page.grid(["objective", FLOPS, SUCCESS], lines),
+        page.grid(*control_table(result)),
         page.grid([f"R² of {len(judged)} encoders", "rank correlation with success"], related),
     )
 

@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from goalsight.base.tables import text_table
-from goalsight.eval.objectives.analysis import DEFAULT, MEAN, RATIO
+from goalsight.eval.objectives.analysis import DEFAULT, MEAN, RATIO, UNLEARNT
 
 
 def table(result: Mapping[str, Any]) -> str:
     """A comparison as text for people: the largest budget of each objective, the best first."""
     if not result.get("curves"):
         return "nothing has been measured yet"
-    return "\n".join([text_table(*main_table(result)), *left_out(result)])
+    control = [text_table(*control_table(result))] if result["control"]["curves"] else []
+    return "\n".join([text_table(*main_table(result)), *left_out(result), *control])
 
 
 def main_table(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -27,6 +28,17 @@ def main_table(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     return ["objective", "FLOPs", MEAN, f"ahead of {DEFAULT}", RATIO], rows
 
 
+def control_table(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of how often those succeed who imitate from each objective's largest budget, the best first."""
+    control = result["control"]
+    rows = [
+        [name, f"{curve[-1]['flops']:.2g}", span(curve[-1])]
+        for name, curve in sorted(control["curves"].items(), key=lambda item: -item[1][-1]["value"])
+    ]
+    rows += [[UNLEARNT, "0", span(control["random"])]] if control["random"] is not None else []
+    return ["objective", "FLOPs", "success in control"], rows
+
+
 def left_out(result: Mapping[str, Any]) -> list[str]:
     """Which factors the means leave out, in a sentence; nothing where they leave out none."""
     names = ", ".join(result["left_out_of_mean"])
@@ -34,14 +46,18 @@ def left_out(result: Mapping[str, Any]) -> list[str]:
 
 
 def span(found: Mapping[str, float]) -> str:
-    """A number, with its interval where it has one."""
+    """A number, with its interval where it has one; a single seed has none."""
     value = f"{found['value']:.3f}"
-    return f"{value} [{found['low']:.3f}, {found['high']:.3f}]" if "low" in found else value
+    known = "low" in found and found["low"] < found["high"]
+    return f"{value} [{found['low']:.3f}, {found['high']:.3f}]" if known else value
 
 
 def said_difference(found: Mapping[str, float] | None) -> str:
-    """A difference with its interval; nothing where there is none."""
-    return f"{found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]" if found else ""
+    """A difference with its interval, which a single seed does not have; nothing where there is none."""
+    if not found:
+        return ""
+    value = f"{found['value']:+.3f}"
+    return f"{value} [{found['low']:+.3f}, {found['high']:+.3f}]" if found["low"] < found["high"] else value
 
 
 def said_ratio(ratio: Mapping[str, Any] | None) -> str:
