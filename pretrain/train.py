@@ -12,6 +12,7 @@ from goalsight.base.distributed import group
 from goalsight.base.errors import UserError
 from goalsight.base.machine import check_threads
 from goalsight.base.parts import settled, with_every_option
+from goalsight.base.tables import counted
 from goalsight.base.trackers import check_trackers
 from goalsight.pretrain.data import CACHE
 
@@ -173,7 +174,8 @@ def _read(config: Pretrain) -> "FrameStore":
 
     store = cached_ingest(config.data, config.cache, config.image_size, fps=config.fps)
     if not config.json and group().leads:
-        print(f"{store.num_frames} frames in {store.num_episodes} episodes: {store.path}", file=sys.stderr)
+        held = f"{counted(store.num_frames, 'frame')} in {counted(store.num_episodes, 'episode')}"
+        print(f"{held}: {store.path}", file=sys.stderr)
     return store
 
 

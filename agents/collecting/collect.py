@@ -17,6 +17,7 @@ from goalsight.agents.collecting.recorder import Player, Recorder
 from goalsight.agents.collecting.seeking import ROUND, Seeker, seeker_of
 from goalsight.agents.rollout import rollout
 from goalsight.base.errors import UserError
+from goalsight.base.tables import counted
 from goalsight.envs.config import Control, EnvConfig, Obs
 
 if TYPE_CHECKING:
@@ -228,6 +229,6 @@ def _sentence(summary: dict[str, Any]) -> str:
     moved = summary["moved_share"]
     about_object = "" if moved is None else f"; the object has been moved in {moved:.0%} of the frames"
     return (
-        f"{summary['frames']} frames of play in {summary['episodes']} episodes, "
+        f"{counted(summary['frames'], 'frame')} of play in {counted(summary['episodes'], 'episode')}, "
         f"{summary['frames_per_second']:.0f} frames/s{about_object}: {summary['run']}"
     )

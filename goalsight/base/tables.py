@@ -25,3 +25,8 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def counted(count: int, what: str) -> str:
+    """Say how many there are of something: "1 episode", "2 episodes"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

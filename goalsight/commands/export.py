@@ -8,6 +8,7 @@ import tyro
 
 from goalsight.base.errors import UserError
 from goalsight.base.files import read_json
+from goalsight.base.tables import counted
 
 
 @dataclass(frozen=True)
@@ -49,5 +50,5 @@ def export(config: Export) -> Path:
     asked = config.run / CONFIG
     env = EnvConfig.recorded(read_json(asked)) if asked.exists() else None
     export_store(store, config.format, config.out, env, fps=config.fps)
-    print(f"{store.num_frames} frames in {store.num_episodes} episodes: {config.out}")
+    print(f"{counted(store.num_frames, 'frame')} in {counted(store.num_episodes, 'episode')}: {config.out}")
     return config.out

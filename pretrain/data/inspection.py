@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from goalsight.base.tables import counted
 from goalsight.pretrain.data.ingest import Source
 from goalsight.pretrain.data.pictures import UnreadableError
 from goalsight.pretrain.data.readers.base import Reading
@@ -87,12 +88,12 @@ def in_words(found: dict[str, Any]) -> str:
     lasting = f", {found['seconds']:,.0f} s at {found['fps']:g} frames/s" if found["seconds"] is not None else ""
     least, most = lengths["least"], lengths["most"]
     long = f"{least:,} to {most:,}, {lengths['median']:g} in the median" if least < most else f"{least:,} each"
-    episodes = _counted(found["episodes"], "episode")
+    episodes = counted(found["episodes"], "episode")
     lines = [f"{found['frames']:,} frames of {size} x {size} in {episodes} of {long}{lasting}"]
     for kind in found["recorded"]:
         sides = " x ".join(map(str, kind["height_width"][::-1])) if kind["height_width"] else "unknown size"
         rate = f"{kind['fps']:g} frames/s" if kind["fps"] else "unknown rate"
-        lines.append(f"recorded: {_counted(kind['sources'], 'source')} of {sides} at {rate}")
+        lines.append(f"recorded: {counted(kind['sources'], 'source')} of {sides} at {rate}")
     share = 100 / found["frames"]
     lines.append(
         f"{found['repeated_frames']:,} frames ({share * found['repeated_frames']:.1f}%) repeat the one before, "
@@ -103,7 +104,7 @@ def in_words(found: dict[str, Any]) -> str:
     told = found["instructions"]
     if told["episodes"]:
         examples = "; ".join(f"{sentence} ({count})" for sentence, count in told["commonest"])
-        lines.append(f"instructions: {told['different']:,} in {_counted(told['episodes'], 'episode')}: {examples}")
+        lines.append(f"instructions: {told['different']:,} in {counted(told['episodes'], 'episode')}: {examples}")
     lines.append(f"frame store: {found['store']}, {found['mebibytes']:,.1f} MiB")
     return "\n".join(lines)
 
@@ -132,10 +133,6 @@ def contact_sheet(store: FrameStore, episodes: int, frames: int) -> NDArray[np.u
     return sheet
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
 def _spread(count: int, most: int) -> NDArray[np.int64]:
     """As many of `count` numbers, evenly spread, ends included."""
     return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(np.int64))
@@ -144,7 +141,7 @@ def _spread(count: int, most: int) -> NDArray[np.int64]:
 def caption(store: FrameStore, number: int) -> str:
     """Name an episode: its number, where it came from, how long it is, and what happens in it."""
     source, length = Path(store.sources[number]).name, int(store.episode_lengths[number])
-    words = [f"{number}", source, _counted(length, "frame"), store.instructions[number]]
+    words = [f"{number}", source, counted(length, "frame"), store.instructions[number]]
     return "   ".join(word for word in words if word)
 
 
