@@ -34,7 +34,7 @@ from goalsight.pretrain.objectives import OBJECTIVES
 from goalsight.pretrain.train import Pretrain
 from goalsight.pretrain.trainer import Trainer
 
-RATES = (0.1, 0.24)  # learning rates that are tried, over the encoder's width
+RATES = (0.096, 0.24)  # learning rates that are tried, over the encoder's width: 0.001 and 0.0025 for nano
 FEWEST = 20  # steps: a budget that pays for fewer at a size is left out
 DRAWS = 2_000  # of the bootstrap over runs
 FACTORS = ("parameters", "pairs")  # of what is fitted, as powers
@@ -48,9 +48,9 @@ class Scaling:
 
     data: Path
     """Recorded play: a run of `goalsight collect`."""
-    objectives: tuple[str, ...] = ("masked", "contrastive")
+    objectives: tuple[str, ...] = ("masked", "latent")
     """What encoders learn from; `points` trains the tokeniser alone, which is the same at each size."""
-    sizes: tuple[str, ...] = ("32x3", "64x3", "96x3", "192x3")
+    sizes: tuple[str, ...] = ("32x3", "64x3", "nano", "192x3")
     """Sizes of encoder: names, or width x depth."""
     flops: tuple[float, ...] = (3e11, 1e12, 3e12, 1e13)
     """Floating-point operations of each pretraining; those that pay for fewer than 20 steps of a size are left out."""
