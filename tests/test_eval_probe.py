@@ -9,6 +9,7 @@ import torch
 from goalsight.agents.collecting.collect import Collect, collect
 from goalsight.base.errors import UserError
 from goalsight.base.runs import Run
+from goalsight.eval.objectives.pieces import known
 from goalsight.eval.probes.answers import (
     Answer,
     answers_of,
@@ -18,16 +19,16 @@ from goalsight.eval.probes.answers import (
     scores_by_factor,
     worst,
 )
-from goalsight.eval.probes.asking import judge
+from goalsight.eval.probes.asking import by_ridge, judge
 from goalsight.eval.probes.factors import SEEN, Factor, factors, moments, out_of_sight, rank_correlation, score
 from goalsight.eval.probes.page import mean_by_labels
 from goalsight.eval.probes.parts import SHARES, deal, parted, parted_by_seen, split_episodes
-from goalsight.eval.probes.probe import Probe, probe
-from goalsight.eval.probes.subjects import averaged
+from goalsight.eval.probes.probe import Probe, open_labelled, probe
+from goalsight.eval.probes.subjects import averaged, tokens_of
 from goalsight.eval.reports.report import Report, report
 from goalsight.pretrain.data.store import FrameStore
 from goalsight.pretrain.data.writer import FrameStoreWriter
-from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder
+from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder, load_encoder
 from goalsight.pretrain.train import Pretrain, pretrain
 
 CONFIG = EncoderConfig(image_size=16, width=16, depth=1, heads=1)
@@ -338,6 +339,19 @@ def test_all_there_is_to_ask(tmp_path, monkeypatch):
     }
     page = (run.path / "probe.html").read_text()
     assert "Layer by layer" in page
+
+
+def test_of_the_mean_over_tokens_no_more_than_that_is_read(tmp_path):
+    a_store(tmp_path / "play", episodes=40)
+    run = an_encoder(tmp_path / "run")
+    whole, pooled = (known(tmp_path / "play", run.path, 400, 0, pooled=mean)["scores"] for mean in (False, True))
+    see = tokens_of(load_encoder(run.path))
+    parts = parted_by_seen(open_labelled(tmp_path / "play"), 400, 0)["frame"]
+    expected = by_ridge(lambda part: part.seen_by(see).mean(1), parts, {}, name="mean", seen="frame")
+    assert expected
+    for answer in main_answers(expected, "mean").values():
+        assert pooled[answer.factor] == answer.score
+    assert pooled["object"] < whole["object"], "where a token lies is lost"
 
 
 def test_what_another_recording_does_not_know_is_not_judged_there(tmp_path, capsys):
