@@ -2,8 +2,8 @@
 
 Each size of encoder is pretrained by each objective with each budget (`goalsight compare objectives`, once for each
 size); its learning rate is chosen of two on another seed, both of which fall as its width grows. What is missing of a
-score of 1 is fitted as a power of both, with intervals over runs; the fit without the largest budget is judged by what
-came there.
+score of 1 is fitted as a power of both, each seed at a level of its own, with intervals over runs; the fit without the
+largest budget is judged by what came there.
 """
 
 import contextlib
@@ -113,32 +113,47 @@ def measure(size: str, config: Scaling) -> list[Row]:
     return rows
 
 
-def fit(rows: Sequence[Row]) -> Floats:
+def fit(rows: Sequence[Row], seeds: Sequence[int] = ()) -> Floats:
     """Return the least squares of log(1 - score) over the logarithms of parameters and pairs.
 
+    Each seed asks about episodes of its own, by which all its scores rise and fall, so each has its own intercept.
+
+    Args:
+        rows: of one objective.
+        seeds: whose intercepts are found; those of the rows unless given.
+
     Returns:
-        both exponents, above 0 where more of it scores higher, and the intercept (3,).
+        both exponents, above 0 where more of it scores higher, and the intercepts, (2 + seeds,).
     """
-    table, left = _table(rows)
+    table, left = _table(rows, seeds or seeds_of(rows))
     found = np.linalg.lstsq(table, left, rcond=None)[0]
-    return np.array([-found[0], -found[1], found[2]])
+    return np.concatenate([-found[:2], found[2:]])
 
 
-def _table(rows: Sequence[Row]) -> tuple[Floats, Floats]:
-    table = np.array([[np.log(row["parameters"]), np.log(row["pairs"]), 1.0] for row in rows])
-    return table, np.log(np.array([max(1 - row["mean_score"], 1e-6) for row in rows]))
+def seeds_of(rows: Sequence[Row]) -> list[int]:
+    """Return the seeds of rows, in order."""
+    return sorted({row["seed"] for row in rows})
 
 
-def predicted(found: Floats, rows: Sequence[Row]) -> float:
-    """Return the mean score that a fit says of rows."""
-    table, _ = _table(rows)
-    return float(np.mean(1 - np.exp(table @ (found * [-1, -1, 1]))))
+def _table(rows: Sequence[Row], seeds: Sequence[int]) -> tuple[Floats, Floats]:
+    table = [
+        [np.log(row["parameters"]), np.log(row["pairs"]), *(float(row["seed"] == seed) for seed in seeds)]
+        for row in rows
+    ]
+    return np.array(table), np.log(np.array([max(1 - row["mean_score"], 1e-6) for row in rows]))
+
+
+def predicted(found: Floats, rows: Sequence[Row], seeds: Sequence[int]) -> float:
+    """Return the mean score that a fit with the intercepts of these seeds says of rows."""
+    table, _ = _table(rows, seeds)
+    return float(np.mean(1 - np.exp(table @ np.concatenate([-found[:2], found[2:]]))))
 
 
 def exponents(rows: Sequence[Row]) -> dict[str, Estimate]:
     """Return the exponent of parameters and of pairs, with 95% intervals of a bootstrap over runs."""
-    rng, found = np.random.default_rng(0), fit(rows)
-    drawn = np.array([fit([rows[one] for one in rng.integers(len(rows), size=len(rows))]) for _ in range(DRAWS)])
+    rng, found, seeds = np.random.default_rng(0), fit(rows), seeds_of(rows)
+    draws = rng.integers(len(rows), size=(DRAWS, len(rows)))
+    drawn = np.array([fit([rows[one] for one in draw], seeds) for draw in draws])
     return {name: estimate(float(found[at]), drawn[:, at]) for at, name in enumerate(FACTORS)}
 
 
@@ -170,7 +185,7 @@ def report(rows: Sequence[Row], objective: str) -> str:
             for name, one in exponents(rows).items()
         ]
         largest = [row for row in rows if row["asked_flops"] == budgets[-1]]
-        said, came = predicted(fit(rest), largest), mean(row["mean_score"] for row in largest)
+        said, came = predicted(fit(rest), largest, seeds_of(rest)), mean(row["mean_score"] for row in largest)
         parts.append(
             f"What is missing of 1, as a power of both, falls with exponents of {'; '.join(words)}. The fit without "
             f"the largest budget predicts {said:.3f} there, and {came:.3f} came: an error of {said - came:+.3f}."

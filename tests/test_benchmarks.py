@@ -104,15 +104,17 @@ def test_powers_of_size_and_pairs_are_found_again(monkeypatch: pytest.MonkeyPatc
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
     scaling = importlib.import_module("scaling")
 
-    def row(parameters: float, pairs: float) -> dict:
+    def row(parameters: float, pairs: float, seed: int) -> dict:
         flops = 6 * parameters * pairs
-        score = 1 - 2 * parameters**-0.1 * pairs**-0.05
-        return {"parameters": parameters, "pairs": pairs, "asked_flops": flops, "mean_score": score}
+        score = 1 - (2 + seed) * parameters**-0.1 * pairs**-0.05  # what seed 1 asks about is harder
+        return {"parameters": parameters, "pairs": pairs, "asked_flops": flops, "mean_score": score, "seed": seed}
 
-    rows = [row(parameters, flops / parameters) for parameters in (1e5, 1e6, 1e7) for flops in (1e9, 1e10, 1e11)]
-    assert scaling.fit(rows) == pytest.approx([0.1, 0.05, math.log(2)])
-    assert scaling.predicted(scaling.fit(rows[:6]), rows[6:]) == pytest.approx(
-        sum(one["mean_score"] for one in rows[6:]) / 3
+    sizes, budgets = (1e5, 1e6, 1e7), (1e9, 1e10, 1e11)
+    rows = [row(size, flops / size, seed) for size in sizes for flops in budgets for seed in (0, 1)]
+    del rows[0]  # seeds need not have as many runs each
+    assert scaling.fit(rows) == pytest.approx([0.1, 0.05, math.log(2), math.log(3)])
+    assert scaling.predicted(scaling.fit(rows[:12]), rows[12:], [0, 1]) == pytest.approx(
+        sum(one["mean_score"] for one in rows[12:]) / len(rows[12:])
     )
     found = scaling.exponents(rows)
     assert (found["parameters"].low, found["pairs"].high) == pytest.approx((0.1, 0.05))

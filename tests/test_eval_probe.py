@@ -10,6 +10,7 @@ from goalsight.agents.collecting.collect import Collect, collect
 from goalsight.base.errors import UserError
 from goalsight.base.runs import Run
 from goalsight.eval.objectives.pieces import known
+from goalsight.eval.probes import heads
 from goalsight.eval.probes.answers import (
     Answer,
     answers_of,
@@ -323,8 +324,6 @@ def test_another_recording_and_a_module_of_others(tmp_path, capsys):
 
 
 def test_all_there_is_to_ask(tmp_path, monkeypatch):
-    from goalsight.eval.probes import heads
-
     monkeypatch.setattr(heads, "UPDATES", 10)
     a_store(tmp_path / "play", episodes=40)
     run = an_encoder(tmp_path / "run")
@@ -374,6 +373,24 @@ def test_what_another_recording_does_not_know_is_not_judged_there(tmp_path, caps
     assert "gripper" not in some
     for factor, answer in some.items():
         assert answer.score == known[factor].score, "the same episodes and the same answers"
+
+
+def test_a_head_is_kept_as_it_was_at_its_best_and_ends_when_nothing_better_comes(monkeypatch):
+    """Of 100 updates every fifth looks; the second look is the best, and six more find nothing better."""
+    errors, seen = iter([3.0, 1.0, *[2.0] * 18]), []
+
+    class Counted(torch.nn.Linear):
+        def forward(self, inputs):
+            seen.append(self.weight.detach().clone())
+            return super().forward(inputs)
+
+    monkeypatch.setattr(heads, "read", lambda head, x: np.full((1, 1), next(errors) ** 0.5, np.float32))
+    lesson = heads.Lesson(np.ones((8, 3), np.float32), np.ones((8, 1), np.float32))
+    nothing = heads.Lesson(np.zeros((1, 3), np.float32), np.zeros((1, 1), np.float32))
+    head = Counted(3, 1)
+    heads.fit(head, lesson, nothing, seed=0, updates=100)
+    assert len(seen) == 5 * (2 + heads.PATIENCE)
+    assert torch.equal(head.weight, seen[10]), "as after ten updates, before the eleventh"
 
 
 def test_what_cannot_be_probed_is_one_line(tmp_path):

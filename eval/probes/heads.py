@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from goalsight.agents.networks.policy import Stacked
+from goalsight.base.precision import autocast
 from goalsight.pretrain.encoders.points import Points
 from goalsight.pretrain.encoders.vit import check_map, random_encoder
 
 UPDATES, BATCH, RATE, DECAY = 1000, 128, 1e-3, 1e-2
 LOOKS = 20  # at what is held out, the best of which is kept
+PATIENCE = 6  # looks that find nothing better, after which it is over
 HIDDEN, POINTS = 128, 32
 QUERIES = 4  # of each factor
 
@@ -105,23 +107,29 @@ def fit(head: nn.Module, train: Lesson, validation: Lesson, *, seed: int, update
         train: learnt from; targets (n, K) centred and scaled.
         validation: held out; likewise.
         seed: of the batches.
-        updates: gradient steps.
+        updates: gradient steps, at most.
     """
     rng = np.random.default_rng(seed)
     optimiser = torch.optim.AdamW(head.parameters(), lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, updates)
     best, kept = float("inf"), {name: value.clone() for name, value in head.state_dict().items()}
+    in_vain = 0
     for update in range(1, updates + 1):
-        rows = rng.integers(len(train.x), size=BATCH)
-        loss = F.mse_loss(head(torch.from_numpy(train.x[rows])), torch.from_numpy(train.y[rows]))
+        rows = rng.integers(len(train.x), size=min(BATCH, len(train.x)))
+        with autocast():
+            said = head(torch.from_numpy(train.x[rows]))
+        loss = F.mse_loss(said.float(), torch.from_numpy(train.y[rows]))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         schedule.step()
         if update % max(updates // LOOKS, 1) == 0 or update == updates:
-            error = float(np.square(read(head, validation.x) - validation.y).mean())
+            error, in_vain = float(np.square(read(head, validation.x) - validation.y).mean()), in_vain + 1
             if error < best:
                 best, kept = error, {name: value.clone() for name, value in head.state_dict().items()}
+                in_vain = 0
+            if in_vain == PATIENCE:
+                break
     head.load_state_dict(kept)
 
 

@@ -65,7 +65,7 @@ class Probe:
     frames: int = 5_000
     """Maximum number of frames to use."""
     complete: bool = False
-    """Ask small networks and every layer too, and train a network with labels beside them; takes ten times as long."""
+    """Ask small networks and every layer too, and train a network with labels beside them; may take half an hour."""
     unseen: tuple[Path, ...] = ()
     """Recordings of other looks, in which what was learnt on `--data` is judged too."""
     trust: bool = False
