@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}  # of the episodes
 LEAST = {"train": 50, "validation": 25, "test": 50}  # moments of each, for a score to mean something
 LEAST_EPISODES = 8
-BUDGETS = (100, 1_000)  # labelled moments, and all that there are
+BUDGETS = (100, 1_000, 10_000)  # labelled moments, and all that there are
+FEW = 1_000  # labelled moments that layers are compared by, and labels dealt out anew
 WORDS: dict[Seen, str] = {"frame": "one frame", "next": "a frame and the next", "later": "a frame and a later one"}
 
 

@@ -32,6 +32,7 @@ from goalsight.eval.probes.asking import Look
 from goalsight.eval.probes.factors import Seen
 from goalsight.eval.probes.parts import (
     BUDGETS,
+    FEW,
     LEAST,
     SHARES,
     Part,
@@ -162,7 +163,7 @@ def _by_ridge(
         beyond = asking.by_ridge(look, region, {}, name=name, seen=seen)
         yield [replace(answer, judged_on=REGION) for answer in beyond]
     if name == ENCODER:
-        few = confused(dict(budgets(parts, BUDGETS))[min(BUDGETS[-1], whole)], config.seed)
+        few = confused(dict(budgets(parts, BUDGETS))[min(FEW, whole)], config.seed)
         yield asking.by_ridge(look, few, {}, name=SHUFFLED, seen=seen)
 
 
@@ -183,7 +184,7 @@ def _of_layers_and_labels(subject: Subject, parts: Parts, config: Probe, seen: S
     from goalsight.eval.probes.heads import Labelled
 
     if seen == "frame":
-        few = dict(budgets(parts, BUDGETS))[min(BUDGETS[-1], len(parts["train"].at))]
+        few = dict(budgets(parts, BUDGETS))[min(FEW, len(parts["train"].at))]
         for layer, see in subject.layers():
             yield asking.by_ridge(asking.seen_by(see), few, {}, name=f"{ENCODER}, {layer}", seen=seen)
     size = parts["train"].store.image_size
