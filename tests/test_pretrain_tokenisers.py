@@ -14,6 +14,7 @@ from goalsight.pretrain.encoders.features import EncoderFeatures
 from goalsight.pretrain.encoders.transformer import grid_positions
 from goalsight.pretrain.encoders.vit import EncoderConfig, VideoEncoder, load_encoder, random_encoder
 from goalsight.pretrain.objectives import OBJECTIVES
+from goalsight.pretrain.pictures import enlarging
 from goalsight.pretrain.tokenisers import TOKENISERS
 from goalsight.pretrain.tokenisers.base import PixelTokeniser
 from goalsight.pretrain.tokenisers.codes import Codes
@@ -114,7 +115,8 @@ def test_any_objective_on_any_grid(tokeniser, objective):
     loss.backward()
     assert any(weight.grad is not None for weight in encoder.embedding.stem.parameters())
     assert encoder(clip["pixels"][:, 0]).shape == (3, tokens, 16)
-    assert all(shown.shape == (3, 32, 32, 3) for shown in module.visualise(clip, torch.Generator()).values())
+    fit = [(3, side, side, 3) for side in (32, 32 * enlarging(32))]
+    assert all(shown.shape in fit for shown in module.visualise(clip, torch.Generator()).values())
     assert EncoderFeatures(encoder)(frames(2, 32).numpy()).shape == (2, tokens, 16)
 
 
