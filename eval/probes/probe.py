@@ -66,7 +66,7 @@ class Probe:
     frames: int = 5_000
     """Maximum number of frames to use."""
     complete: bool = False
-    """Ask small networks and every layer too, and train a network with labels beside them; may take half an hour."""
+    """Ask small networks and every layer too, and train a network with labels beside them; takes many minutes."""
     unseen: tuple[Path, ...] = ()
     """Recordings of other looks, in which what was learnt on `--data` is judged too."""
     trust: bool = False
