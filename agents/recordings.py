@@ -9,12 +9,12 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from goalsight.agents.algorithms.imitation import Imitation
 from goalsight.agents.minari import MinariPlay
 from goalsight.base.errors import UserError
 from goalsight.base.memory import check_memory
+from goalsight.base.progress import progress
 from goalsight.base.training_state import State, load_rng, rng_state
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def encoded(stores: Sequence["Play"], features: Callable[[NDArray[np.uint8]], ND
     out: Tensor | None = None
     done = 0
     chunks = [(store, start) for store in shown for start in range(0, store.num_frames, CHUNK)]
-    with tqdm(total=count, desc="encode", unit="frame", disable=None) as bar:
+    with progress(total=count, desc="encode", unit="frame") as bar:
         for store, start in chunks:
             rows = np.arange(start, min(start + CHUNK, store.num_frames))
             part = torch.from_numpy(features(store.frames(rows)))

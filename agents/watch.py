@@ -6,11 +6,11 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from goalsight.agents.algorithms.base import come_apart
 from goalsight.agents.checking import Check, judgement
 from goalsight.agents.costs import SAVING
+from goalsight.base.progress import progress
 from goalsight.base.runs import Run
 from goalsight.base.training_state import State
 
@@ -47,7 +47,9 @@ class Watch:
         self._saved_step = -1
         self._diverged = 0
         self._reached = False
-        self._bar = tqdm(total=self._plan.steps, desc=f"train {learner.task}", unit=self._loop.unit, unit_scale=True)
+        self._bar = progress(
+            total=self._plan.steps, desc=f"train {learner.task}", unit=self._loop.unit, unit_scale=True
+        )
 
     def __enter__(self) -> "Watch":
         """Nothing more to open."""

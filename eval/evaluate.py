@@ -11,6 +11,7 @@ import numpy as np
 import tyro
 
 from goalsight.base.errors import UserError
+from goalsight.base.progress import progress
 from goalsight.base.provenance import provenance
 from goalsight.envs.config import EnvChanges
 from goalsight.eval.stats import Proportion, wilson
@@ -105,8 +106,6 @@ def evaluate(config: Eval) -> dict[str, Any]:
     Raises:
         UserError: for an unknown run, policy or environment, or a folder that cannot be written.
     """
-    from tqdm import tqdm
-
     from goalsight.base.files import atomic_write_json
     from goalsight.envs.ids import spec_of
 
@@ -116,7 +115,7 @@ def evaluate(config: Eval) -> dict[str, Any]:
     experts = spec_of(subject.env.id).has_expert
     names = [name for name in BASELINES if name != subject.name and (experts or name != "expert")]
     others = [baseline(name, subject.env, seed=config.seed) for name in names]
-    with tqdm(total=(1 + len(others)) * config.episodes, unit="episode", desc="eval", disable=None) as bar:
+    with progress(total=(1 + len(others)) * config.episodes, unit="episode", desc="eval") as bar:
         judged = judge(subject, config, bar)
         baselines = {one.name: judge(one, config, bar) for one in others}
     result = {

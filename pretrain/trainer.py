@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from goalsight.base.budgets import Budget, learning_rate
 from goalsight.base.distributed import Group, agree, group, together
 from goalsight.base.errors import UserError, choose
 from goalsight.base.flops import count_flops, matmul_peak
 from goalsight.base.precision import autocast, fast_dtype
+from goalsight.base.progress import progress
 from goalsight.base.runs import Run
 from goalsight.base.training_state import State, load_optimiser, optimiser_state, restoring
 from goalsight.pretrain.data.clips import Batch, Sampler
@@ -138,7 +138,7 @@ class Trainer:
         config, flops_per_step = self.config, self._flops
         journal = None if run is None else Journal(self, run, self._shown)
         began = time.perf_counter() - self.seconds
-        with tqdm(total=100, desc="pretrain", bar_format=BAR, disable=None if self.group.leads else True) as bar:
+        with progress(total=100, desc="pretrain", bar_format=BAR, disable=not self.group.leads) as bar:
             while True:
                 self.seconds = time.perf_counter() - began
                 spent = self.budget.spent(seconds=self.seconds, steps=self.steps, flops=self.steps * flops_per_step)

@@ -270,8 +270,12 @@ def test_a_killed_recording_loses_nothing_that_was_finished(recorded, tmp_path):
     assert run.status == "killed"
     store = FrameStore.open(run.path / STORE)
     assert (store.num_episodes, store.complete) == (3, False)
+    worked = run.metrics()[-1]
+    assert (worked["step"], worked["collect/episodes"]) == (store.num_frames, 3)
     np.testing.assert_array_equal(store.episode(2), FrameStore.open(recorded / STORE).episode(2))
     same_files(go_on(run.path), recorded)
+    assert Run.open(run.path).metrics()[-1]["wall_s"] > worked["wall_s"]  # the clock goes on
+    assert Run.open(run.path).summary["seconds"] > worked["wall_s"]
 
 
 def test_a_full_disk_keeps_what_was_finished_and_the_recording_goes_on(recorded, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import torch
 import tyro
 from PIL import Image
 from torch import Tensor
+from tqdm import tqdm
 
 from goalsight.base.budgets import Budget, learning_rate
 from goalsight.base.errors import UserError
@@ -203,7 +204,7 @@ def test_alarms_are_shown_while_training_kept_and_said_at_the_end(tmp_path, smal
         writer.add_episode(frames)
     shown = []
     monkeypatch.setattr(trainers, "SUMMARISED", 10)
-    monkeypatch.setattr(trainers.tqdm, "set_postfix_str", lambda self, text, refresh: shown.append(text))
+    monkeypatch.setattr(tqdm, "set_postfix_str", lambda self, text, refresh: shown.append(text))
     path = pretrain(config(tmp_path / "dark", tmp_path / "run", steps=20, lr=1e-6))
     alarms = Run.open(path).summary["alarms"]
     assert list(alarms) == ["copying"]

@@ -15,8 +15,9 @@ from goalsight.agents.collecting.film import film_store
 from goalsight.agents.collecting.play import Mix, Play
 from goalsight.agents.collecting.recorder import Player, Recorder
 from goalsight.agents.collecting.seeking import ROUND, Seeker, seeker_of
-from goalsight.agents.rollout import rollout
+from goalsight.agents.rollout import Episodes, rollout
 from goalsight.base.errors import UserError
+from goalsight.base.progress import progress
 from goalsight.base.tables import counted
 from goalsight.envs.config import Control, EnvConfig, Obs
 
@@ -148,16 +149,19 @@ def _record(config: Collect, env: "GoalVectorEnv", run: "Run") -> None:
 
 
 def _play(config: Collect, env: "GoalVectorEnv", run: "Run", store: "StoreAppender") -> None:
-    from tqdm import tqdm
-
     first = int(store.notes.get("next", 0))
     if first >= config.episodes:
         return
     policy = _player(config, env, first)
     frames = config.episodes * config.steps
-    with tqdm(total=frames, initial=first * config.steps, unit="frame", desc="play", disable=None) as bar:
+    with progress(total=frames, initial=first * config.steps, unit="frame", desc="play") as bar:
         source = f"{config.env.id} play seed"
         recorder = Recorder(env, policy, store, bar, source=source, seed=config.seed, steps=config.steps)
+
+        def publish(finished: Episodes) -> None:
+            recorder.publish(finished)
+            run.log(store.num_frames, {"collect/episodes": len(store.episodes)})  # from here a resumed clock goes on
+
         while first < config.episodes and not run.stopped:
             last, goals = policy.next_round(env, store, first, config.episodes)
             rollout(
@@ -170,7 +174,7 @@ def _play(config: Collect, env: "GoalVectorEnv", run: "Run", store: "StoreAppend
                 goals=goals,
                 before_step=recorder.take,
                 on_step=recorder.answer,
-                after_wave=recorder.publish,
+                after_wave=publish,
                 stop=lambda: run.stopped,
             )
             first = last

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from goalsight.agents.agent import Agent
 from goalsight.agents.algorithms.base import descend, set_rate, settling
@@ -35,6 +34,7 @@ from goalsight.agents.watching.video import SilentVideo
 from goalsight.agents.watching.watched import Watched
 from goalsight.base.errors import UserError
 from goalsight.base.precision import autocast
+from goalsight.base.progress import progress
 from goalsight.base.training_state import State, load_rng, restoring, rng_state
 
 if TYPE_CHECKING:
@@ -311,7 +311,7 @@ class Watcher:
 
     def _show(self, losses: Generator[float], updates: int, stage: str, kind: int = 0) -> None:
         """Go through updates with a bar that shows their loss; those of one stage and kind cost the same."""
-        bar = tqdm(total=updates, desc=stage, unit="update", unit_scale=True, mininterval=0.5)
+        bar = progress(total=updates, desc=stage, unit="update", unit_scale=True, mininterval=0.5)
         with bar, contextlib.closing(losses):
             for _ in range(updates):
                 loss = self._costs.spend(stage, lambda: next(losses), kind=str(kind))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from goalsight.agents.rollout import Episodes, Moment, Outcome, rollout
 from goalsight.base.errors import UserError
+from goalsight.base.progress import progress
 from goalsight.base.video import VideoWriter, decode
 from goalsight.envs.config import EnvChanges, Renderer
 from goalsight.eval.evaluate import EVALUATION_SEED
@@ -85,8 +86,6 @@ def record(config: Record) -> Path:
     Raises:
         UserError: for an unknown run, policy or environment, or a file that cannot be written.
     """
-    from tqdm import tqdm
-
     from goalsight.envs.ids import horizon_of
 
     subject = resolve_subject(
@@ -100,7 +99,7 @@ def record(config: Record) -> Path:
     with (
         contextlib.closing(env),
         VideoWriter(path, fps=config.fps) as video,
-        tqdm(total=config.episodes * (horizon + 1), unit="moment", desc="film", disable=None) as bar,
+        progress(total=config.episodes * (horizon + 1), unit="moment", desc="film") as bar,
     ):
         camera = _Crew(config, subject, env, horizon, video, bar)
         rollout(

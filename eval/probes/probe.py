@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from goalsight.base.errors import UserError
+from goalsight.base.progress import progress
 from goalsight.eval.probes import asking
 from goalsight.eval.probes.answers import (
     ENCODER,
@@ -97,8 +98,6 @@ def probe(config: Probe) -> dict[str, Any]:
     Raises:
         UserError: if there is no encoder, no store, no positions in it, or too few episodes.
     """
-    from tqdm import tqdm
-
     store = open_labelled(config.data)
     check_sides(store.image_size)
     subject = Subject(config.encoder, seed=config.seed, trusted=config.trust)
@@ -106,7 +105,7 @@ def probe(config: Probe) -> dict[str, Any]:
     others = {path.name: _asked_alike(path, parts, config) for path in config.unseen}
     answers: list[Answer] = []
     asked = len(subject.sees) + (FELT in store.columns) + config.complete
-    with tqdm(desc="probe", unit="asked", total=len(parts) * asked, disable=None) as bar:
+    with progress(desc="probe", unit="asked", total=len(parts) * asked) as bar:
         for seen, some in parts.items():
             elsewhere = {name: other[seen] for name, other in others.items()}
             for known in _ask(config, subject, some, elsewhere, seen, bar):
