@@ -1,5 +1,6 @@
 """A trained agent, acting: what a training run's checkpoint holds, made into a policy."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import pairwise
 from math import prod
@@ -103,6 +104,7 @@ class Agent:
         Raises:
             UserError: it is no batch of observations.
         """
+        _check_observation(obs)
         if any(np.ndim(obs[key]) != axes + 1 for key, axes in self._looks.items() if key in obs):
             raise UserError(
                 "act takes a batch, of episodes that reset began; predict takes one observation, or a batch"
@@ -130,6 +132,7 @@ class Agent:
         Raises:
             UserError: when the observation lacks something that the agent sees, or holds what is no number.
         """
+        _check_observation(observation)
         seen, shapes = self._looks, cast(spaces.Dict, self.actor.observation_space)
         if missing := [key for key in seen if key not in observation]:
             raise UserError(f"the agent sees {', '.join(seen)}; the observation lacks {', '.join(missing)}")
@@ -163,6 +166,11 @@ class Agent:
             seen["features"] = torch.from_numpy(encode(self._features, [obs[view] for view in self._views])).to(device)
             seen["goal_features"] = torch.from_numpy(goals).to(device)
         return self.actor(seen, deterministic=deterministic).cpu().numpy()
+
+
+def _check_observation(given: object) -> None:
+    if not isinstance(given, Mapping):
+        raise UserError(f"an observation is arrays by their names, as environments give it; got {type(given).__name__}")
 
 
 def _same(some: list[NDArray[np.uint8]], others: list[NDArray[np.uint8]]) -> bool:

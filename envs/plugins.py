@@ -62,7 +62,7 @@ def _watched(name: str, advice: str) -> Iterator[None]:
 
     waiting = f"has been loading for {LONG:g} s; it is given up after {TOO_LONG:g} s"
     timers = [threading.Timer(LONG, say, [waiting]), threading.Timer(TOO_LONG, give_up)]
-    traced, end = faulthandler.is_enabled(), os._exit
+    traced, end, before = faulthandler.is_enabled(), os._exit, set(threading.enumerate())
     try:
         if not traced:
             with contextlib.suppress(OSError, ValueError, AttributeError):  # a stderr that is no file
@@ -73,6 +73,9 @@ def _watched(name: str, advice: str) -> Iterator[None]:
             timer.start()
         with _printing_on_stderr():
             yield
+        for thread in set(threading.enumerate()) - before:
+            if not thread.daemon:
+                say(f'has begun a thread, "{thread.name}", that is no daemon: this program ends when that does')
     finally:
         for timer in timers:
             timer.cancel()

@@ -124,6 +124,9 @@ def test_an_agent_in_three_lines(run):
     assert not np.array_equal(agent.predict(obs, deterministic=False)[0], action)
     with pytest.raises(UserError, match="lacks goal_pixels"):
         agent.predict({"pixels": obs["pixels"], "observation": obs["observation"]})
+    for ask in (agent.act, agent.predict):
+        with pytest.raises(UserError, match=r"an observation is arrays by their names, .* got ndarray"):
+            ask(obs["observation"])
     with pytest.raises(UserError, match=r"act takes a batch.* predict takes one observation, or a batch"):
         agent.act(obs)
     with pytest.raises(UserError, match=r'takes "observation" of shape \(8,\), got \(5,\)'):

@@ -104,6 +104,7 @@ def test_what_is_no_mjcf_is_refused(folder: Path, text: str, says: str) -> None:
         '<sensor><jointpos nsample="60000"/></sensor><actuator><motor nsample="60000"/></actuator>',
         "<worldbody>" + 10_000 * '<geom size="1"/>' + "</worldbody>",
         '<sensor><contact num="200000000"/></sensor>',
+        '<asset><mesh name="m" builtin="supersphere" params="1000 1 1"/></asset>',
         '<size memory="100G"/>',
         '<include file="inner.xml"/>',
     ],
@@ -131,6 +132,26 @@ def test_a_part_that_lies_beyond_all_measure_is_refused(folder: Path) -> None:
     (folder / "arm.xml").write_text(mjcf().replace("<worldbody>", '<worldbody><body name="far" pos="0 0 1e30"/>', 1))
     with pytest.raises(UserError, match="a body lies more than 100 m from what it hangs on"):
         load_arm(folder / "arm.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("<worldbody>", '<worldbody><body><inertial pos="1e30 0 0" mass="1" diaginertia="1 1 1"/></body>', "centre of"),
+        (
+            "<worldbody>",
+            '<worldbody><body><inertial pos="0 0 0" mass="1e30" diaginertia="1 1 1"/></body>',
+            "some mass is",
+        ),
+        ("<worldbody>", '<worldbody><body><joint armature="1e30"/><geom size="1"/></body>', "some armature is more"),
+        ("<worldbody>", '<worldbody><body><joint damping="1e300"/><geom size="1"/></body>', "some damping is more"),
+    ],
+)
+def test_a_part_beyond_all_weight_is_refused(folder: Path, old: str, new: str, said: str) -> None:
+    (folder / "arm.xml").write_text(mjcf().replace(old, new, 1))
+    with pytest.raises(UserError, match=said) as refused:
+        load_arm(folder / "arm.toml")
+    assert "\n" not in str(refused.value)
 
 
 def test_what_arms_ask_for_is_granted(folder: Path) -> None:

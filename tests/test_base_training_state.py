@@ -25,15 +25,18 @@ def test_a_registry_imports_only_what_is_chosen() -> None:
         parts.add("count", "a:b")
 
 
-def remembered(otherwise):
-    """An optimiser that has made a step, and its state with something else in it."""
-    weight = torch.nn.Parameter(torch.zeros(2))
-    optimiser = torch.optim.Adam([weight])
-    weight.sum().backward()
+def remembered(otherwise, group=None):
+    """An optimiser that has made a step, and its state with something else in it; None leaves it out."""
+    weights = [torch.nn.Parameter(torch.zeros(2)) for _ in range(2)]
+    optimiser = torch.optim.Adam(weights)
+    sum(weights).sum().backward()
     optimiser.step()
     state = optimiser_state(optimiser)
     load_optimiser(optimiser, state)  # its own fits
-    state["weights"]["0"] |= otherwise
+    for part, changes in ((state["weights"]["0"], otherwise), (state["groups"][0], group or {})):
+        part |= changes
+        for name in [name for name, value in part.items() if value is None and name in changes]:
+            del part[name]
     return optimiser, state
 
 
@@ -46,6 +49,9 @@ def remembered(otherwise):
         lambda: load_optimiser(*remembered({"exp_avg": {}})),
         lambda: load_optimiser(*remembered({"exp_avg_sq": torch.zeros(3)})),
         lambda: load_optimiser(*remembered({"step": -1.0})),
+        lambda: load_optimiser(*remembered({"exp_avg": None})),
+        lambda: load_optimiser(*remembered({}, {"lr": "x"})),
+        lambda: load_optimiser(*remembered({}, {"lr": None})),
         lambda: load_rng(np.random.default_rng(0), {"bit_generator": "PCG64"}),
         lambda: "x".items(),
     ],
@@ -55,6 +61,13 @@ def test_a_state_that_does_not_fit_is_one_line(put_back) -> None:
     with pytest.raises(UserError, match=says) as caught, restoring("run a"):
         put_back()
     assert "\n" not in str(caught.value)
+
+
+def test_an_optimiser_keeps_what_it_was_made_with_but_for_its_rate():
+    optimiser, state = remembered({}, {"lr": 0.5, "maximize": True, "betas": []})
+    load_optimiser(optimiser, state)
+    (group,) = optimiser.param_groups
+    assert (group["lr"], group["maximize"], group["betas"]) == (0.5, False, (0.9, 0.999))
 
 
 def test_a_state_comes_back_from_json_and_tensors() -> None:

@@ -86,6 +86,7 @@ def pipe(file):
         (cut("meta/episodes/*/*.parquet"), "is damaged"),
         (cut("meta/info.json"), "is damaged"),
         (without("meta/info.json"), "is damaged.*info.json"),
+        (lambda root: shutil.rmtree(root / "meta"), "is damaged.*info.json"),
         (pipe("meta/info.json"), "is damaged.*info.json is no plain file"),
         (without("data/*/*.parquet"), "is damaged.*file-000.parquet"),
         (without("meta/episodes/*/*.parquet"), r"has no meta/episodes/\*/\*.parquet"),

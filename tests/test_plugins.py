@@ -115,6 +115,16 @@ def test_a_module_that_ends_the_process_is_named(tmp_path):
     assert asked.stderr == 'goalsight: module "ends" does not import: SystemExit: it ends the process with code 3\n'
 
 
+def test_a_module_whose_thread_keeps_the_process_alive_is_named(tmp_path):
+    code = "import threading, time\nthreading.Thread(target=time.sleep, args=(1.5,), name='ticker').start()"
+    (tmp_path / "ticks.py").write_text(code)
+    asked = goalsight("envs", "--json", "--import", "ticks", path=tmp_path)
+    assert asked.returncode == 0
+    assert asked.stderr == (
+        'goalsight: module "ticks" has begun a thread, "ticker", that is no daemon: this program ends when that does\n'
+    )
+
+
 @pytest.mark.parametrize(
     ("load", "name"), [("load_plugins()", "the plug-in hangs"), ("import_tasks('hangs')", 'module "hangs"')]
 )

@@ -94,6 +94,16 @@ def test_what_decodes_of_a_cut_off_video_is_kept_and_said(tmp_path, capfd, suffi
     assert "\n" not in said
 
 
+def test_a_film_that_lacks_its_last_frames_breaks_off(tmp_path, capfd):
+    path = film(tmp_path / "film.mkv", count=40)
+    with av.open(str(path)) as container:
+        (stream,) = container.streams.video
+        rate, places = float(stream.average_rate), [packet.pos for packet in container.demux(stream) if packet.size]
+    path.write_bytes(path.read_bytes()[: places[37]])
+    assert ingest([path], tmp_path / "store", SIZE).num_frames == 37
+    assert f"{path} breaks off: only 37 frames, {37 / rate:.1f} s of {40 / rate:.1f} s" in capfd.readouterr().err
+
+
 def test_a_png_whose_checksums_do_not_fit_is_left_out(tmp_path, capfd):
     for number in range(3):
         pixels = np.random.default_rng(number).integers(0, 256, (20, 20, 3), dtype=np.uint8)

@@ -19,6 +19,7 @@ RESTARTS = 20  # of inverse kinematics, from poses drawn at random
 ITERATIONS = 200
 NEAR, ASLANT = 0.002, 0.05  # how far off a home pose may be [m], and [rad]
 FARTHEST = 100.0  # that a part of an arm lies from another [m]
+HEAVIEST = 1e6  # that a mass, an inertia, an armature or a damping may be [kg, m, s]
 LATEST = 0.1  # by which servos may come to what they are told [s]; with later ones experts fail at most tasks
 
 Floats = NDArray[np.float64]
@@ -33,10 +34,21 @@ def compile_arm(arm: Arm) -> "mujoco.MjModel":
         model = spec.compile()
     except (ValueError, RuntimeError) as error:  # the latter where memory does not suffice
         raise UserError(f"{arm.mjcf}: {' '.join(str(error).split())}") from error
-    for kind, places in (("body", model.body_pos), ("joint", model.jnt_pos), ("site", model.site_pos)):
+    for kind, places in (
+        ("body", model.body_pos),
+        ("centre of mass", model.body_ipos),
+        ("joint", model.jnt_pos),
+        ("site", model.site_pos),
+    ):
         if not np.all(np.abs(places) <= FARTHEST):
             raise UserError(
                 f"{arm.mjcf}: a {kind} lies more than {FARTHEST:g} m from what it hangs on; units are metres"
+            )
+    of_weight = (model.body_mass, model.body_inertia, model.dof_armature, model.dof_damping)
+    for name, values in zip(("mass", "inertia", "armature", "damping"), of_weight, strict=True):
+        if not np.all(np.abs(values) <= HEAVIEST):
+            raise UserError(
+                f"{arm.mjcf}: some {name} is more than {HEAVIEST:g}; units are kilograms, metres and seconds"
             )
     return model
 

@@ -33,6 +33,7 @@ AMOUNTS: dict[str, tuple[tuple[tuple[str, ...], int], ...]] = {
     "contact": ((("num",), 10_000),),
     "size": ((("memory",), 1 << 30),),
 }
+FINEST = 200  # each of the numbers by which a mesh is made up; vertices go by their product
 PICTURES = {"texture": 1 << 26, "hfield": 1 << 24}  # pixels of one that is read from a file
 PNG = b"\x89PNG\r\n\x1a\n"
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50, "E": 1 << 60}  # of memory
@@ -117,6 +118,9 @@ def _check_amounts(included: dict[Path, Elements]) -> None:
     totals: dict[tuple[str, ...], float] = {}
     for file, elements in included.items():
         for tag, attributes in elements:
+            params = map(_amount, attributes.get("params", "").split() if tag == "mesh" else ())
+            if (finest := max(params, default=0.0)) > FINEST:
+                raise UserError(f"{file}: <mesh> asks for {finest:.3g} by params; at most {FINEST:,} may be")
             for names, most in (*AMOUNTS.get(tag, ()), SAMPLES):
                 words = [word for name in names for word in attributes.get(name, "").split()]
                 faces = FACES if tag == "texture" and attributes.get("type", "cube") != "2d" else 1

@@ -4,6 +4,7 @@ A state is a nested dictionary whose leaves are torch tensors, NumPy arrays, or 
 flat dictionary of tensors and one JSON tree that says where they belong, so nothing is ever unpickled.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -111,24 +112,39 @@ def optimiser_state(optimiser: "torch.optim.Optimizer") -> State:
 
 
 def load_optimiser(optimiser: "torch.optim.Optimizer", state: State) -> None:
-    """Put an optimiser of the same weights into a state."""
-    numbers = [group["params"] for group in optimiser.state_dict()["param_groups"]]
-    groups = [dict(group, params=params) for group, params in zip(state["groups"], numbers, strict=True)]
+    """Put an optimiser of the same weights into a state.
+
+    Of its groups' numbers the learning rate is taken, which schedules change; the others are as it was made with.
+
+    Raises:
+        ValueError: the state is not one of such an optimiser.
+    """
+    made = optimiser.state_dict()["param_groups"]
+    groups = [group | {"lr": _rate(kept["lr"])} for group, kept in zip(made, state["groups"], strict=True)]
     kept = {int(number): dict(values) for number, values in state["weights"].items()}
     weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+    names = set().union(*kept.values())
     for number, values in kept.items():
-        _check_remembered(values, weights[number].shape)
+        _check_remembered(values, names, weights[number].shape)
     optimiser.load_state_dict({"state": kept, "param_groups": groups})
 
 
-def _check_remembered(values: State, shape: "torch.Size") -> None:
+def _rate(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError(f"{value!r} is no learning rate")
+    return value
+
+
+def _check_remembered(values: State, names: set[str], shape: "torch.Size") -> None:
     """Refuse what an optimiser cannot have remembered of a weight; torch would find out in its next step.
 
     Raises:
-        ValueError: the count of steps is none, or a mean is not of the weight's shape.
+        ValueError: less than of the other weights, a count of steps that is none, or a mean of another shape.
     """
     import torch
 
+    if missing := names - set(values):
+        raise ValueError(f"an optimiser that remembers {min(missing)} of one weight does so of all")
     for name, value in values.items():
         fits = float(value) >= 0 if name == "step" else isinstance(value, torch.Tensor) and value.shape == shape
         if not fits:

@@ -39,7 +39,7 @@ class LeRobotReader:
 
     def detect(self, path: Path) -> bool:
         """A folder with `meta/info.json`, or one that has lost it: its films are no episodes."""
-        return (path / INFO).is_file() or all((path / part).is_dir() for part in ("meta/episodes", DATA))
+        return (path / INFO).is_file() or any((path / DATA).glob("chunk-*/*.parquet"))
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """All of the set's files."""

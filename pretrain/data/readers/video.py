@@ -19,7 +19,7 @@ from goalsight.pretrain.data.readers.gif import gif_frames
 VIDEOS = (".mp4", ".mkv", ".webm", ".gif", ".avi", ".mov", ".m4v")
 STEADY, GAP, STEPS = 0.9, 0.25, 5  # share of equal steps in time; a gap lasts so long [s], and so many of them
 ROUNDING = 0.0015  # containers round the times of frames to this [s]
-WHOLE = 0.9  # share of its duration that a whole file lasts at least: headers round, and lose a frame at the ends
+WHOLE = 0.95  # share of its duration that a whole file lasts at least: headers round, and lose a frame at the ends
 
 Found = TypeVar("Found")
 
