@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 SECONDS = 120.0  # of training where no budget is given
 LOG_EVERY = 10  # steps; what is logged is their mean, and what takes passes of its own is measured at the first
+APART = 10.0  # times the first loss, and learning has come apart
 SUMMARISED = 50  # steps that the summary's means are taken over, and that alarms wait for
 NAMED = 4  # clips of a batch that gave no number
 PICTURED = 6  # clips in a picture, the same ones each time
@@ -248,8 +249,14 @@ class Trainer:
         return {name: sum(list_) / len(list_) for name, list_ in values.items()}
 
     def alarms(self) -> tuple[Alarm, ...]:
-        """Return the objective's known failures that have come about; none before there are steps enough to tell."""
-        return self.objective.alarms(self.means()) if len(self.recent) == SUMMARISED else ()
+        """Return the objective's known failures that have come about; before there are steps enough, a loss that rose."""
+        if len(self.recent) == SUMMARISED:
+            return self.objective.alarms(self.means())
+        losses = [parts["pretrain/loss"] for parts in self.recent]
+        if not losses or losses[-1] <= APART * abs(losses[0]):
+            return ()
+        rose = f"the loss rose from {losses[0]:.3g} to {losses[-1]:.3g}"
+        return (Alarm("apart", f"{rose}: the training has come apart; a smaller --lr than {self.lr:g} may help"),)
 
     def state(self) -> State:
         """Return all that decides the steps to come."""

@@ -197,6 +197,14 @@ def test_a_stop_before_the_first_step_ends_in_a_sentence(tmp_path, squares, smal
     load_encoder(path)
 
 
+def test_a_short_training_whose_loss_explodes_rings_an_alarm(squares, tmp_path, small, capsys):
+    path = pretrain(config(squares, tmp_path / "run", steps=20, lr=0.9))
+    alarms = Run.open(path).summary["alarms"]
+    assert list(alarms) == ["apart"]
+    assert alarms["apart"].endswith("the training has come apart; a smaller --lr than 0.9 may help")
+    assert f"warning: {alarms['apart']}" in capsys.readouterr().err
+
+
 def test_alarms_are_shown_while_training_kept_and_said_at_the_end(tmp_path, small, monkeypatch, capsys):
     frames = np.zeros((10, SIZE, SIZE, 3), np.uint8)  # black, so that the first guess, grey, is worse than copying
     frames[np.arange(10), np.arange(10)] = 30
