@@ -249,7 +249,7 @@ class Trainer:
         return {name: sum(list_) / len(list_) for name, list_ in values.items()}
 
     def alarms(self) -> tuple[Alarm, ...]:
-        """Return the objective's known failures that have come about; before there are steps enough, a loss that rose."""
+        """Return the known failures that have come about; before there are steps enough to tell, a loss that rose."""
         if len(self.recent) == SUMMARISED:
             return self.objective.alarms(self.means())
         losses = [parts["pretrain/loss"] for parts in self.recent]
