@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 SECONDS = 120.0  # of training where no budget is given
 LOG_EVERY = 10  # steps; what is logged is their mean, and what takes passes of its own is measured at the first
+LOSS = "pretrain/loss"  # that every objective measures
 APART = 10.0  # times the first loss, and learning has come apart
 SUMMARISED = 50  # steps that the summary's means are taken over, and that alarms wait for
 NAMED = 4  # clips of a batch that gave no number
@@ -190,7 +191,7 @@ class Trainer:
             weights["lr"] = rate
         parts = self.gradients(batch, self.steps)
         norm = float(nn.utils.clip_grad_norm_(self.objective.parameters(), CLIP_NORM))
-        for name, value in (("loss", parts["pretrain/loss"]), ("gradient", norm)):
+        for name, value in (("loss", parts[LOSS]), ("gradient", norm)):
             if not math.isfinite(value):  # before the weights are touched: what is saved stays good
                 begins = self.sampler.drawn[:, 0].tolist()
                 clips = ", ".join(map(str, begins[:NAMED])) + (", ..." if len(begins) > NAMED else "")
@@ -252,7 +253,7 @@ class Trainer:
         """Return the known failures that have come about; before there are steps enough to tell, a loss that rose."""
         if len(self.recent) == SUMMARISED:
             return self.objective.alarms(self.means())
-        losses = [parts["pretrain/loss"] for parts in self.recent]
+        losses = [parts[LOSS] for parts in self.recent]
         if not losses or losses[-1] <= APART * abs(losses[0]):
             return ()
         rose = f"the loss rose from {losses[0]:.3g} to {losses[-1]:.3g}"
@@ -281,6 +282,8 @@ class Trainer:
             self._kept = state["sampler"]
             self.steps, self.seconds = int(state["steps"]), float(state["seconds"])
             self.recent.extend({name: float(value) for name, value in parts.items()} for parts in state["recent"])
+            if not all(LOSS in parts for parts in self.recent):
+                raise ValueError("a step without a loss")
 
 
 class Journal:
