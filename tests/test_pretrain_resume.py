@@ -114,7 +114,7 @@ def test_the_clock_of_a_budget_goes_on(data, monkeypatch):
     trainer.load(run.load_state())
     assert trainer.seconds == pytest.approx(run.summary["seconds"], abs=0.01)
     assert trainer.steps == 3
-    for damage in ({"recent": [{"pretrain/loss": []}]}, {"steps": None}, {"objective": {}}):
+    for damage in ({"recent": [{"pretrain/loss": []}]}, {"recent": [{}]}, {"steps": None}, {"objective": {}}):
         with pytest.raises(UserError, match="keeps a training state that does not fit"):
             trainer.load(run.load_state() | damage)
     # With nothing left of the budget not a step is taken.
