@@ -166,7 +166,7 @@ class Watch:
 
     def load(self, state: State) -> None:
         """Go back to a state."""
-        self._recent.extend(map(float, state["recent"]))
+        self._recent.extend(bool(float(reached)) for reached in state["recent"])
         self._evaluations = [float(success) for success in state["evaluations"]]
         self._best = None if state["best"] is None else float(state["best"])
         self._evaluated, self._diverged = int(state["evaluated"]), int(state["diverged"])

@@ -35,7 +35,8 @@ def mode_of(mode: str | AutoresetMode) -> AutoresetMode:
         return mode
     names = {one.name.lower(): one for one in AutoresetMode}
     values = {one.value: one for one in AutoresetMode}
-    return values[mode] if mode in values else names[choose("autoreset mode", str(mode), names)]
+    word = str(mode)  # whatever it is
+    return values[word] if word in values else names[choose("autoreset mode", word, names)]
 
 
 def check_mask(mask: Any, num_envs: int, *, first: bool) -> NDArray[np.bool_]:

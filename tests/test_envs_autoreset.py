@@ -133,6 +133,9 @@ def test_modes_are_named_as_gymnasium_does(made: Made) -> None:
     assert GoalVectorEnv().autoreset_mode is AutoresetMode.SAME_STEP
     with pytest.raises(UserError, match='no autoreset mode "nextstep"; did you mean "next_step"'):
         made("nextstep")
+    for wrong in ({}, None, 3):
+        with pytest.raises(UserError, match="no autoreset mode"):
+            GoalVectorEnv("reach", autoreset_mode=wrong)
     assert make(EnvConfig(REACH), autoreset_mode="disabled").autoreset_mode is AutoresetMode.DISABLED
 
 
