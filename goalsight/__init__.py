@@ -1,9 +1,20 @@
 """goalsight: a robot arm first watches video, then learns to reach goals it is shown."""
 
+import itertools
+import os
+import sys
+
+# `python -m goalsight` puts the current folder first, of which nothing is to run unasked, not even in place of a module
+# of Python's own: it goes before anything else is imported.
+if sys.argv[:1] == ["-m"] and sys.path[:1] == [os.getcwd()]:  # as it is while Python looks for what -m names
+    _words = [word[-1] if word.startswith("-") else word for word in sys.orig_argv[1:]]
+    if ("m", "goalsight") in itertools.pairwise(_words):
+        del sys.path[0]
+    del _words
+
 import importlib
 import importlib.machinery
 import importlib.util
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType

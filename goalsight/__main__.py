@@ -1,16 +1,11 @@
 """`python -m goalsight` and the program `goalsight`: signals are heeded from the first line on."""
 
-import os
-import sys
-
 from goalsight.base.leaving import leave_on_signals
 
 
 def main() -> None:
     """Run the command line; Ctrl-C, SIGTERM and a closed terminal give one line and exit code 130 at any moment."""
     leave_on_signals()
-    if not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:
-        del sys.path[0]  # `python -m` puts it there, and nothing in the current folder is to run unasked
     from goalsight.commands import cli
 
     try:
